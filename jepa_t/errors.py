@@ -1,0 +1,22 @@
+"""The one exception that means "the user can mend this": tools print its line and leave with code 2."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """A user's mistake, told in one line: the field, the value found, and the remedy."""
+
+
+def unknown(what: str, given: object, choices: Iterable[str]) -> UserError:
+    """The error for a name that is not among the choices; offers the nearest match.
+
+    Args:
+        what: What is being named, such as ``"fusion site"``.
+        given: The value found.
+        choices: The values that would be accepted.
+    """
+    names = sorted(choices)
+    near = get_close_matches(str(given), names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return UserError(f"unknown {what} {given!r}: {hint}choose from {', '.join(names)}")

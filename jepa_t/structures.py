@@ -1,0 +1,105 @@
+"""What flows between the stations. Shapes are stated here, once.
+
+Letters: B batch, N image tokens, V visible, M masked, K asked (any subset of the masked), L text tokens,
+C token channels, D width, E text width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Text:
+    """A batch of encoded captions.
+
+    Attributes:
+        tokens: Token features ``[B, L, E]``.
+        valid: True where a token belongs to the caption, False on padding ``[B, L]``; at least one per row.
+        pooled: One vector for the whole caption ``[B, E]``.
+    """
+
+    tokens: Tensor
+    valid: Tensor
+    pooled: Tensor
+
+    def where(self, keep: Tensor, other: Text) -> Text:
+        """This text where ``keep [B]`` is True, ``other`` elsewhere (the caption drop)."""
+        return Text(
+            torch.where(keep[:, None, None], self.tokens, other.tokens),
+            torch.where(keep[:, None], self.valid, other.valid),
+            torch.where(keep[:, None], self.pooled, other.pooled),
+        )
+
+    def __add__(self, other: Text) -> Text:
+        """Both batches, one after the other: ``[B1 + B2, ...]``."""
+        return Text(
+            torch.cat([self.tokens, other.tokens]),
+            torch.cat([self.valid, other.valid]),
+            torch.cat([self.pooled, other.pooled]),
+        )
+
+
+@dataclass(frozen=True)
+class Split:
+    """An order over the image tokens, cut twice: visible | asked | not asked yet.
+
+    The cuts are host integers, so every shape is known without looking at the device.
+
+    Attributes:
+        order: A permutation of ``0..N-1`` per image ``[B, N]``, int64.
+        visible_count: V, how many tokens at the front of the order are visible, ``0 <= V < N``.
+        asked_count: K, how many of the masked ones behind them are asked for, ``1 <= K <= N - V``.
+    """
+
+    order: Tensor
+    visible_count: int
+    asked_count: int
+
+    @property
+    def visible(self) -> Tensor:
+        """Positions of the visible tokens ``[B, V]``."""
+        return self.order[:, : self.visible_count]
+
+    @property
+    def masked(self) -> Tensor:
+        """Positions of the masked tokens ``[B, M]``, the asked ones first."""
+        return self.order[:, self.visible_count :]
+
+    @property
+    def asked(self) -> Tensor:
+        """Positions whose features are wanted ``[B, K]``."""
+        return self.order[:, self.visible_count : self.visible_count + self.asked_count]
+
+    def repeat(self, times: int) -> Split:
+        """The same split for a batch laid ``times`` behind itself."""
+        return Split(self.order.repeat(times, 1), self.visible_count, self.asked_count)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says about the asked positions.
+
+    Attributes:
+        features: The predictor's output after the ``features`` fusion ``[B, K, D]``.
+        condition: ``features`` after the ``objective`` fusion: what the generative objective sees ``[B, K, D]``.
+    """
+
+    features: Tensor
+    condition: Tensor
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an objective compares a prediction with.
+
+    Attributes:
+        tokens: Clean image tokens at the asked positions ``[B, K, C]``.
+        features: The target encoder's output there ``[B, K, D]``, without gradient; None when no objective asks.
+    """
+
+    tokens: Tensor
+    features: Tensor | None = None
