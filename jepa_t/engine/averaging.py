@@ -1,0 +1,61 @@
+"""The averaged copy of the weights: target encoder and evaluated model in one."""
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import nn
+
+from ..errors import UserError
+from ..registry import HOOKS
+from .runner import log_interval, unwrap
+
+
+@torch.no_grad()
+def update_average(network: nn.Module, average: nn.Module, decay: float) -> None:
+    """Move every averaged parameter towards the network's: ``average * decay + network * (1 - decay)``.
+
+    Args:
+        network: The trained weights.
+        average: Its averaged copy, changed in place; buffers are copied.
+        decay: From 0, copy, to 1, freeze.
+    """
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1.0 - decay)
+    for kept, new in zip(average.buffers(), network.buffers(), strict=True):
+        kept.copy_(new)
+
+
+def warmed_decay(decay: float, updates: int) -> float:
+    """The decay after ``updates`` optimizer steps: small at first, so that the start is soon forgotten."""
+    return min(decay, (1 + updates) / (10 + updates))
+
+
+@HOOKS.register_module()
+class WeightAverageHook(Hook):
+    """Keep ``model.average`` up to date after each optimizer step.
+
+    The number of updates follows from the step, so a resume needs no state of its own.
+
+    Args:
+        decay: The decay once warm.
+
+    Raises:
+        UserError: ``decay`` is outside [0, 1].
+    """
+
+    priority = "ABOVE_NORMAL"  # before anything that looks at the averaged weights
+
+    def __init__(self, decay: float = 0.9999) -> None:
+        if not 0 <= decay <= 1:
+            raise UserError(f"WeightAverageHook.decay is {decay}; it must lie between 0 and 1")
+        self.decay = decay
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
+        """Average, unless gradients are still accumulating."""
+        wrapper = runner.optim_wrapper
+        if not wrapper.should_update():
+            return
+        decay = warmed_decay(self.decay, -(-(batch_idx + 1) // wrapper._accumulative_counts))
+        model = unwrap(runner.model)
+        update_average(model.network, model.average, decay)
+        if (batch_idx + 1) % log_interval(runner) == 0:
+            runner.message_hub.update_scalar("train/ema_decay", decay)

@@ -1,0 +1,110 @@
+"""Checkpoints that survive anything, and a Ctrl-C that ends in one."""
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+
+import torch
+from mmengine.dist import all_reduce, get_comm_device, is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ..errors import UserError
+from ..registry import HOOKS
+from .compat import write_whole
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(Hook):
+    """Save the run's whole state every so often and at the end.
+
+    The order is safe against a sudden end: the new file is written whole, then ``last_checkpoint`` points to
+    it, then old files go. The pointer holds a bare name, so a work dir can be moved.
+
+    Args:
+        interval: Steps between two checkpoints.
+        max_keep_ckpts: How many of the newest stay.
+
+    Raises:
+        UserError: A number is below 1.
+    """
+
+    priority = "VERY_LOW"  # after all that changes or measures the step
+
+    def __init__(self, interval: int, max_keep_ckpts: int = 2) -> None:
+        for name, value in (("interval", interval), ("max_keep_ckpts", max_keep_ckpts)):
+            if value < 1:
+                raise UserError(f"SafeCheckpointHook.{name} is {value}; it must be at least 1")
+        self.interval = interval
+        self.max_keep_ckpts = max_keep_ckpts
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
+        """Save if it is time to."""
+        if (batch_idx + 1) % self.interval == 0 or batch_idx + 1 == runner.max_iters:
+            self.save(runner)
+
+    def save(self, runner: Runner) -> None:
+        """Save the state after the current step, unless that has been done."""
+        hub, folder, name = runner.message_hub, Path(runner.work_dir), f"iter_{runner.iter + 1}.pth"
+        if hub.runtime_info.get("last_ckpt") == str(folder / name):
+            return
+        kept = [old for old in hub.runtime_info.get("kept_ckpts", []) if old != name] + [name]
+        kept, outdated = kept[-self.max_keep_ckpts :], kept[: -self.max_keep_ckpts]
+        hub.update_info("kept_ckpts", kept)
+        hub.update_info("last_ckpt", str(folder / name))
+        runner.save_checkpoint(str(folder), name, by_epoch=False)
+        if is_main_process():
+            write_whole(folder / "last_checkpoint", lambda file: file.write(name.encode()))
+            for old in outdated:
+                (folder / old).unlink(missing_ok=True)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped by a signal after its state had been saved; the text says where."""
+
+
+@HOOKS.register_module()
+class InterruptHook(Hook):
+    """On Ctrl-C or SIGTERM finish the step, save a checkpoint, and leave by raising ``Interrupted``.
+
+    A second Ctrl-C stops at once.
+    """
+
+    priority = "LOWEST"  # after the regular checkpoint of the same step
+
+    def before_train(self, _runner: Runner) -> None:
+        """Take over the two signals."""
+        self._stopped = False
+        self._previous = {}
+        if threading.current_thread() is threading.main_thread():  # Python allows it nowhere else
+            self._previous = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def after_train_iter(self, runner: Runner, **_) -> None:
+        """Save and end the training if a signal has come to any process."""
+        if runner.world_size > 1:  # all processes must leave after the same step
+            flag = torch.tensor(float(self._stopped), device=get_comm_device())
+            all_reduce(flag, "max")
+            self._stopped = bool(flag.item())
+        if not self._stopped:
+            return
+        runner.train_loop.stop_training = True
+        for hook in runner.hooks:
+            if isinstance(hook, SafeCheckpointHook):
+                hook.save(runner)
+
+    def after_run(self, runner: Runner) -> None:
+        """Give the signals back, and leave if one had come.
+
+        Raises:
+            Interrupted: A signal ended the training.
+        """
+        for number, handler in getattr(self, "_previous", {}).items():
+            signal.signal(number, handler)
+        if getattr(self, "_stopped", False):
+            saved = runner.message_hub.runtime_info.get("last_ckpt", "no checkpoint")
+            raise Interrupted(f"stopped after step {runner.iter}; saved {saved}")
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopped = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,127 @@
+"""The only file that bends MMEngine 0.10.7: safe reading, whole writing, processes on a CPU, warnings."""
+
+import importlib
+import os
+import pickle
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from mmengine import registry
+from mmengine.config import Config
+from mmengine.registry import Registry
+from mmengine.runner.checkpoint import CheckpointLoader
+
+from ..errors import UserError
+
+# What a checkpoint may hold besides tensors and plain Python data. None of these runs anything when loaded.
+ALLOWED = [
+    np._core.multiarray._reconstruct,
+    np._core.multiarray.scalar,
+    np.ndarray,
+    np.dtype,
+    np.dtypes.Float64DType,
+    np.dtypes.Float32DType,
+    np.dtypes.Int64DType,
+]
+# Deprecated calls inside MMEngine 0.10.7 that current PyTorch warns about; the user can't mend them.
+WARNINGS = [
+    (FutureWarning, r"`?torch\.cuda\.amp\.(autocast|GradScaler|custom_)"),
+    (UserWarning, r"Failed to add .* to the registry"),
+]
+
+
+def apply() -> None:
+    """Put the replacements in place; calling it again changes nothing."""
+    CheckpointLoader.register_scheme(prefixes="", loader=load_checkpoint, force=True)
+    for module in ("mmengine.runner.runner", "mmengine.runner.checkpoint"):
+        importlib.import_module(module).save_checkpoint = save_checkpoint
+    for root in [value for value in vars(registry).values() if isinstance(value, Registry)]:
+        if "jepa_t" not in root.children:  # else MMEngine warns once per registry that the scope has no child
+            Registry(root.name, parent=root, scope="jepa_t")
+    for category, message in WARNINGS:
+        warnings.filterwarnings("ignore", message=message, category=category)
+
+
+def load_checkpoint(path: str, map_location: Any = "cpu") -> dict:
+    """Read a checkpoint without running any code that may be hidden in it.
+
+    Args:
+        path: A file written by training, or a plain dict of tensors.
+        map_location: As in ``torch.load``.
+
+    Raises:
+        UserError: The file is absent, damaged, not a checkpoint, or holds more than data.
+    """
+    path = os.path.expanduser(path)
+    if not os.path.isfile(path):
+        raise UserError(f"checkpoint {path!r} doesn't exist; give the path of a .pth file")
+    try:
+        with torch.serialization.safe_globals(ALLOWED):
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # a damaged file can fail anywhere in the reader: all of it is one user error
+        foreign = re.search(r"(?:GLOBAL|global|class) ([\w.]+\.[\w.]+)", str(error))
+        if isinstance(error, pickle.UnpicklingError) and foreign:
+            raise UserError(
+                f"checkpoint {path!r} refused: it calls {foreign[1]!r}; only tensors and plain data are read"
+            ) from error
+        raise UserError(f"checkpoint {path!r} is damaged or no checkpoint; use an earlier one") from error
+    weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
+    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise UserError(f"checkpoint {path!r} holds no weights; use a file written by tools/train.py")
+    return checkpoint
+
+
+def save_checkpoint(checkpoint: dict, filename: str, **_: Any) -> None:
+    """Write a checkpoint so that the file is always whole, old or new, whenever the process dies.
+
+    MMEngine's log histories are left out: they pickle references to functions, which no safe reader accepts.
+    """
+    hub = checkpoint.get("message_hub")
+    if hub is not None:
+        known = {key: kept for key, kept in hub["resumed_keys"].items() if key in hub["runtime_info"]}
+        checkpoint["message_hub"] = dict(hub, log_scalars={}, resumed_keys=known)
+    write_whole(filename, lambda file: torch.save(checkpoint, file))
+
+
+def write_whole(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Let ``write`` fill a neighbour of ``path``, then put it in place in one move."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def distribute(cfg: Config) -> None:
+    """Start gloo for ``launcher='pytorch'`` on a machine without GPU, where MMEngine would ask for CUDA.
+
+    Raises:
+        UserError: The process wasn't started by torchrun.
+    """
+    if cfg.get("launcher", "none") != "pytorch":
+        return
+    if "RANK" not in os.environ:
+        raise UserError(
+            "--launcher pytorch needs torchrun: torchrun --nproc_per_node N tools/train.py CONFIG ..."
+        )
+    if torch.cuda.is_available():
+        return
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
+    cfg.model_wrapper_cfg = {
+        "type": "MMDistributedDataParallel",
+        "device_ids": None,
+        "broadcast_buffers": False,
+        "find_unused_parameters": cfg.get("find_unused_parameters", False),
+    }

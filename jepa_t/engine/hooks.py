@@ -1,0 +1,103 @@
+"""Hooks that prepare and measure a training."""
+
+import time
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook, IterTimerHook, RuntimeInfoHook
+from mmengine.runner import Runner
+
+from ..registry import HOOKS
+from .runner import log_interval, unwrap
+
+
+@HOOKS.register_module()
+class FitTokenizerHook(Hook):
+    """Fit an image tokenizer that learns from data, unless a checkpoint brought a fitted one.
+
+    Fitting is deterministic, so each process fits for itself.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Fit on all training images ``[N, 3, H, W]`` in [-1, 1]."""
+        tokenizer = getattr(unwrap(runner.model), "image_tokenizer", None)
+        if hasattr(tokenizer, "fit") and not tokenizer.fitted:
+            tokenizer.fit(runner.train_dataloader.dataset.images)
+
+
+@HOOKS.register_module()
+class MeanLossHook(RuntimeInfoHook):
+    """Log each loss as its mean since the last log line.
+
+    MMEngine reads every loss from the device at every step, and copies its whole log history each time. Here
+    the sums stay on the device and are read once per log line.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Start with empty sums."""
+        super().before_train(runner)
+        self._sums: dict[str, torch.Tensor] = {}
+        self._steps = 0
+
+    def before_train_iter(self, runner: Runner, **_) -> None:
+        """Publish the step's number."""
+        runner.message_hub.update_info("iter", runner.iter)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, outputs: dict, **_) -> None:
+        """Add the losses up; at a log line, publish their means, the learning rate and the gradient norm."""
+        for name, value in outputs.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value.detach()
+        self._steps += 1
+        if (batch_idx + 1) % log_interval(runner):
+            return
+        hub, wrapper = runner.message_hub, runner.optim_wrapper
+        means = (torch.stack([total.float() for total in self._sums.values()]) / self._steps).tolist()
+        for name, mean in zip(self._sums, means, strict=True):
+            hub.update_scalar(f"train/{name}", mean)
+        for name, rates in wrapper.get_lr().items():
+            hub.update_scalar(f"train/{name}", rates[0])
+        if hasattr(wrapper, "grad_norm"):
+            hub.update_scalar("train/grad_norm", wrapper.grad_norm)
+        self._sums, self._steps = {}, 0
+
+
+@HOOKS.register_module()
+class SpeedHook(IterTimerHook):
+    """Log the speed, and keep the seconds of pure training in the checkpoint.
+
+    Pure training is fetching, the step and the averaging, without checkpoints, previews and validation.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Go on counting where a resumed checkpoint stopped."""
+        super().before_train(runner)
+        self.train_seconds = runner.checkpoint_meta.get("train_seconds", 0.0) if runner.iter else 0.0
+        self._clear()
+
+    def before_train_iter(self, runner: Runner, **_) -> None:
+        """Note how long the batch took to come."""
+        self._waiting += time.perf_counter() - runner.train_loop.step_started
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict, **_) -> None:
+        """Count the step; at a log line, publish seconds per step, images per second and the time left."""
+        elapsed = time.perf_counter() - runner.train_loop.step_started
+        self.train_seconds += elapsed
+        self._seconds += elapsed
+        self._images += runner.world_size * len(data_batch["data_samples"]["caption"])
+        self._steps += 1
+        if (batch_idx + 1) % log_interval(runner):
+            return
+        hub, step = runner.message_hub, self._seconds / self._steps
+        hub.update_scalar("train/time", step)
+        hub.update_scalar("train/data_time", self._waiting / self._steps)
+        hub.update_scalar("train/images_per_second", self._images / self._seconds)
+        hub.update_info("eta", step * (runner.max_iters - runner.iter - 1))
+        self._clear()
+
+    def before_save_checkpoint(self, _runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Write ``train_seconds`` and ``train_steps`` into the checkpoint's meta."""
+        checkpoint["meta"].update(train_seconds=self.train_seconds, train_steps=checkpoint["meta"]["iter"])
+
+    def _clear(self) -> None:
+        self._seconds = self._waiting = 0.0
+        self._images = self._steps = 0

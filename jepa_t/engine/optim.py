@@ -1,0 +1,154 @@
+"""The optimizer step: precision, accumulation, clipping, and a guard that no bad number gets past."""
+
+import inspect
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIMIZERS
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..errors import UserError, unknown
+from ..registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, build, resolve
+
+PRECISIONS = ("fp32", "bf16", "auto")
+FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)  # one kernel for all parameters, CPU and CUDA
+
+
+@OPTIM_WRAPPERS.register_module()
+class GuardedOptimWrapper(OptimWrapper):
+    """MMEngine's optimizer wrapper with bf16 on any device and a check before each step.
+
+    The check reads loss and gradient norm from the device together, once per step: the one point where the
+    host waits for a GPU.
+
+    Args:
+        optimizer: The optimizer.
+        accumulative_counts: Batches whose gradients are averaged into one step.
+        clip_grad: ``dict(max_norm=...)``, or None for no clipping.
+        precision: ``"fp32"``, ``"bf16"`` (autocast, no loss scaling), or ``"auto"``: bf16 on a GPU that has
+            it, else fp32. A CPU with matrix instructions may gain from ``"bf16"``, others lose: measure.
+
+    Raises:
+        UserError: An option is unknown, or the GPU has no bf16.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        accumulative_counts: int = 1,
+        clip_grad: dict | None = None,
+        precision: str = "fp32",
+    ) -> None:
+        super().__init__(optimizer, accumulative_counts=accumulative_counts)
+        for name in clip_grad or {}:
+            if name != "max_norm":
+                raise unknown("option of clip_grad", name, ["max_norm"])
+        self.max_norm = (clip_grad or {}).get("max_norm", math.inf)
+        self.base_param_settings = (
+            None  # MMEngine's extra learning rate for the log; ours has one for all groups
+        )
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.device = self.parameters[0].device.type
+        self.bf16 = _use_bf16(precision, self.device)
+        self.grad_norm = math.nan  # of the last step, before clipping
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Autocast, and no gradient exchange between processes while gradients accumulate."""
+        with super().optim_context(model), torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
+            yield
+
+    def update_params(self, loss: Tensor, **_) -> None:
+        """Backward, and at the end of an accumulation the checked, clipped step.
+
+        Raises:
+            FloatingPointError: Loss or gradient norm is not finite; no weight has changed.
+        """
+        self.backward(self.scale_loss(loss))
+        if not self.should_update():
+            self._check(loss, torch.zeros_like(loss))
+            return
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        self.grad_norm = self._check(loss, norm)
+        if self.max_norm < math.inf:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.max_norm, norm)
+        self.step()
+        self.zero_grad()
+
+    def _check(self, loss: Tensor, norm: Tensor) -> float:
+        loss_value, norm_value = torch.stack([loss.detach().float(), norm.float()]).tolist()
+        for name, value in (("loss", loss_value), ("gradient norm", norm_value)):
+            if not math.isfinite(value):
+                raise FloatingPointError(f"the {name} is {value}")
+        return norm_value
+
+
+def _use_bf16(precision: str, device: str) -> bool:
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    able = device != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    if precision == "bf16" and not able:
+        raise UserError("precision is 'bf16', which this GPU doesn't have; set optim_wrapper.precision=fp32")
+    return able and (precision == "bf16" or (precision == "auto" and device == "cuda"))
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class TaggedGroups:
+    """Two parameter groups, with and without weight decay, so that the optimizer's fused kernels stay fast.
+
+    Without decay go parameters of at most one dimension (norms, biases) and those with ``no_decay = True``
+    (embeddings, learned tokens). Frozen parameters are left out.
+
+    Args:
+        optim_wrapper_cfg: The wrapper's config with its ``optimizer``.
+        paramwise_cfg: MMEngine's place for per-parameter rules; must be None.
+
+    Raises:
+        UserError: ``paramwise_cfg`` is set.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        if paramwise_cfg is not None:
+            raise UserError("paramwise_cfg isn't read by TaggedGroups; set no_decay = True on the parameters")
+        self.wrapper = dict(optim_wrapper_cfg)
+        self.wrapper.setdefault("type", "GuardedOptimWrapper")
+        self.optimizer = dict(self.wrapper.pop("optimizer"))
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the optimizer over the model's trainable parameters, and its wrapper.
+
+        Raises:
+            UserError: Nothing is trainable, or an option of the optimizer is unknown or refused.
+        """
+        options = dict(self.optimizer)
+        kind = resolve(options.pop("type"), OPTIMIZERS)
+        accepted = dict(inspect.signature(kind).parameters)
+        accepted.pop("params")
+        for name in options:
+            if name not in accepted:
+                raise unknown(f"option of {kind.__name__}", name, accepted)
+        groups = _groups(model)
+        device = next(model.parameters()).device.type
+        if kind in FUSED and device in ("cpu", "cuda") and not options.get("foreach"):
+            options.setdefault("fused", True)
+        try:
+            optimizer = kind(groups, **options)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{kind.__name__}: {error}") from error
+        return build(self.wrapper, OPTIM_WRAPPERS, optimizer=optimizer)
+
+
+def _groups(model: nn.Module) -> list[dict]:
+    decay, free = [], []
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            tagged = getattr(parameter, "no_decay", False) or parameter.ndim <= 1
+            (free if tagged else decay).append(parameter)
+    if not decay and not free:
+        raise UserError(f"{type(model).__name__} has no trainable parameter; nothing to optimise")
+    return [{"params": decay}, {"params": free, "weight_decay": 0.0}]

@@ -1,0 +1,99 @@
+"""MMEngine's runner with strict weights and a console that shows only what a person follows."""
+
+import logging
+from typing import Any
+
+from mmengine.hooks import LoggerHook
+from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ..errors import UserError
+from ..registry import FUNCTIONS, resolve
+from . import compat
+
+CHATTER = (
+    "has no metainfo",
+    "SyncBatchNorm",
+    "Loads checkpoint by",
+    "Exp name:",
+    "HTTP backend",
+    "Hooks will be",
+)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model itself, whether or not it is wrapped for several processes."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def log_interval(runner: Runner) -> int:
+    """Steps between two log lines: the interval of the runner's ``LoggerHook``."""
+    return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 50)
+
+
+class JEPATRunner(Runner):
+    """Reads weights strictly and safely, and sends MMEngine's long dumps to the log file only.
+
+    Attributes:
+        checkpoint_meta: The ``meta`` of the checkpoint loaded last; empty before.
+    """
+
+    checkpoint_meta: dict[str, Any]
+
+    def build_logger(self, **kwargs: Any) -> MMLogger:
+        """MMEngine's logger; records of many lines, and its chatter, don't reach the console."""
+        self.checkpoint_meta = {}
+        logger = super().build_logger(**kwargs)
+        for handler in logger.handlers:
+            if type(handler) is logging.StreamHandler:
+                handler.addFilter(_for_people)
+        return logger
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, **seeds: Any) -> DataLoader:
+        """MMEngine's loader; unlike there, ``collate_fn`` is looked up among our functions too."""
+        if isinstance(dataloader, dict) and isinstance(dataloader.get("collate_fn"), dict):
+            function = resolve(dataloader["collate_fn"]["type"], FUNCTIONS)
+            dataloader = dict(dataloader, collate_fn=dict(dataloader["collate_fn"], type=function))
+        return Runner.build_dataloader(dataloader, **seeds)
+
+    def load_checkpoint(self, filename: str, **_: Any) -> dict:
+        """Load weights; every name and shape must agree with the model.
+
+        Raises:
+            UserError: The file can't be read, or belongs to another config; names the first difference.
+        """
+        checkpoint = compat.load_checkpoint(filename)
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        weights = checkpoint.get("state_dict", checkpoint)
+        model = unwrap(self.model)
+        check_weights(model.state_dict(), weights, filename)
+        model.load_state_dict(weights)
+        self.checkpoint_meta = checkpoint.setdefault("meta", {}) if "state_dict" in checkpoint else {}
+        self._has_loaded = True
+        self.logger.info(f"loaded {filename}")
+        return checkpoint
+
+
+def check_weights(expected: dict[str, Tensor], found: dict[str, Tensor], filename: str) -> None:
+    """Compare names and shapes of two sets of weights.
+
+    Raises:
+        UserError: They differ; the message names the first difference and both values.
+    """
+    ours = {name: list(value.shape) for name, value in expected.items()}
+    theirs = {name: list(value.shape) for name, value in found.items()}
+    for name in [*ours, *theirs]:
+        if ours.get(name) != theirs.get(name):
+            raise UserError(
+                f"checkpoint {filename!r} belongs to another config: {name} is {theirs.get(name, 'absent')} "
+                f"there and {ours.get(name, 'absent')} here; use the config dumped beside the checkpoint"
+            )
+
+
+def _for_people(record: logging.LogRecord) -> bool:
+    text = record.getMessage()
+    return record.levelno >= logging.ERROR or not ("\n" in text or any(part in text for part in CHATTER))

@@ -1,0 +1,52 @@
+"""Which sample comes when: a pure function of the seed and the position."""
+
+from collections.abc import Iterator, Sized
+
+import torch
+from mmengine.dist import get_dist_info
+from torch.utils.data import Sampler
+
+from ..errors import UserError
+from ..registry import DATA_SAMPLERS
+
+
+@DATA_SAMPLERS.register_module()
+class SeededSampler(Sampler[int]):
+    """An endless stream of indices: one seeded permutation of the dataset after the other.
+
+    Process ``r`` of ``W`` takes every ``W``-th index of the common stream, so the processes share no sample
+    within a pass.
+
+    Args:
+        dataset: Anything with a length of at least one.
+        seed: Decides every permutation.
+
+    Raises:
+        UserError: The dataset is empty.
+    """
+
+    def __init__(self, dataset: Sized, seed: int = 0) -> None:
+        if len(dataset) == 0:
+            raise UserError(f"{type(dataset).__name__} is empty; training needs at least one sample")
+        self.size = len(dataset)
+        self.seed = seed or 0
+        self.rank, self.world_size = get_dist_info()
+        self.start = 0
+
+    def skip(self, count: int) -> None:
+        """Begin the next iteration ``count`` samples of this process into the stream, without reading any."""
+        self.start = count
+
+    def __iter__(self) -> Iterator[int]:
+        """The indices of this process, without end."""
+        epoch, first = divmod(self.start * self.world_size + self.rank, self.size)
+        while True:
+            generator = torch.Generator().manual_seed((self.seed << 32) + epoch)
+            mine = torch.randperm(self.size, generator=generator)[first :: self.world_size].tolist()
+            yield from mine
+            passes, first = divmod(first + len(mine) * self.world_size, self.size)
+            epoch += passes
+
+    def __len__(self) -> int:
+        """Samples of one pass that fall to this process, rounded up."""
+        return -(-self.size // self.world_size)

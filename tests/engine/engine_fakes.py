@@ -1,0 +1,121 @@
+"""A tiny model and data set with the attributes that the engine relies on, and a runner around them."""
+
+import copy
+
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from torch import nn
+
+from jepa_t.engine import JEPATRunner, apply
+from jepa_t.registry import DATASETS, FUNCTIONS, MODELS
+
+
+@MODELS.register_module(force=True)
+class TinyModel(BaseModel):
+    """Learns to scale noise; ``poison`` makes the loss of that step (from 1) not a number."""
+
+    def __init__(self, width: int = 4, poison: int = 0):
+        super().__init__()
+        self.network = nn.Sequential(nn.Linear(3, width), nn.LayerNorm(width), nn.Linear(width, 3))
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.image_tokenizer = TinyTokenizer()
+        self.poison = poison
+        self.steps = 0
+
+    def forward(self, inputs, data_samples, mode="loss"):
+        if mode == "predict":
+            image = torch.tanh(self.average(torch.ones(3)))[:, None, None].expand(3, 4, 4)
+            return [{"image": image, "caption": caption} for caption in data_samples["caption"]]
+        self.steps += 1
+        colours = inputs.mean((2, 3))
+        noisy = colours + torch.randn_like(colours)
+        error = (self.network(noisy) - colours).square().mean()
+        if self.steps == self.poison:
+            error = error * float("nan")
+        return {"loss_flow": error, "loss_feature": 0.1 * error}
+
+
+class TinyTokenizer(nn.Module):
+    """Fitted once, to the mean of the images."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("done", torch.zeros((), dtype=torch.bool))
+
+    @property
+    def fitted(self):
+        return bool(self.done)
+
+    def fit(self, images):
+        self.mean.fill_(float(images.mean()))
+        self.done.fill_(True)
+
+
+@DATASETS.register_module(force=True)
+class TinyData:
+    """Ten flat pictures; remembers which it was asked for."""
+
+    def __init__(self, size: int = 10):
+        self.images = torch.linspace(-1, 1, size)[:, None, None, None].expand(size, 3, 4, 4)
+        self.captions = [f"grey {i}" for i in range(size)]
+        self.read = []
+
+    def __len__(self):
+        return len(self.captions)
+
+    def __getitems__(self, indices):
+        self.read += indices
+        captions = [self.captions[i] for i in indices]
+        return {"inputs": self.images[indices], "data_samples": {"caption": captions}}
+
+
+@FUNCTIONS.register_module(force=True)
+def keep_tiny(batch):
+    return batch
+
+
+def tiny_config(work_dir, steps=6, **changes):
+    """A complete training config over the fakes; ``changes`` replace top-level keys."""
+    keys = {
+        "default_scope": "jepa_t",
+        "work_dir": str(work_dir),
+        "model": {"type": "TinyModel"},
+        "train_dataloader": {
+            "batch_size": 3,
+            "num_workers": 0,
+            "dataset": {"type": "TinyData"},
+            "sampler": {"type": "SeededSampler"},
+            "collate_fn": {"type": "keep_tiny"},
+        },
+        "train_cfg": {"type": "TrainLoop", "max_iters": steps},
+        "optim_wrapper": {
+            "type": "GuardedOptimWrapper",
+            "constructor": "TaggedGroups",
+            "optimizer": {"type": "AdamW", "lr": 0.01},
+            "clip_grad": {"max_norm": 1.0},
+        },
+        "param_scheduler": [{"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "end": 4}],
+        "default_hooks": {
+            "runtime_info": {"type": "MeanLossHook"},
+            "tokenizer": {"type": "FitTokenizerHook"},
+            "average": {"type": "WeightAverageHook"},
+            "timer": {"type": "SpeedHook"},
+            "logger": {"type": "LoggerHook", "interval": 2, "log_metric_by_epoch": False},
+            "checkpoint": {"type": "SafeCheckpointHook", "interval": 3},
+            "interrupt": {"type": "InterruptHook"},
+        },
+        "log_processor": {"by_epoch": False, "window_size": 1},
+        "randomness": {"seed": 0},
+        "log_level": "WARNING",
+    }
+    return Config(keys | changes)
+
+
+def train(work_dir, steps=6, **changes):
+    """Train the fakes; returns the runner."""
+    apply()
+    runner = JEPATRunner.from_cfg(tiny_config(work_dir, steps, **changes))
+    runner.train()
+    return runner

@@ -1,0 +1,46 @@
+"""Train a config: python tools/train.py configs/jepat_digits.py"""
+
+import argparse
+import importlib.util
+import sys
+
+from jepa_t.engine import JEPATRunner, find_checkpoint, set_threads
+from jepa_t.engine.checkpoint import Interrupted
+from jepa_t.engine.cli import add_run_arguments, friendly, resume_command, run_config
+from jepa_t.errors import UserError
+
+
+@friendly
+def main(arguments: list[str] | None = None) -> None:
+    """Parse, build, train."""
+    parser = argparse.ArgumentParser(description="Train a config.")
+    add_run_arguments(parser)
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="CHECKPOINT",
+        help="go on from the newest checkpoint of the work dir, or from this one",
+    )
+    args = parser.parse_args(arguments)
+    cfg = run_config(args)
+    if cfg.get("train_cfg") is None:
+        raise UserError(f"{args.config} has no train_cfg; train one of the configs that do")
+    cfg.threads = set_threads(cfg.get("threads", "auto"))
+    if args.resume:
+        cfg.resume, cfg.load_from = (
+            True,
+            find_checkpoint(cfg.work_dir if args.resume == "auto" else args.resume),
+        )
+    if importlib.util.find_spec("tensorboard"):
+        cfg.visualizer.vis_backends.append({"type": "TensorboardVisBackend"})
+    runner = JEPATRunner.from_cfg(cfg)
+    runner.logger.info(f"threads: {cfg.threads}; work dir: {runner.work_dir}")
+    try:
+        runner.train()
+    except Interrupted as stop:
+        raise Interrupted(f"{stop}\ngo on with: {resume_command(sys.argv)}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
