@@ -11,14 +11,15 @@ from torch.utils.data import DataLoader
 
 from ..errors import UserError
 from ..registry import LOOPS
+from .sampler import mix
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Give one step of one process its own randomness, whatever happened before it."""
-    mixed = int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0])
+    mixed = mix(seed, step, rank)
     torch.manual_seed(mixed)
     random.seed(mixed)
-    np.random.seed(mixed & 0xFFFFFFFF)
+    np.random.seed(mixed)
 
 
 @LOOPS.register_module()

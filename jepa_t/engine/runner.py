@@ -1,8 +1,11 @@
 """MMEngine's runner with strict weights and a console that shows only what a person follows."""
 
+import hashlib
+import itertools
 import logging
 from typing import Any
 
+import torch
 from mmengine.hooks import LoggerHook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
@@ -29,6 +32,15 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
+def weights_hash(module: nn.Module) -> str:
+    """The SHA-256 of all names and values of a module's state."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
 def log_interval(runner: Runner) -> int:
     """Steps between two log lines: the interval of the runner's ``LoggerHook``."""
     return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 50)
@@ -42,6 +54,14 @@ class JEPATRunner(Runner):
     """
 
     checkpoint_meta: dict[str, Any]
+    _number = itertools.count()
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """MMEngine's set-up; runs of one process get names of their own, even within one second."""
+        super().setup_env(env_cfg)
+        number = next(self._number)  # else MMEngine hands the second run the logs and state of the first
+        if number:
+            self._timestamp += f"_{number}"
 
     def build_logger(self, **kwargs: Any) -> MMLogger:
         """MMEngine's logger; records of many lines, and its chatter, don't reach the console."""

@@ -2,12 +2,18 @@
 
 from collections.abc import Iterator, Sized
 
+import numpy as np
 import torch
 from mmengine.dist import get_dist_info
 from torch.utils.data import Sampler
 
 from ..errors import UserError
 from ..registry import DATA_SAMPLERS
+
+
+def mix(*numbers: int) -> int:
+    """One 32-bit seed from several whole numbers; torch's CPU generator reads no more bits than that."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 @DATA_SAMPLERS.register_module()
@@ -41,7 +47,7 @@ class SeededSampler(Sampler[int]):
         """The indices of this process, without end."""
         epoch, first = divmod(self.start * self.world_size + self.rank, self.size)
         while True:
-            generator = torch.Generator().manual_seed((self.seed << 32) + epoch)
+            generator = torch.Generator().manual_seed(mix(self.seed, epoch))
             mine = torch.randperm(self.size, generator=generator)[first :: self.world_size].tolist()
             yield from mine
             passes, first = divmod(first + len(mine) * self.world_size, self.size)

@@ -1,0 +1,78 @@
+"""The averaged weights against their closed forms."""
+
+import pytest
+import torch
+from engine_fakes import train
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from jepa_t.engine import update_average
+from jepa_t.engine.averaging import warmed_decay
+from jepa_t.errors import UserError
+
+
+def pair():
+    return nn.Linear(3, 2), nn.Linear(3, 2).requires_grad_(False)
+
+
+@given(decay=st.floats(0, 1))
+def test_the_average_stays_between_old_and_new(decay):
+    network, average = pair()
+    old = average.weight.clone()
+    update_average(network, average, decay)
+    low, high = torch.minimum(old, network.weight), torch.maximum(old, network.weight)
+    assert ((average.weight >= low - 1e-6) & (average.weight <= high + 1e-6)).all()
+
+
+def test_decay_0_copies_and_1_freezes():
+    network, average = pair()
+    old = average.weight.clone()
+    update_average(network, average, 1.0)
+    assert torch.equal(average.weight, old)
+    update_average(network, average, 0.0)
+    assert torch.equal(average.weight, network.weight)
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.9, 0.99])
+def test_after_n_updates_the_error_is_decay_to_the_n(decay):
+    network, average = pair()
+    error = average.weight - network.weight
+    for _ in range(10):
+        update_average(network, average, decay)
+    torch.testing.assert_close(average.weight - network.weight, error * decay**10)
+
+
+def test_buffers_are_copied():
+    network, average = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    network(torch.randn(8, 2))
+    update_average(network, average, 0.9)
+    assert torch.equal(average.running_mean, network.running_mean)
+    assert average.num_batches_tracked == 1
+
+
+def test_the_warm_up_rises_to_the_decay():
+    values = [warmed_decay(0.99, n) for n in range(1, 2000)]
+    assert values == sorted(values)
+    assert values[0] == 2 / 11
+    assert values[-1] == 0.99
+
+
+def test_the_hook_follows_optimizer_steps_only(tmp_path, monkeypatch):
+    decays = []
+    monkeypatch.setattr("jepa_t.engine.averaging.update_average", lambda n, a, decay: decays.append(decay))
+    wrapper = {
+        "type": "GuardedOptimWrapper",
+        "constructor": "TaggedGroups",
+        "optimizer": {"type": "AdamW"},
+        "accumulative_counts": 3,
+    }
+    train(tmp_path, 8, optim_wrapper=wrapper)
+    assert decays == [warmed_decay(0.9999, n) for n in (1, 2, 3)]
+
+
+def test_a_decay_out_of_range_is_refused():
+    from jepa_t.engine import WeightAverageHook
+
+    with pytest.raises(UserError, match=r"1\.5"):
+        WeightAverageHook(1.5)

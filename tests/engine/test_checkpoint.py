@@ -1,0 +1,62 @@
+"""Which checkpoints stay, where the pointer points, and how a signal ends a training."""
+
+import os
+import signal
+
+import pytest
+from engine_fakes import TinyModel, tiny_config, train
+
+from jepa_t.engine import SafeCheckpointHook, find_checkpoint, load_checkpoint
+from jepa_t.engine.checkpoint import Interrupted
+from jepa_t.errors import UserError
+
+
+def test_the_newest_stay_and_the_pointer_names_the_last(tmp_path):
+    train(tmp_path, 10)
+    assert sorted(p.name for p in tmp_path.glob("*.pth")) == ["iter_10.pth", "iter_9.pth"]
+    assert find_checkpoint(str(tmp_path)) == str(tmp_path / "iter_10.pth")
+
+
+def test_a_moved_work_dir_still_resumes(tmp_path):
+    train(tmp_path / "old", 3)
+    (tmp_path / "old").rename(tmp_path / "new")
+    found = find_checkpoint(str(tmp_path / "new"))
+    train(tmp_path / "new", 6, resume=True, load_from=found)
+    assert (tmp_path / "new" / "iter_6.pth").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_step_and_saves(tmp_path, monkeypatch, number):
+    step = TinyModel.train_step
+
+    def interrupted(self, *args, **kwargs):
+        outputs = step(self, *args, **kwargs)
+        if self.steps == 4:
+            os.kill(os.getpid(), number)
+        return outputs
+
+    monkeypatch.setattr(TinyModel, "train_step", interrupted)
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match=r"step 4; saved .*iter_4\.pth"):
+        train(tmp_path, 10)
+    assert signal.getsignal(number) is before
+    assert load_checkpoint(find_checkpoint(str(tmp_path)))["meta"]["iter"] == 4
+
+
+def test_a_checkpoint_holds_data_only(tmp_path):
+    train(tmp_path, 3)
+    loaded = load_checkpoint(str(tmp_path / "iter_3.pth"))
+    assert {"meta", "state_dict", "optimizer", "param_schedulers", "message_hub"} <= loaded.keys()
+
+
+def test_numbers_below_one_are_refused():
+    with pytest.raises(UserError, match="interval is 0"):
+        SafeCheckpointHook(interval=0)
+
+
+def test_weights_of_another_model_are_named(tmp_path):
+    train(tmp_path, 3)
+    wide = {"type": "TinyModel", "width": 8}
+    with pytest.raises(UserError, match=r"network\.0\.weight is \[4, 3\] there and \[8, 3\] here"):
+        train(tmp_path / "b", 3, model=wide, load_from=str(tmp_path / "iter_3.pth"))
+    assert tiny_config(tmp_path).model.type == "TinyModel"

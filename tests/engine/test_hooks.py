@@ -1,0 +1,52 @@
+"""What the preparing and measuring hooks leave behind."""
+
+import json
+
+import pytest
+import torch
+from engine_fakes import TinyModel, train
+
+from jepa_t.engine import load_checkpoint
+
+
+def scalars(work_dir):
+    (file,) = work_dir.glob("*/vis_data/scalars.json")
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_the_tokenizer_is_fitted_on_the_training_images(tmp_path):
+    runner = train(tmp_path, 1)
+    assert runner.model.image_tokenizer.fitted
+    assert runner.model.image_tokenizer.mean == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_log_holds_the_mean_loss_since_the_line_before(tmp_path, monkeypatch):
+    losses = iter([1.0, 3.0, 5.0, 7.0])
+
+    def forward(self, inputs, data_samples, mode):
+        return {"loss_flow": self.network(inputs.mean((2, 3))).sum() * 0 + next(losses)}
+
+    monkeypatch.setattr(TinyModel, "forward", forward)
+    visualizer = {"type": "Visualizer", "vis_backends": [{"type": "LocalVisBackend"}]}
+    train(tmp_path, 4, visualizer=visualizer)
+    lines = scalars(tmp_path)
+    assert [line["loss_flow"] for line in lines] == [2.0, 6.0]
+    assert all({"lr", "grad_norm", "ema_decay", "images_per_second", "time"} <= line.keys() for line in lines)
+
+
+def test_the_checkpoint_carries_the_training_time_across_a_resume(tmp_path):
+    train(tmp_path, 3)
+    first = load_checkpoint(str(tmp_path / "iter_3.pth"))["meta"]
+    train(tmp_path, 6, resume=True, load_from=str(tmp_path / "iter_3.pth"))
+    second = load_checkpoint(str(tmp_path / "iter_6.pth"))["meta"]
+    assert (first["train_steps"], second["train_steps"]) == (3, 6)
+    assert 0 < first["train_seconds"] < second["train_seconds"]
+
+
+def test_fine_tuning_starts_the_clock_anew(tmp_path):
+    train(tmp_path / "a", 3)
+    runner = train(tmp_path / "b", 3, load_from=str(tmp_path / "a" / "iter_3.pth"))
+    assert runner.checkpoint_meta["train_steps"] == 3
+    started = load_checkpoint(str(tmp_path / "b" / "iter_3.pth"))["meta"]
+    assert started["train_steps"] == 3
+    assert torch.is_tensor(runner.model.average[0].weight)

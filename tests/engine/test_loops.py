@@ -1,0 +1,122 @@
+"""Bit-equal resumes, also after a killed process, and a step that fails well."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from engine_fakes import TinyData, train
+
+from jepa_t.engine import find_checkpoint, load_checkpoint
+from jepa_t.engine.loops import seed_step
+from jepa_t.errors import UserError
+
+
+def state(work_dir, step):
+    return load_checkpoint(str(Path(work_dir) / f"iter_{step}.pth"))
+
+
+def flat(value, path=""):
+    if isinstance(value, dict):
+        return {k: v for name, item in value.items() for k, v in flat(item, f"{path}/{name}").items()}
+    if isinstance(value, list):
+        return flat(dict(enumerate(value)), path)
+    return {path: value}
+
+
+def assert_same(one, other):
+    for part in ("state_dict", "optimizer", "param_schedulers"):
+        left, right = flat(one[part]), flat(other[part])
+        assert left.keys() == right.keys()
+        for name, value in left.items():
+            same = torch.equal(value, right[name]) if torch.is_tensor(value) else value == right[name]
+            assert same, name
+
+
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
+    train(tmp_path / "whole", 10)
+    train(tmp_path / "parts", 4)
+    train(tmp_path / "parts", 10, resume=True, load_from=str(tmp_path / "parts" / "iter_4.pth"))
+    assert_same(state(tmp_path / "whole", 10), state(tmp_path / "parts", 10))
+
+
+def test_a_resume_reads_no_batch_twice(tmp_path):
+    train(tmp_path, 4)
+    runner = train(tmp_path, 6, resume=True, load_from=str(tmp_path / "iter_4.pth"))
+    assert len(runner.train_dataloader.dataset.read) == 2 * 3
+
+
+def test_a_resume_restores_the_average_and_the_fitted_tokenizer(tmp_path, monkeypatch):
+    train(tmp_path, 4)
+    monkeypatch.setattr(TinyData, "images", None, raising=False)
+    runner = train(tmp_path, 4, resume=True, load_from=str(tmp_path / "iter_4.pth"))
+    assert runner.model.image_tokenizer.fitted
+    saved = state(tmp_path, 4)["state_dict"]
+    assert torch.equal(saved["average.0.weight"], runner.model.average[0].weight)
+
+
+def test_after_kill_9_a_resume_reaches_the_same_weights(tmp_path):
+    train(tmp_path / "whole", 40)
+    code = (
+        "import time, sys; from engine_fakes import TinyModel, train\n"
+        "step = TinyModel.train_step\n"
+        "TinyModel.train_step = lambda *a, **k: (time.sleep(0.05), step(*a, **k))[1]\n"
+        "train(sys.argv[1], 40)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "cut")], env=_env())
+    pointer = tmp_path / "cut" / "last_checkpoint"
+    deadline = time.monotonic() + 40
+    while not pointer.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    newest = find_checkpoint(str(tmp_path / "cut"))
+    train(tmp_path / "cut", 40, resume=True, load_from=newest)
+    assert_same(state(tmp_path / "whole", 40), state(tmp_path / "cut", 40))
+
+
+def _env():
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parents[1]), os.environ.get("PYTHONPATH", "")])
+    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def test_a_bad_number_names_the_step_the_captions_and_the_way_back(tmp_path):
+    with pytest.raises(UserError) as caught:
+        train(tmp_path, 9, model={"type": "TinyModel", "poison": 5})
+    text = str(caught.value)
+    assert "step 5: the loss is nan" in text
+    assert "grey" in text
+    assert "iter_3.pth" in text
+    assert "\n" not in text
+
+
+def test_each_step_and_process_has_its_own_randomness():
+    def draws(*key):
+        seed_step(*key)
+        return torch.rand(()).item(), np.random.rand()
+
+    first = draws(0, 5, 0)
+    torch.rand(7)
+    assert draws(0, 5, 0) == first
+    assert len({draws(seed, step, rank) for seed in (0, 1) for step in (0, 1) for rank in (0, 1)}) == 8
+
+
+def test_wrong_lengths_and_samplers_are_told(tmp_path):
+    with pytest.raises(UserError, match="max_iters is 0"):
+        train(tmp_path, 0)
+    loader = {
+        "batch_size": 3,
+        "num_workers": 0,
+        "dataset": {"type": "TinyData"},
+        "sampler": {"type": "InfiniteSampler"},
+        "collate_fn": {"type": "keep_tiny"},
+    }
+    with pytest.raises(UserError, match="SeededSampler"):
+        train(tmp_path, 2, train_dataloader=loader)

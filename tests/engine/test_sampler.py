@@ -1,0 +1,58 @@
+"""The stream of indices: passes, shares, and places to go on from."""
+
+from itertools import islice
+
+import pytest
+from engine_fakes import TinyData, keep_tiny
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from jepa_t.engine import SeededSampler, sampler
+from jepa_t.errors import UserError
+
+
+def take(size, count, seed=0, rank=0, world=1, skip=0):
+    stream = SeededSampler(range(size), seed)
+    stream.rank, stream.world_size = rank, world
+    stream.skip(skip)
+    return list(islice(stream, count))
+
+
+@given(size=st.integers(1, 30), passes=st.integers(1, 4), seed=st.integers(0, 99))
+def test_each_pass_holds_every_sample_once(size, passes, seed):
+    stream = take(size, size * passes, seed)
+    for start in range(0, len(stream), size):
+        assert sorted(stream[start : start + size]) == list(range(size))
+
+
+@given(size=st.integers(1, 30), world=st.integers(1, 5), count=st.integers(1, 40))
+def test_the_processes_share_the_stream_of_one(size, world, count):
+    shares = [take(size, count, rank=rank, world=world) for rank in range(world)]
+    dealt = [index for row in zip(*shares, strict=True) for index in row]
+    assert dealt == take(size, count * world)
+
+
+@given(size=st.integers(1, 30), world=st.integers(1, 4), skip=st.integers(0, 100))
+def test_skipping_is_reading_on(size, world, skip):
+    rank = world - 1
+    whole = take(size, skip + 20, rank=rank, world=world)
+    assert take(size, 20, rank=rank, world=world, skip=skip) == whole[skip:]
+
+
+def test_seeds_and_passes_all_differ():
+    orders = {tuple(take(20, 60, seed)[start : start + 20]) for seed in range(3) for start in (0, 20, 40)}
+    assert len(orders) == 9
+
+
+def test_a_loader_gets_whole_batches():
+    data = TinyData(10)
+    loader = DataLoader(data, batch_size=4, sampler=SeededSampler(data), collate_fn=keep_tiny, drop_last=True)
+    batches = list(islice(loader, 6))
+    assert [len(batch["inputs"]) for batch in batches] == [4] * 6
+    assert sorted(data.read[:10]) == list(range(10))
+
+
+def test_no_samples_is_an_error():
+    with pytest.raises(UserError, match="empty"):
+        sampler.SeededSampler([])

@@ -1,0 +1,67 @@
+"""Evaluate a checkpoint: python tools/test.py configs/jepat_digits.py"""
+
+import argparse
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from rich.console import Console
+from rich.table import Table
+
+from jepa_t.engine import JEPATRunner, find_checkpoint, set_threads
+from jepa_t.engine.cli import add_run_arguments, friendly, run_config
+from jepa_t.engine.compat import write_whole
+from jepa_t.engine.runner import unwrap, weights_hash
+from jepa_t.errors import UserError
+
+
+@friendly
+def main(arguments: list[str] | None = None) -> None:
+    """Parse, build, evaluate, write metrics.json."""
+    parser = argparse.ArgumentParser(description="Generate for a config's prompts and measure the images.")
+    add_run_arguments(parser)
+    parser.add_argument("checkpoint", nargs="?", help="default: the newest of the work dir")
+    args = parser.parse_args(arguments)
+    cfg = run_config(args)
+    if cfg.get("test_evaluator") is None:
+        raise UserError(f"{args.config} has no test_evaluator; evaluate one of the configs that do")
+    set_threads(cfg.get("threads", "auto"))
+    cfg.resume, cfg.load_from = False, find_checkpoint(args.checkpoint or cfg.work_dir)
+    runner = JEPATRunner.from_cfg(cfg)
+    figures = runner.test()
+    if is_main_process():
+        report = figures | protocol(runner, cfg.load_from)
+        target = Path(runner.work_dir) / "metrics.json"
+        write_whole(target, lambda file: file.write(json.dumps(report, indent=2).encode()))
+        show(figures, str(target))
+
+
+def protocol(runner: JEPATRunner, checkpoint: str) -> dict:
+    """What must be known to get the same figures again."""
+    meta = runner.checkpoint_meta
+    facts = {
+        "weights": "averaged",
+        "weights_sha256": weights_hash(unwrap(runner.model).average),
+        "checkpoint": Path(checkpoint).name,
+        "config": Path(runner.cfg.filename).name,
+        "sampler": runner.cfg.model.get("sampler"),
+        "seed": runner.seed,
+        "count": len(runner.test_dataloader.dataset),
+        "versions": {name: version(name) for name in ("torch", "mmengine", "jepa_t")},
+    }
+    cost = {name: meta.get(name) for name in ("train_seconds", "train_steps")}
+    return cost | {f"protocol/{name}": value for name, value in facts.items()}
+
+
+def show(figures: dict, target: str) -> None:
+    """Print a table of the figures."""
+    table = Table("figure", "value")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+    Console().print(table, f"written to {target}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
