@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -49,10 +49,18 @@ def protocol(runner: JEPATRunner, checkpoint: str) -> dict:
         "sampler": runner.cfg.model.get("sampler"),
         "seed": runner.seed,
         "count": len(runner.test_dataloader.dataset),
-        "versions": {name: version(name) for name in ("torch", "mmengine", "jepa_t")},
+        "versions": {name: installed(name) for name in ("torch", "mmengine", "jepa_t")},
     }
     cost = {name: meta.get(name) for name in ("train_seconds", "train_steps")}
     return cost | {f"protocol/{name}": value for name, value in facts.items()}
+
+
+def installed(package: str) -> str:
+    """The version of a package, or ``"from source"`` for one that runs without being installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "from source"
 
 
 def show(figures: dict, target: str) -> None:

@@ -25,7 +25,7 @@ def friendly(main: Callable[..., int | None]) -> Callable[..., int]:
             sys.stderr.write(f"error: {error}\n")
             return 2
         except KeyboardInterrupt as stop:
-            sys.stderr.write(f"{stop or 'stopped'}\n")
+            sys.stderr.write(f"{str(stop) or 'stopped'}\n")
             return 130
 
     return wrapped

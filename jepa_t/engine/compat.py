@@ -31,6 +31,7 @@ ALLOWED = [
 # Deprecated calls inside MMEngine 0.10.7 that current PyTorch warns about; the user can't mend them.
 WARNINGS = [
     (FutureWarning, r"`?torch\.cuda\.amp\.(autocast|GradScaler|custom_)"),
+    (ResourceWarning, r"unclosed file .*\.py' mode='rb\+'"),  # its copy of a config that failed
     (UserWarning, r"Detected call of `scheduler\.step\(\)` before"),  # it counts batches, not optimizer steps
 ]
 

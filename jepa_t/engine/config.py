@@ -3,6 +3,7 @@
 import inspect
 import os
 import time
+import traceback
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -123,8 +124,10 @@ def _read(path: str) -> Config:
     try:
         return Config.fromfile(path)
     except SyntaxError as error:
+        traceback.clear_frames(error.__traceback__)
         raise UserError(f"config {path!r}, line {error.lineno}: {error.msg}") from error
     except Exception as error:  # a config is a program: whatever it raises is for its author to mend
+        traceback.clear_frames(error.__traceback__)  # closes the copy of the file that MMEngine left open
         raise UserError(f"config {path!r}: {type(error).__name__}: {_first_line(error)}") from error
 
 

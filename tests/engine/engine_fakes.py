@@ -4,11 +4,12 @@ import copy
 
 import torch
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from torch import nn
 
 from jepa_t.engine import JEPATRunner, apply
-from jepa_t.registry import DATASETS, FUNCTIONS, MODELS
+from jepa_t.registry import DATASETS, FUNCTIONS, METRICS, MODELS
 
 
 @MODELS.register_module(force=True)
@@ -119,3 +120,26 @@ def train(work_dir, steps=6, **changes):
     runner = JEPATRunner.from_cfg(tiny_config(work_dir, steps, **changes))
     runner.train()
     return runner
+
+
+@DATASETS.register_module(force=True)
+class TinyPrompts:
+    """Five captions to draw."""
+
+    def __len__(self):
+        return 5
+
+    def __getitems__(self, indices):
+        captions = [f"grey {i}" for i in indices]
+        return {"inputs": None, "data_samples": {"caption": captions, "index": indices}}
+
+
+@METRICS.register_module(force=True)
+class TinyMetric(BaseMetric):
+    """Counts the images."""
+
+    def process(self, data_batch, data_samples):
+        self.results += [sample["image"].shape[0] for sample in data_samples]
+
+    def compute_metrics(self, results):
+        return {"count": len(results), "channels": float(results[0])}

@@ -1,0 +1,118 @@
+"""The commands as a person uses them: train, interrupt, go on, evaluate."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from engine_fakes import tiny_config
+
+from jepa_t.engine import find_checkpoint, load_checkpoint
+
+ROOT = Path(__file__).parents[2]
+ENV = os.environ | {
+    "PYTHONPATH": os.pathsep.join(
+        [str(ROOT), str(ROOT / "tests" / "engine"), os.environ.get("PYTHONPATH", "")]
+    ),
+    "OMP_NUM_THREADS": "1",
+}
+EVALUATION = """
+test_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    dataset=dict(type="TinyPrompts"),
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    collate_fn=dict(type="keep_tiny"),
+)
+test_cfg = dict(type="TestLoop")
+test_evaluator = dict(type="TinyMetric")
+custom_imports = dict(imports=["engine_fakes"])
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    cfg = tiny_config(tmp_path, 6)
+    cfg.pop("work_dir")
+    cfg.log_level = "INFO"
+    cfg.visualizer = {"type": "Visualizer", "vis_backends": [{"type": "LocalVisBackend"}]}
+    (tmp_path / "tiny.py").write_text(cfg.pretty_text + EVALUATION)
+    return tmp_path / "tiny.py"
+
+
+def command(tool, *words):
+    return [sys.executable, str(ROOT / "tools" / tool), *map(str, words)]
+
+
+def run(tool, *words):
+    return subprocess.run(command(tool, *words), env=ENV, capture_output=True, text=True, timeout=120)
+
+
+def test_train_go_on_and_evaluate(config, tmp_path):
+    work = tmp_path / "work"
+    first = run("train.py", config, "--work-dir", work)
+    assert first.returncode == 0, first.stderr
+    assert "Iter(train) [6/6]" in first.stdout
+    more = run("train.py", config, "--work-dir", work, "--resume", "--cfg-options", "train_cfg.max_iters=8")
+    assert more.returncode == 0, more.stderr
+    assert "Iter(train) [8/8]" in more.stdout
+    assert "[6/8]" not in more.stdout
+    judged = run("test.py", config, "--work-dir", work)
+    assert judged.returncode == 0, judged.stderr
+    assert "count" in judged.stdout
+    report = json.loads((work / "metrics.json").read_text())
+    assert report["count"] == 5
+    assert report["train_steps"] == 8
+    assert report["train_seconds"] > 0
+    assert report["protocol/count"] == 5
+    assert report["protocol/weights"] == "averaged"
+    assert len(report["protocol/weights_sha256"]) == 64
+
+
+def test_ctrl_c_saves_and_tells_how_to_go_on(config, tmp_path):
+    work = tmp_path / "work"
+    words = (config, "--work-dir", work, "--cfg-options", "train_cfg.max_iters=1000000")
+    process = subprocess.Popen(
+        command("train.py", *words), env=ENV, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (work / "last_checkpoint").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    newest = find_checkpoint(str(work))
+    assert newest in said
+    assert "go on with: python" in said
+    assert "--resume" in said
+    assert load_checkpoint(newest)["meta"]["iter"] == int(Path(newest).stem.removeprefix("iter_"))
+
+
+@pytest.mark.parametrize(
+    ("tool", "words", "says"),
+    [
+        ("train.py", ["--resume"], "no checkpoint"),
+        ("train.py", ["--cfg-options", "model.widht=3"], "did you mean 'width'"),
+        ("train.py", ["--launcher", "pytorch"], "torchrun"),
+        ("test.py", [], "no checkpoint"),
+    ],
+)
+def test_mistakes_are_one_line_and_code_2(config, tmp_path, tool, words, says):
+    done = run(tool, config, "--work-dir", tmp_path / "work", *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert says in done.stderr
+
+
+def test_two_processes_on_a_cpu_share_the_work(config, tmp_path):
+    work = tmp_path / "work"
+    starter = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    words = [str(ROOT / "tools" / "train.py"), str(config), "--work-dir", str(work), "--launcher", "pytorch"]
+    done = subprocess.run([*starter, *words], env=ENV, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    assert load_checkpoint(str(work / "iter_6.pth"))["meta"]["train_steps"] == 6
