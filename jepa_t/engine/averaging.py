@@ -3,14 +3,15 @@
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import UserError
 from ..registry import HOOKS
 from .runner import log_interval, unwrap
 
+Tensors = tuple[list[Tensor], list[Tensor]]
 
-@torch.no_grad()
+
 def update_average(network: nn.Module, average: nn.Module, decay: float) -> None:
     """Move every averaged parameter towards the network's: ``average * decay + network * (1 - decay)``.
 
@@ -19,9 +20,18 @@ def update_average(network: nn.Module, average: nn.Module, decay: float) -> None
         average: Its averaged copy, changed in place; buffers are copied.
         decay: From 0, copy, to 1, freeze.
     """
-    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1.0 - decay)
-    for kept, new in zip(average.buffers(), network.buffers(), strict=True):
-        kept.copy_(new)
+    _move(_tensors(average), _tensors(network), decay)
+
+
+def _tensors(module: nn.Module) -> Tensors:
+    return list(module.parameters()), list(module.buffers())
+
+
+@torch.no_grad()
+def _move(kept: Tensors, new: Tensors, decay: float) -> None:
+    torch._foreach_lerp_(kept[0], new[0], 1.0 - decay)
+    for old, buffer in zip(kept[1], new[1], strict=True):
+        old.copy_(buffer)
 
 
 def warmed_decay(decay: float, updates: int) -> float:
@@ -49,13 +59,17 @@ class WeightAverageHook(Hook):
             raise UserError(f"WeightAverageHook.decay is {decay}; it must lie between 0 and 1")
         self.decay = decay
 
+    def before_train(self, runner: Runner) -> None:
+        """Collect the tensors once; walking through the modules costs more than moving the values."""
+        model = unwrap(runner.model)
+        self._kept, self._new = _tensors(model.average), _tensors(model.network)
+
     def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
         """Average, unless gradients are still accumulating."""
         wrapper = runner.optim_wrapper
         if not wrapper.should_update():
             return
         decay = warmed_decay(self.decay, -(-(batch_idx + 1) // wrapper._accumulative_counts))
-        model = unwrap(runner.model)
-        update_average(model.network, model.average, decay)
+        _move(self._kept, self._new, decay)
         if (batch_idx + 1) % log_interval(runner) == 0:
             runner.message_hub.update_scalar("train/ema_decay", decay)

@@ -17,7 +17,9 @@ from .sampler import mix
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Give one step of one process its own randomness, whatever happened before it."""
     mixed = mix(seed, step, rank)
-    torch.manual_seed(mixed)
+    torch.default_generator.manual_seed(mixed)
+    if torch.cuda.is_initialized():  # torch.manual_seed would record a stack trace per step where it isn't
+        torch.cuda.manual_seed_all(mixed)
     random.seed(mixed)
     np.random.seed(mixed)
 

@@ -60,7 +60,7 @@ def test_the_warm_up_rises_to_the_decay():
 
 def test_the_hook_follows_optimizer_steps_only(tmp_path, monkeypatch):
     decays = []
-    monkeypatch.setattr("jepa_t.engine.averaging.update_average", lambda n, a, decay: decays.append(decay))
+    monkeypatch.setattr("jepa_t.engine.averaging._move", lambda kept, new, decay: decays.append(decay))
     wrapper = {
         "type": "GuardedOptimWrapper",
         "constructor": "TaggedGroups",
