@@ -1,5 +1,6 @@
 """Which sample comes when: a pure function of the seed and the position."""
 
+import sys
 from collections.abc import Iterator, Sized
 
 import numpy as np
@@ -54,5 +55,5 @@ class SeededSampler(Sampler[int]):
             epoch += passes
 
     def __len__(self) -> int:
-        """Samples of one pass that fall to this process, rounded up."""
-        return -(-self.size // self.world_size)
+        """No end: MMEngine does odd things where it believes that an epoch has ended."""
+        return sys.maxsize

@@ -86,3 +86,12 @@ def test_the_file_is_in_place_only_once_it_is_whole(tmp_path):
 
     compat.write_whole(file, write)
     assert file.read_bytes() == b"half"
+
+
+def test_a_reader_of_the_old_file_is_not_disturbed(tmp_path):
+    file = tmp_path / "a.pth"
+    compat.write_whole(file, lambda f: f.write(b"old"))
+    with file.open("rb") as reader:
+        compat.write_whole(file, lambda f: f.write(b"new"))
+        assert reader.read() == b"old"
+    assert file.read_bytes() == b"new"

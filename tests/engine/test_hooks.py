@@ -36,11 +36,15 @@ def test_the_log_holds_the_mean_loss_since_the_line_before(tmp_path, monkeypatch
 
 def test_the_checkpoint_carries_the_training_time_across_a_resume(tmp_path):
     train(tmp_path, 3)
-    first = load_checkpoint(str(tmp_path / "iter_3.pth"))["meta"]
+    checkpoint = load_checkpoint(str(tmp_path / "iter_3.pth"))
+    first = checkpoint["meta"]
+    assert 0 < first["train_seconds"] < 100
+    first["train_seconds"] += 1000
+    torch.save(checkpoint, tmp_path / "iter_3.pth")
     train(tmp_path, 6, resume=True, load_from=str(tmp_path / "iter_3.pth"))
     second = load_checkpoint(str(tmp_path / "iter_6.pth"))["meta"]
     assert (first["train_steps"], second["train_steps"]) == (3, 6)
-    assert 0 < first["train_seconds"] < second["train_seconds"]
+    assert first["train_seconds"] < second["train_seconds"] < 1100
 
 
 def test_fine_tuning_starts_the_clock_anew(tmp_path):
