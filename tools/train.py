@@ -22,17 +22,18 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="CHECKPOINT",
         help="go on from the newest checkpoint of the work dir, or from this one",
     )
+    parser.add_argument("--amp", action="store_true", help="bf16 autocast, on a GPU or a CPU")
     args = parser.parse_args(arguments)
     cfg = run_config(args)
     if cfg.get("train_cfg") is None:
         raise UserError(f"{args.config} has no train_cfg; train one of the configs that do")
+    if args.amp:
+        cfg.optim_wrapper.precision = "bf16"
     cfg.threads = set_threads(cfg.get("threads", "auto"))
     if args.resume:
-        cfg.resume, cfg.load_from = (
-            True,
-            find_checkpoint(cfg.work_dir if args.resume == "auto" else args.resume),
-        )
-    if importlib.util.find_spec("tensorboard"):
+        cfg.resume = True
+        cfg.load_from = find_checkpoint(cfg.work_dir if args.resume == "auto" else args.resume)
+    if cfg.get("visualizer") and importlib.util.find_spec("tensorboard"):
         cfg.visualizer.vis_backends.append({"type": "TensorboardVisBackend"})
     runner = JEPATRunner.from_cfg(cfg)
     runner.logger.info(f"threads: {cfg.threads}; work dir: {runner.work_dir}")

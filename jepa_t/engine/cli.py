@@ -42,7 +42,6 @@ def add_run_arguments(parser: ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change the config, such as train_cfg.max_iters=500 model.width=128",
     )
-    parser.add_argument("--amp", action="store_true", help="bf16 autocast in training")
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
 
 
@@ -51,8 +50,6 @@ def run_config(args: Namespace) -> Config:
     load_plugins()
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
     cfg.launcher = args.launcher
-    if args.amp:
-        cfg.optim_wrapper.precision = "bf16"
     compat.distribute(cfg)
     return cfg
 

@@ -28,9 +28,8 @@ ALLOWED = [
     np.dtypes.Float32DType,
     np.dtypes.Int64DType,
 ]
-# Deprecated calls inside MMEngine 0.10.7 that current PyTorch warns about; the user can't mend them.
+# What MMEngine 0.10.7 causes and the user can't mend.
 WARNINGS = [
-    (FutureWarning, r"`?torch\.cuda\.amp\.(autocast|GradScaler|custom_)"),
     (ResourceWarning, r"unclosed file .*\.py' mode='rb\+'"),  # its copy of a config that failed
     (UserWarning, r"Detected call of `scheduler\.step\(\)` before"),  # it counts batches, not optimizer steps
 ]

@@ -128,10 +128,13 @@ def _read(path: str) -> Config:
         raise UserError(f"config {path!r}, line {error.lineno}: {error.msg}") from error
     except Exception as error:  # a config is a program: whatever it raises is for its author to mend
         traceback.clear_frames(error.__traceback__)  # closes the copy of the file that MMEngine left open
-        raise UserError(f"config {path!r}: {type(error).__name__}: {_first_line(error)}") from error
+        cause: BaseException = error
+        while isinstance(cause, ImportError) and cause.__context__:  # MMEngine wraps a failed import twice
+            cause = cause.__context__
+        raise UserError(f"config {path!r}: {type(cause).__name__}: {_first_line(cause)}") from error
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or ["no message"])[0]
 
 

@@ -17,14 +17,8 @@ from ..errors import UserError
 from ..registry import FUNCTIONS, resolve
 from . import compat
 
-CHATTER = (
-    "has no metainfo",
-    "SyncBatchNorm",
-    "Loads checkpoint by",
-    "Exp name:",
-    "HTTP backend",
-    "Hooks will be",
-)
+# What MMEngine says to no one in particular; it stays in the log file.
+CHATTER = ("has no metainfo", "SyncBatchNorm", "Exp name:", "The prefix is not set")
 
 
 def unwrap(model: nn.Module) -> nn.Module:

@@ -94,6 +94,8 @@ def test_files_that_cannot_be_read_are_told(tmp_path, path):
     assert re.search("line 2", error(load_config, str(tmp_path / "bad.py")))
     (tmp_path / "worse.py").write_text("a = 1 / 0\n")
     assert "ZeroDivisionError" in error(load_config, str(tmp_path / "worse.py"))
+    (tmp_path / "plug.py").write_text("custom_imports = dict(imports=['no_such_plug'])\n")
+    assert "No module named 'no_such_plug'" in error(load_config, str(tmp_path / "plug.py"))
     (tmp_path / "child.py").write_text("_base_ = ['./absent.py']\n")
     assert "absent.py" in error(load_config, str(tmp_path / "child.py"))
 

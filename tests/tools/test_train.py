@@ -54,7 +54,7 @@ def run(tool, *words):
 
 def test_train_go_on_and_evaluate(config, tmp_path):
     work = tmp_path / "work"
-    first = run("train.py", config, "--work-dir", work)
+    first = run("train.py", config, "--work-dir", work, "--amp")
     assert first.returncode == 0, first.stderr
     assert "Iter(train) [6/6]" in first.stdout
     more = run("train.py", config, "--work-dir", work, "--resume", "--cfg-options", "train_cfg.max_iters=8")
