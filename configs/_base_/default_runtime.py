@@ -12,7 +12,7 @@ resume = False
 
 default_hooks = dict(
     runtime_info=dict(type="MeanLossHook"),
-    tokenizer=dict(type="FitTokenizerHook"),
+    tokenizers=dict(type="FitTokenizersHook"),
     average=dict(type="WeightAverageHook", decay=0.9999),
     timer=dict(type="SpeedHook"),
     logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),

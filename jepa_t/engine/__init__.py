@@ -5,14 +5,14 @@ from .checkpoint import InterruptHook, SafeCheckpointHook
 from .compat import apply, load_checkpoint
 from .config import find_checkpoint, load_config, set_threads
 from .display import PreviewHook, ProgressHook
-from .hooks import FitTokenizerHook, MeanLossHook, SpeedHook
+from .hooks import FitTokenizersHook, MeanLossHook, SpeedHook
 from .loops import TrainLoop
 from .optim import GuardedOptimWrapper, TaggedGroups
 from .runner import JEPATRunner
 from .sampler import SeededSampler
 
 __all__ = [
-    "FitTokenizerHook",
+    "FitTokenizersHook",
     "GuardedOptimWrapper",
     "InterruptHook",
     "JEPATRunner",

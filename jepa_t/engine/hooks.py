@@ -12,17 +12,16 @@ from .runner import log_interval, unwrap
 
 
 @HOOKS.register_module()
-class FitTokenizerHook(Hook):
-    """Fit an image tokenizer that learns from data, unless a checkpoint brought a fitted one.
+class FitTokenizersHook(Hook):
+    """Fit the tokenizers that learn from data, unless a checkpoint brought fitted ones.
 
     Fitting is deterministic, so each process fits for itself.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Fit on all training images ``[N, 3, H, W]`` in [-1, 1]."""
-        tokenizer = getattr(unwrap(runner.model), "image_tokenizer", None)
-        if hasattr(tokenizer, "fit") and not tokenizer.fitted:
-            tokenizer.fit(runner.train_dataloader.dataset.images)
+        """Let the model fit on all training images ``[N, 3, H, W]`` in [-1, 1] and their captions."""
+        dataset = runner.train_dataloader.dataset
+        unwrap(runner.model).fit(dataset.images, dataset.captions)
 
 
 @HOOKS.register_module()

@@ -1,0 +1,18 @@
+"""Captions to image tokens: the sampler, with its reveal schedules, guidance and solvers."""
+
+from .guidance import Guidance
+from .reveal import reveal_counts, reveal_order
+from .sampler import PRESETS, Generators, MaskedSampler, sampler_config
+from .solvers import SOLVERS, Solver
+
+__all__ = [
+    "PRESETS",
+    "SOLVERS",
+    "Generators",
+    "Guidance",
+    "MaskedSampler",
+    "Solver",
+    "reveal_counts",
+    "reveal_order",
+    "sampler_config",
+]

@@ -24,6 +24,10 @@ class TinyModel(BaseModel):
         self.poison = poison
         self.steps = 0
 
+    def fit(self, images, captions):
+        if not self.image_tokenizer.fitted:
+            self.image_tokenizer.fit(images)
+
     def forward(self, inputs, data_samples, mode="loss"):
         if mode == "predict":
             image = torch.tanh(self.average(torch.ones(3)))[:, None, None].expand(3, 4, 4)
@@ -100,7 +104,7 @@ def tiny_config(work_dir, steps=6, **changes):
         "param_scheduler": [{"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "end": 4}],
         "default_hooks": {
             "runtime_info": {"type": "MeanLossHook"},
-            "tokenizer": {"type": "FitTokenizerHook"},
+            "tokenizers": {"type": "FitTokenizersHook"},
             "average": {"type": "WeightAverageHook"},
             "timer": {"type": "SpeedHook"},
             "logger": {"type": "LoggerHook", "interval": 2, "log_metric_by_epoch": False},

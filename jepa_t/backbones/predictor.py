@@ -1,0 +1,83 @@
+"""The feature predictor: from context to the features of what is masked."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..registry import BACKBONES
+from ..structures import Split
+from ..layers import EPS, Blocks, linear, table
+
+
+@BACKBONES.register_module()
+class Predictor(nn.Module):
+    """A Transformer over context and mask queries (D-JEPA, section 3).
+
+    The tokens are laid out as registers | visible | asked | not asked yet. Attention doesn't know the order of
+    its tokens, so "in place" means: each with the embedding of its position.
+
+    Args:
+        tokens: N, how many positions there are.
+        width: D.
+        depth: Blocks.
+        heads: Attention heads.
+        dropout: In attention and after both branches of a block.
+        attention: As in :func:`~jepa_t.attention.attention`.
+        checkpointing: Recompute the blocks in the backward pass.
+    """
+
+    def __init__(
+        self,
+        tokens: int,
+        width: int,
+        depth: int,
+        heads: int,
+        dropout: float = 0.0,
+        attention: str = "auto",
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.embed = linear(width, width)
+        self.positions = table(tokens, width)
+        self.mask_query = table(width)
+        self.blocks = Blocks(depth, width, heads, dropout, attention, checkpointing)
+        self.norm = nn.LayerNorm(width, eps=EPS)
+
+    def place(self, registers: Tensor, visible: Tensor, split: Split) -> Tensor:
+        """The input sequence.
+
+        Args:
+            registers: Encoded registers ``[B, R, D]``.
+            visible: Encoded visible tokens ``[B, V, D]``.
+            split: Which tokens are where.
+
+        Returns:
+            ``[B, R + N, D]``.
+        """
+        masked = self.mask_query.expand(*split.masked.shape, -1)
+        image = torch.cat([self.embed(visible), masked.to(visible.dtype)], 1)
+        return torch.cat([self.embed(registers), image + F.embedding(split.order, self.positions)], 1)
+
+    def forward(
+        self, x: Tensor, split: Split, after_block: Callable[[int, Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Predict the features of the asked tokens.
+
+        Args:
+            x: The sequence from :meth:`place`, after the ``predictor`` fusion ``[B, R + N, D]``.
+            split: Which tokens are asked for.
+            after_block: The ``blocks`` fusion, called with a block's index and output.
+
+        Returns:
+            ``[B, K, D]``.
+        """
+        start = x.shape[1] - split.masked.shape[1]
+        asked = slice(start, start + split.asked_count)
+        for index in range(len(self.blocks)):
+            last = index == len(self.blocks) - 1  # of the last block nothing else is ever read
+            x = self.blocks.run(index, x, rows=asked if last else None)
+            if after_block:
+                x = after_block(index, x)
+        return self.norm(x)

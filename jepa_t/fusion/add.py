@@ -1,0 +1,25 @@
+"""Fusion by addition."""
+
+from torch import Tensor, nn
+
+from ..layers import linear
+from ..registry import FUSIONS
+from ..structures import Text
+
+
+@FUSIONS.register_module()
+class Add(nn.Module):
+    """Add the projected pooled text to every token. Starts as the identity.
+
+    Args:
+        width: D.
+        text_width: E.
+    """
+
+    def __init__(self, width: int, text_width: int) -> None:
+        super().__init__()
+        self.proj = linear(text_width, width, zero=True)
+
+    def forward(self, x: Tensor, text: Text) -> Tensor:
+        """Fuse ``x [B, K, D]`` with the text: ``[B, K, D]``."""
+        return x + self.proj(text.pooled)[:, None]

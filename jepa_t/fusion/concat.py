@@ -1,0 +1,29 @@
+"""Fusion by concatenation."""
+
+from torch import Tensor, nn
+
+from ..layers import linear
+from ..registry import FUSIONS
+from ..structures import Text
+
+
+@FUSIONS.register_module()
+class Concat(nn.Module):
+    """Project ``[x; pooled text]`` and add it: ``W [x; p]`` with ``W`` starting at ``[I, 0]`` (JEPA-T's injection).
+
+    The projection of a concatenation is the sum of two projections, so the text is projected once per image
+    and not once per token.
+
+    Args:
+        width: D.
+        text_width: E.
+    """
+
+    def __init__(self, width: int, text_width: int) -> None:
+        super().__init__()
+        self.proj = linear(width, width, zero=True)
+        self.text_proj = linear(text_width, width, zero=True)
+
+    def forward(self, x: Tensor, text: Text) -> Tensor:
+        """Fuse ``x [B, K, D]`` with the text: ``[B, K, D]``."""
+        return x + self.proj(x) + self.text_proj(text.pooled)[:, None]

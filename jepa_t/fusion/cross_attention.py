@@ -1,0 +1,34 @@
+"""Fusion by cross-attention."""
+
+from torch import Tensor, nn
+
+from ..layers import EPS, Attention
+from ..registry import FUSIONS
+from ..structures import Text
+
+
+@FUSIONS.register_module()
+class CrossAttention(nn.Module):
+    """Each image token looks at the text tokens: ``x + CrossAttention(Q = x, K = V = text)`` (JEPA-T).
+
+    Keys and values are the caption's tokens, not copies of one pooled vector, for which the softmax would be
+    uniform and queries and keys would never learn. Starts as the identity.
+
+    Args:
+        width: D.
+        text_width: E.
+        heads: Attention heads; must divide D.
+        dropout: Of the attention weights and the output.
+        attention: As in :func:`~jepa_t.attention.attention`.
+    """
+
+    def __init__(
+        self, width: int, text_width: int, heads: int = 4, dropout: float = 0.0, attention: str = "auto"
+    ) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=EPS)
+        self.attn = Attention(width, heads, text_width, dropout, attention, zero=True)
+
+    def forward(self, x: Tensor, text: Text) -> Tensor:
+        """Fuse ``x [B, K, D]`` with the text: ``[B, K, D]``."""
+        return x + self.attn(self.norm(x), text.tokens, text.valid)

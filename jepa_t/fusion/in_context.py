@@ -1,0 +1,40 @@
+"""Fusion in context: the text joins the sequence."""
+
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..layers import linear
+from ..registry import FUSIONS
+from ..structures import Text
+
+
+@FUSIONS.register_module()
+class InContext(nn.Module):
+    """Put the text tokens into the sequence, where self-attention mixes them with the image tokens.
+
+    The L text tokens are added to the first L tokens of ``x``, which at the sites ``encoder`` and ``predictor``
+    are registers: the sequence keeps its length, and each register that carries a word differs from the others.
+
+    Args:
+        width: D.
+        text_width: E.
+    """
+
+    def __init__(self, width: int, text_width: int) -> None:
+        super().__init__()
+        self.proj = linear(text_width, width)
+
+    def forward(self, x: Tensor, text: Text) -> Tensor:
+        """Fuse ``x [B, K, D]`` with the text: ``[B, K, D]``.
+
+        Raises:
+            UserError: There are fewer tokens in ``x`` than in the text.
+        """
+        words = self.proj(text.tokens) * text.valid[..., None].to(x.dtype)
+        rest = x.shape[1] - words.shape[1]
+        if rest < 0:
+            raise UserError(
+                f"InContext needs a register for each of the {words.shape[1]} text tokens and has {x.shape[1]}; "
+                "raise encoder.registers, and use the site 'encoder' or 'predictor'"
+            )
+        return x + nn.functional.pad(words, (0, 0, 0, rest))

@@ -1,0 +1,60 @@
+"""The five sites, and the fusions of the paper's ablation as dictionaries over them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..errors import UserError, unknown
+from ..registry import FUSIONS, build
+from ..structures import Text
+
+SITES = ("encoder", "predictor", "blocks", "features", "objective")
+
+PRESETS: dict[str, dict[str, dict]] = {
+    "none": {},
+    "early": {"encoder": {"type": "InContext"}, "predictor": {"type": "InContext"}},
+    "late": {"features": {"type": "Concat"}},
+    "jepa_t": {
+        "predictor": {"type": "Add"},
+        "features": {"type": "CrossAttention"},
+        "objective": {"type": "Concat"},
+    },
+}
+
+
+class Fusion(nn.ModuleDict):
+    """The fusion module of each site that has one.
+
+    Args:
+        sites: A preset's name, or a component's config for each site.
+        width: D.
+        text_width: E.
+        depth: The predictor's blocks, each of which gets its own module at the site ``blocks``.
+
+    Raises:
+        UserError: A preset, site, component or option is unknown, or a component is no module.
+    """
+
+    def __init__(self, sites: str | Mapping[str, Any], width: int, text_width: int, depth: int) -> None:
+        super().__init__()
+        if isinstance(sites, str):
+            if sites not in PRESETS:
+                raise unknown("fusion preset", sites, PRESETS)
+            sites = PRESETS[sites]
+        for site, cfg in sites.items():
+            if site not in SITES:
+                raise unknown("fusion site", site, SITES)
+            count = depth if site == "blocks" else 1
+            modules = [build(cfg, FUSIONS, width=width, text_width=text_width) for _ in range(count)]
+            if not isinstance(modules[0], nn.Module):
+                raise UserError(f"fusion {cfg['type']!r} is a {type(modules[0]).__name__}; derive it from nn.Module")
+            self[site] = nn.ModuleList(modules) if site == "blocks" else modules[0]
+
+    def at(self, site: str, x: Tensor, text: Text) -> Tensor:
+        """Fuse ``x [B, K, D]`` at a site; without a module there, ``x`` itself."""
+        return self[site](x, text) if site in self else x
+
+    def after_block(self, index: int, x: Tensor, text: Text) -> Tensor:
+        """Fuse the output of the predictor's block ``index``."""
+        return self["blocks"][index](x, text) if "blocks" in self else x

@@ -1,0 +1,155 @@
+"""What the Transformers here are made of. Weights are initialised, and tagged for the optimizer, where they are made."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .errors import UserError
+from .attention import attention
+
+EPS = 1e-6  # of every norm
+
+
+def linear(inputs: int, outputs: int, zero: bool = False) -> nn.Linear:
+    """A linear layer with Xavier weights and bias 0, or all zero: a branch that at first adds nothing."""
+    layer = nn.Linear(inputs, outputs)
+    if zero:
+        nn.init.zeros_(layer.weight)
+    else:
+        nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def table(*shape: int) -> nn.Parameter:
+    """Learned vectors (positions, registers, words) of std 1, without weight decay.
+
+    Inputs are normalised to std 1 too, so positions carry from the first step; at the usual 0.02 a small model
+    reads its caption as a bag of words for thousands of steps.
+    """
+    parameter = nn.Parameter(torch.randn(*shape))
+    parameter.no_decay = True
+    return parameter
+
+
+class Attention(nn.Module):
+    """Multi-head attention with RMS-normalised queries and keys.
+
+    Args:
+        width: D, of the queries and the output.
+        heads: H; must divide D.
+        source_width: Width of the keys' and values' source; by default D.
+        dropout: Dropped share of attention weights and of the output.
+        backend: As in :func:`~jepa_t.attention.attention`.
+        zero: Start with an output of zero.
+
+    Raises:
+        UserError: ``heads`` doesn't divide ``width``.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        source_width: int | None = None,
+        dropout: float = 0.0,
+        backend: str = "auto",
+        zero: bool = False,
+    ) -> None:
+        super().__init__()
+        if heads < 1 or width % heads:
+            raise UserError(f"heads={heads} doesn't divide the width {width}; choose one that does")
+        self.heads, self.dropout, self.backend = heads, dropout, backend
+        self.q = linear(width, width)
+        self.kv = linear(source_width or width, 2 * width)
+        self.q_norm = nn.RMSNorm(width // heads, eps=EPS)
+        self.k_norm = nn.RMSNorm(width // heads, eps=EPS)
+        self.proj = linear(width, width, zero)
+
+    def forward(self, x: Tensor, source: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Queries from ``x [B, Q, D]``, keys and values from ``source [B, K, E]``: ``[B, Q, D]``."""
+        q = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        k, v = self.kv(source).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
+        dropout = self.dropout if self.training else 0.0
+        x = attention(q, k, v, valid, self.backend, dropout).transpose(1, 2).flatten(2)
+        return F.dropout(self.proj(x), dropout) if dropout else self.proj(x)
+
+
+class Block(nn.Module):
+    """A pre-norm Transformer block: self-attention, then an MLP of four times the width.
+
+    Args:
+        width: D.
+        heads: H.
+        dropout: In attention and after both branches.
+        backend: As in :func:`~jepa_t.attention.attention`.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0, backend: str = "auto") -> None:
+        super().__init__()
+        from timm.layers import Mlp  # here, since it brings torchvision
+
+        self.norm1 = nn.LayerNorm(width, eps=EPS)
+        self.attn = Attention(width, heads, dropout=dropout, backend=backend)
+        self.norm2 = nn.LayerNorm(width, eps=EPS)
+        self.mlp = Mlp(width, 4 * width, drop=dropout)
+        for layer in (self.mlp.fc1, self.mlp.fc2):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, valid: Tensor | None = None, rows: slice | None = None) -> Tensor:
+        """Transform tokens.
+
+        Args:
+            x: ``[B, N, D]``.
+            valid: True where a token may be looked at ``[B, N]``; None for all.
+            rows: Which tokens are wanted; None for all. All are looked at, only these are computed.
+
+        Returns:
+            ``[B, N, D]``, or the wanted rows of it.
+        """
+        source = self.norm1(x)
+        if rows is not None:
+            x = x[:, rows]
+        x = x + self.attn(source if rows is None else source[:, rows], source, valid)
+        return x + self.mlp(self.norm2(x))
+
+
+class Blocks(nn.ModuleList):
+    """A stack of blocks, optionally recomputed in the backward pass instead of kept.
+
+    Args:
+        depth: How many.
+        width: D.
+        heads: H.
+        dropout: As in :class:`Block`.
+        backend: As in :func:`~jepa_t.attention.attention`.
+        checkpointing: Keep only each block's input for the backward pass: less memory, a third more time.
+
+    Raises:
+        UserError: ``depth`` is below 1.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        width: int,
+        heads: int,
+        dropout: float = 0.0,
+        backend: str = "auto",
+        checkpointing: bool = False,
+    ) -> None:
+        if depth < 1:
+            raise UserError(f"depth={depth}; a Transformer needs at least 1 block")
+        super().__init__(Block(width, heads, dropout, backend) for _ in range(depth))
+        self.checkpointing = checkpointing
+
+    def run(
+        self, index: int, x: Tensor, valid: Tensor | None = None, rows: slice | None = None
+    ) -> Tensor:
+        """Apply block number ``index``, as :meth:`Block.forward`."""
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(self[index], x, valid, rows, use_reentrant=False)
+        return self[index](x, valid, rows)

@@ -1,0 +1,201 @@
+"""JEPA-T on one page: ``condition`` computes what the network says, ``loss`` learns from it, ``generate`` draws with it.
+
+Letters: B batch, N image tokens, V visible, K asked, C token channels, D width, R registers.
+"""
+
+import copy
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from .errors import UserError
+from .fusion import Fusion
+from .layers import Block
+from .masking import MaskRatio, draw, gather
+from .objectives.denoising_head import ResidualBlock
+from .registry import BACKBONES, MODELS, OBJECTIVES, SAMPLERS, TOKENIZERS, build
+from .sampling import sampler_config
+from .structures import Prediction, Split, Target, Text
+
+
+class Network(nn.Module):
+    """Everything that learns, as one module, so that its averaged copy is one module too.
+
+    Args:
+        image_tokenizer: Gives grid and channels; its weights stay outside.
+        width: D.
+        text_tokenizer, encoder, predictor: Configs of these components.
+        fusion: A preset's name, or a config per site.
+        objectives: A config per name; exactly one generates.
+
+    Raises:
+        UserError: A config is wrong.
+    """
+
+    def __init__(
+        self,
+        image_tokenizer: nn.Module,
+        width: int,
+        text_tokenizer: dict,
+        encoder: dict,
+        predictor: dict,
+        fusion: str | Mapping[str, Any],
+        objectives: Mapping[str, dict],
+    ) -> None:
+        super().__init__()
+        self.grid, self.channels = image_tokenizer.grid, image_tokenizer.channels
+        offered = {"width": width, "channels": self.channels, "tokens": self.grid[0] * self.grid[1]}
+        self.text_tokenizer = _seeded("text", lambda: build(text_tokenizer, TOKENIZERS))
+        self.encoder = _seeded("encoder", lambda: build(encoder, BACKBONES, **offered))
+        self.predictor = _seeded("predictor", lambda: build(predictor, BACKBONES, **offered))
+        text_width, depth = self.text_tokenizer.width, len(self.predictor.blocks)
+        self.fusion = _seeded("fusion", lambda: Fusion(fusion, width, text_width, depth))
+        self.text_tokenizer.requires_grad_(len(self.fusion) > 0)  # without a fusion nothing reads the text
+        self.objectives = nn.ModuleDict(
+            {name: _seeded(name, lambda: build(cfg, OBJECTIVES, **offered)) for name, cfg in objectives.items()}  # noqa: B023 - called at once
+        )
+        generative = [o for o in self.objectives.values() if hasattr(o, "draw")]
+        if len(generative) != 1:
+            raise UserError(f"model.objectives has {len(generative)} that generate; give one, such as FlowMatching")
+        self.draw = generative[0].draw
+        self.null = self.text_tokenizer.null
+
+    def condition(self, tokens: Tensor, split: Split, text: Text) -> Prediction:
+        """What the network says about the asked tokens; called alike to learn and to draw (JEPA-T, section 3).
+
+        Args:
+            tokens: Image tokens, of which only the visible ones are read ``[B, N, C]``.
+            split: Which are visible and which are asked for.
+            text: B captions.
+        """
+        registers = self.encoder.registers.expand(len(tokens), -1, -1)  # [B, R, D]
+        registers = self.fusion.at("encoder", registers, text)
+        registers, visible = self.encoder(gather(tokens, split.visible), split.visible, registers)  # [B, V, D]
+        x = self.predictor.place(registers, visible, split)  # [B, R + N, D]
+        x = self.fusion.at("predictor", x, text)
+        x = self.predictor(x, split, lambda index, x: self.fusion.after_block(index, x, text))  # [B, K, D]
+        features = self.fusion.at("features", x, text)
+        return Prediction(features, self.fusion.at("objective", features, text))
+
+    def target(self, tokens: Tensor, split: Split) -> Tensor:
+        """The target encoder: features of the asked tokens, seen among all ``[B, K, D]``.
+
+        It never sees the caption (the null text stands in where the fusion has the site ``encoder``), so no
+        text can leak into the target.
+        """
+        batch = len(tokens)
+        registers = self.encoder.registers.expand(batch, -1, -1)
+        registers = self.fusion.at("encoder", registers, self.null(batch))
+        _, features = self.encoder(gather(tokens, split.order), split.order, registers)
+        return features[:, split.visible_count : split.visible_count + split.asked_count]
+
+
+@MODELS.register_module()
+class JEPAT(BaseModel):
+    """The trained network, its average, and the two flows through them.
+
+    Args:
+        image_tokenizer, text_tokenizer, encoder, predictor: Configs of these components.
+        objectives: A config per name.
+        width: D.
+        fusion: A preset (``none``, ``early``, ``late``, ``jepa_t``), or a config per site.
+        mask_ratio: Options of :class:`~jepa_t.masking.MaskRatio`.
+        text_drop: Share of captions replaced by the null text in training, in [0, 1].
+        sampler: A preset's name, or options of the sampler, ``preset`` among them.
+        compile: Compile the blocks of the Transformers and of the denoising head.
+
+    Raises:
+        UserError: A config is wrong.
+    """
+
+    def __init__(
+        self,
+        image_tokenizer: dict,
+        text_tokenizer: dict,
+        encoder: dict,
+        predictor: dict,
+        objectives: dict,
+        width: int,
+        fusion: str | dict = "jepa_t",
+        mask_ratio: dict | None = None,
+        text_drop: float = 0.1,
+        sampler: str | dict = "balanced",
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0 <= text_drop <= 1:
+            raise UserError(f"model.text_drop is {text_drop}; it must lie between 0 and 1")
+        self.image_tokenizer = build(image_tokenizer, TOKENIZERS).requires_grad_(False)
+        self.network = Network(
+            self.image_tokenizer, width, text_tokenizer, encoder, predictor, fusion, objectives
+        )
+        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        self.mask_ratio, self.text_drop = MaskRatio(**(mask_ratio or {})), text_drop
+        self.sampler = build(sampler_config(sampler), SAMPLERS)
+        if compile:
+            for module in self.modules():
+                if isinstance(module, (Block, ResidualBlock)):
+                    module.compile()
+
+    def forward(self, inputs: Tensor | None, data_samples: dict[str, list], mode: str) -> Any:
+        """MMEngine's entrance: ``loss`` gives :meth:`loss`, ``predict`` a dict with its ``image`` per caption."""
+        if mode == "loss":
+            return self.loss(inputs, data_samples["caption"])
+        if mode == "predict":
+            images = self.generate(data_samples["caption"], data_samples["index"])
+            rows = zip(*data_samples.values(), strict=True)
+            return [dict(zip(data_samples, row, strict=True), image=i) for row, i in zip(rows, images, strict=True)]
+        raise UserError(f"JEPAT mode is {mode!r}; use 'loss' or 'predict'")
+
+    def loss(self, images: Tensor, captions: Sequence[str]) -> dict[str, Tensor]:
+        """The named losses of a batch: images ``[B, 3, H, W]`` in [-1, 1] and their B captions."""
+        network, tokens = self.network, self.image_tokenizer.encode(images)  # [B, N, C]
+        batch, count, _ = tokens.shape
+        split = draw(batch, count, self.mask_ratio, tokens.device)
+        keep = torch.rand(batch).to(tokens.device) >= self.text_drop
+        text = network.text_tokenizer(captions).where(keep, network.null(batch))
+        prediction = network.condition(tokens, split, text)
+        target = Target(gather(tokens, split.asked))
+        if any(objective.needs_target_features for objective in network.objectives.values()):
+            with torch.no_grad():
+                target = Target(target.tokens, self.average.target(tokens, split))
+        losses: dict[str, Tensor] = {}
+        for objective in network.objectives.values():
+            losses |= objective(prediction, target)
+        return losses
+
+    @torch.no_grad()
+    def generate(self, captions: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """Draw an image per caption with the averaged weights: ``[B, 3, H, W]`` in [-1, 1].
+
+        Args:
+            captions: B texts.
+            seeds: B numbers; a picture depends on its caption and seed alone.
+        """
+        tokens = self.sampler(self.average, self.average.text_tokenizer(captions), seeds)
+        return self.image_tokenizer.decode(tokens).clamp(-1, 1)
+
+    def fit(self, images: Tensor, captions: Sequence[str]) -> None:
+        """Fit the tokenizers that learn from data, unless that has been done."""
+        if not getattr(self.image_tokenizer, "fitted", True):
+            self.image_tokenizer.fit(images)
+        for text_tokenizer in (self.network.text_tokenizer, self.average.text_tokenizer):
+            if not getattr(text_tokenizer, "fitted", True):
+                text_tokenizer.fit(captions)
+
+    def train(self, mode: bool = True) -> "JEPAT":
+        """Switch the trained network; the average always evaluates."""
+        super().train(mode)
+        self.average.eval()
+        return self
+
+
+def _seeded(name: str, make: Callable[[], nn.Module]) -> nn.Module:
+    """Build a part from randomness of its own, so that another part more or less doesn't change its weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch.initial_seed() ^ zlib.crc32(name.encode()))
+        return make()

@@ -1,0 +1,95 @@
+"""The denoising head: a residual MLP per token, conditioned by AdaLN (MAR, section 3.2)."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..layers import EPS, linear
+
+TIME_SCALE = 1000.0  # the sinusoids resolve times in [0, 1000]; flow time runs over [0, 1]
+
+
+class ResidualBlock(nn.Module):
+    """One block: normalise, shift and scale, two layers, gate, add. Starts as the identity.
+
+    Args:
+        width: W.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=EPS)
+        self.mlp = nn.Sequential(linear(width, width), nn.SiLU(), linear(width, width))
+        self.modulation = linear(width, 3 * width, zero=True)
+
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        """Transform ``x [..., W]`` by ``modulation [..., 3 W]``: shift, scale, gate."""
+        shift, scale, gate = modulation.chunk(3, -1)
+        return x + gate * self.mlp(torch.addcmul(shift, self.norm(x), 1 + scale))
+
+
+class DenoisingHead(nn.Module):
+    """Predicts an output per token from its noisy value, a time and a condition.
+
+    Args:
+        channels: C, of the noisy tokens.
+        outputs: Channels of the output.
+        condition_width: D.
+        width: W, of the MLP.
+        depth: Residual blocks.
+    """
+
+    def __init__(self, channels: int, outputs: int, condition_width: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.embed = linear(channels, width)
+        self.embed_condition = linear(condition_width, width)
+        self.embed_time = nn.Sequential(linear(256, width), nn.SiLU(), linear(width, width))
+        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=EPS, elementwise_affine=False)
+        self.modulation = linear(width, 2 * width, zero=True)
+        self.out = linear(width, outputs, zero=True)
+
+    def forward(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+        """The output for noisy tokens ``x [..., C]`` at ``time [...]`` in [0, 1] under ``condition [..., D]``."""
+        return self._apply(x, self._modulations(time, condition))
+
+    def at_times(self, condition: Tensor, times: Sequence[float]) -> Callable[[Tensor, float], Tensor]:
+        """The head under one condition at times known beforehand, for the solvers.
+
+        The modulations depend on time and condition but not on ``x``: those of all times are computed here, in
+        one product per block, and each later call costs the MLP alone.
+
+        Args:
+            condition: ``[..., D]``.
+            times: All times that will be asked for, in [0, 1].
+
+        Returns:
+            A function ``(x [..., C], time) -> [..., outputs]``.
+        """
+        distinct = sorted(set(times))
+        stacked = torch.tensor(distinct, device=condition.device, dtype=condition.dtype)
+        stacked = stacked.view(-1, *[1] * (condition.dim() - 1))
+        modulations = self._modulations(stacked, condition)
+        place = {time: index for index, time in enumerate(distinct)}
+        return lambda x, time: self._apply(x, [m[place[time]] for m in modulations])
+
+    def _modulations(self, time: Tensor, condition: Tensor) -> list[Tensor]:
+        c = F.silu(self.embed_condition(condition) + self.embed_time(sinusoids(time)))
+        return [block.modulation(c) for block in self.blocks] + [self.modulation(c)]
+
+    def _apply(self, x: Tensor, modulations: Sequence[Tensor]) -> Tensor:
+        x = self.embed(x)
+        for block, modulation in zip(self.blocks, modulations[:-1], strict=True):
+            x = block(x, modulation)
+        shift, scale = modulations[-1].chunk(2, -1)
+        return self.out(torch.addcmul(shift, self.norm(x), 1 + scale))
+
+
+def sinusoids(time: Tensor) -> Tensor:
+    """Cosines, then sines of ``time [...]`` in [0, 1] at 128 frequencies: ``[..., 256]``."""
+    frequencies = torch.exp(torch.arange(128, device=time.device) * (-math.log(10000.0) / 128))
+    angles = time[..., None] * TIME_SCALE * frequencies
+    return torch.cat([angles.cos(), angles.sin()], -1)

@@ -1,0 +1,50 @@
+"""Feature prediction: the joint-embedding predictive (JEPA) loss."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import UserError, unknown
+from ..layers import EPS, linear
+from ..registry import OBJECTIVES
+from ..structures import Prediction, Target
+
+
+@OBJECTIVES.register_module()
+class FeaturePrediction(nn.Module):
+    """Predict what the target encoder says of the masked tokens: ``SmoothL1(MLP(z), G)`` (D-JEPA, equation 3).
+
+    Args:
+        width: D.
+        weight: Of this loss in the sum.
+        beta: Where the loss goes over from quadratic to linear.
+        read: Which z: the prediction's ``condition`` (JEPA-T) or its ``features``, which the ``objective``
+            fusion has not touched.
+
+    Raises:
+        UserError: ``read`` is neither, or ``beta`` is not above 0.
+    """
+
+    needs_target_features = True
+
+    def __init__(self, width: int, weight: float = 1.0, beta: float = 2.0, read: str = "condition") -> None:
+        super().__init__()
+        if read not in ("condition", "features"):
+            raise unknown("FeaturePrediction read", read, ["condition", "features"])
+        if not beta > 0:
+            raise UserError(f"FeaturePrediction beta={beta}; it must be above 0")
+        self.weight, self.beta, self.read = weight, beta, read
+        self.mlp = nn.Sequential(
+            linear(width, width), nn.LayerNorm(width, eps=EPS), nn.GELU(), linear(width, width)
+        )
+
+    def forward(
+        self,
+        prediction: Prediction,
+        target: Target,
+        generator: torch.Generator | None = None,  # noqa: ARG002 - of the contract; nothing here is random
+    ) -> dict[str, Tensor]:
+        """The loss over the asked tokens, ``{"loss_feature": ...}``: z ``[B, K, D]`` against ``target.features``."""
+        predicted = self.mlp(getattr(prediction, self.read))
+        loss = F.smooth_l1_loss(predicted.float(), target.features.float(), beta=self.beta)
+        return {"loss_feature": self.weight * loss}

@@ -1,0 +1,107 @@
+"""Flow matching: the velocity that carries noise to image tokens along straight lines."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..registry import OBJECTIVES
+from ..structures import Prediction, Target
+from .denoising_head import DenoisingHead
+
+if TYPE_CHECKING:
+    from ..sampling import Solver
+
+
+def interpolate(tokens: Tensor, noise: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+    """The point ``x_t = t x + (1 - t) e`` on the line from noise to data, and its velocity ``x - e``.
+
+    Args:
+        tokens: x ``[..., C]``.
+        noise: e ``[..., C]``.
+        time: t in [0, 1] ``[..., 1]``.
+    """
+    return torch.lerp(noise, tokens, time), tokens - noise
+
+
+@OBJECTIVES.register_module()
+class FlowMatching(nn.Module):
+    """Generative objective: ``mean |v(x_t, t, condition) - (x - e)|^2`` over masked tokens (JEPA-T's flow loss).
+
+    Args:
+        channels: C, of the image tokens.
+        width: D, of the condition.
+        head_width: W, of the denoising head.
+        head_depth: Its residual blocks.
+        draws: Draws of noise and time per token: more signal from one pass of the backbone.
+        weight: Of this loss in the sum.
+
+    Raises:
+        UserError: ``draws`` is below 1.
+    """
+
+    needs_target_features = False
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        head_width: int = 1024,
+        head_depth: int = 6,
+        draws: int = 4,
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if draws < 1:
+            raise UserError(f"FlowMatching draws={draws}; use at least 1")
+        self.channels, self.draws, self.weight = channels, draws, weight
+        self.head = DenoisingHead(channels, channels, width, head_width, head_depth)
+
+    def forward(
+        self, prediction: Prediction, target: Target, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """The loss over the asked tokens: ``{"loss_flow": ...}``.
+
+        Args:
+            prediction: Its ``condition [B, K, D]`` is read.
+            target: Its ``tokens [B, K, C]``.
+            generator: Source of noise and times, on the tokens' device; by default PyTorch's own.
+        """
+        tokens = target.tokens.expand(self.draws, *target.tokens.shape)
+        options = {"device": tokens.device, "dtype": tokens.dtype, "generator": generator}
+        noise = torch.randn(tokens.shape, **options)
+        time = torch.rand(tokens.shape[:-1], **options)
+        noisy, velocity = interpolate(tokens, noise, time[..., None])
+        predicted = self.head(noisy, time, prediction.condition)
+        return {"loss_flow": self.weight * (predicted.float() - velocity).square().mean()}
+
+    def draw(
+        self,
+        condition: Tensor,
+        noise: Tensor,
+        solver: "Solver",
+        null: Tensor | None = None,
+        guidance_scale: float = 1.0,
+    ) -> Tensor:
+        """Draw tokens: solve the flow from noise at t = 0 to data at t = 1.
+
+        Args:
+            condition: ``[B, K, D]``.
+            noise: Where to start, standard normal ``[B, K, C]``.
+            solver: Integrates a velocity from 0 to 1.
+            null: The condition of the null text ``[B, K, D]``; None for no guidance.
+            guidance_scale: w in ``v_null + w (v_text - v_null)``.
+
+        Returns:
+            Tokens ``[B, K, C]``.
+        """
+        if null is None:
+            return solver(self.head.at_times(condition, solver.times), noise)
+        head = self.head.at_times(torch.stack([condition, null]), solver.times)
+
+        def guided(x: Tensor, time: float) -> Tensor:
+            with_text, without = head(x, time)
+            return torch.lerp(without, with_text, guidance_scale)
+
+        return solver(guided, noise)

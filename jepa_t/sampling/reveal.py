@@ -1,0 +1,105 @@
+"""Reveal schedules: how many tokens a sampling step draws, and which.
+
+Counts are host integers, so that no shape waits for the device.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError, unknown
+
+# The share of tokens still masked after a share s of the steps.
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "cosine": lambda s: math.cos(math.pi / 2 * s),  # MAR: few at first, many at the end
+    "arccos": lambda s: math.acos(s) / (math.pi / 2),  # more at first
+    "linear": lambda s: 1 - s,
+}
+
+
+def reveal_counts(tokens: int, steps: int, schedule: str = "cosine") -> list[int]:
+    """How many tokens each step draws: at least one, N in all, in min(steps, N) steps.
+
+    Args:
+        tokens: N.
+        steps: S; more than N are cut to N.
+        schedule: One of :data:`SCHEDULES`.
+
+    Raises:
+        UserError: The schedule is unknown, or ``steps`` below 1.
+    """
+    if schedule not in SCHEDULES:
+        raise unknown("reveal schedule", schedule, SCHEDULES)
+    if steps < 1:
+        raise UserError(f"sampling steps={steps}; use at least 1")
+    steps, masked, counts = min(steps, tokens), tokens, []
+    for step in range(1, steps + 1):
+        planned = math.floor(tokens * SCHEDULES[schedule](step / steps) + 1e-9)
+        left = max(min(planned, masked - 1), steps - step)  # fall by one at least, keep one for each later step
+        left = 0 if step == steps else left
+        counts.append(masked - left)
+        masked = left
+    return counts
+
+
+def random_order(priority: Tensor, _grid: tuple[int, int]) -> Tensor:
+    """A uniform permutation for each image: the order of ``priority [B, N]``."""
+    return priority.argsort(dim=1)
+
+
+def halton_order(priority: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The cells as the two-dimensional Halton sequence first visits them: always far from the last ones.
+
+    The same order for each image (Halton-MaskGIT, arXiv 2503.17076).
+    """
+    height, width = grid
+    cells: dict[int, None] = {}
+    index = 1
+    while len(cells) < height * width:
+        row, column = (int(_radical_inverse(index, base) * n) for base, n in ((2, height), (3, width)))
+        cells.setdefault(row * width + column)
+        index += 1
+    order = torch.tensor(list(cells), device=priority.device)
+    return order.expand(priority.shape[0], -1)
+
+
+def checkerboard_order(priority: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The black cells of a checkerboard, then the white ones, each in random order (arXiv 2510.17171)."""
+    row, column = (torch.arange(n, device=priority.device) for n in grid)
+    white = ((row[:, None] + column) % 2).flatten()
+    return (priority + white).argsort(dim=1)
+
+
+def _radical_inverse(index: int, base: int) -> float:
+    """The digits of ``index``, mirrored at the point: the Halton sequence in one dimension."""
+    value, share = 0.0, 1.0 / base
+    while index:
+        index, digit = divmod(index, base)
+        value += digit * share
+        share /= base
+    return value
+
+
+ORDERS: dict[str, Callable[[Tensor, tuple[int, int]], Tensor]] = {
+    "random": random_order,
+    "halton": halton_order,
+    "checkerboard": checkerboard_order,
+}
+
+
+def reveal_order(name: str, priority: Tensor, grid: tuple[int, int]) -> Tensor:
+    """A permutation of the N = height x width positions for each image ``[B, N]``.
+
+    Args:
+        name: One of :data:`ORDERS`.
+        priority: A uniform number in [0, 1) for each token ``[B, N]``.
+        grid: Height and width in tokens.
+
+    Raises:
+        UserError: The name is unknown.
+    """
+    if name not in ORDERS:
+        raise unknown("reveal order", name, ORDERS)
+    return ORDERS[name](priority, grid)

@@ -1,0 +1,73 @@
+"""Pixels cut into patches: image tokens that need no learned network, with an exact inverse."""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..registry import TOKENIZERS
+
+
+@TOKENIZERS.register_module()
+class PatchTokenizer(nn.Module):
+    """Patches in the basis of their principal components, each component scaled to unit variance.
+
+    The components come from the training images, by :meth:`fit`. With all of them the inverse is exact; with
+    fewer it is the best linear one.
+
+    Args:
+        size: Height and width of the images in pixels.
+        patch: Side of a patch in pixels; divides both.
+        channels: C, how many components are kept, up to 3 patch^2; None for all.
+
+    Raises:
+        UserError: A number doesn't fit.
+    """
+
+    def __init__(self, size: tuple[int, int], patch: int, channels: int | None = None) -> None:
+        super().__init__()
+        height, width = size
+        if patch < 1 or height % patch or width % patch:
+            raise UserError(f"PatchTokenizer patch={patch} doesn't divide the image size {height} x {width}")
+        pixels = 3 * patch * patch
+        channels = pixels if channels is None else channels
+        if not 1 <= channels <= pixels:
+            raise UserError(f"PatchTokenizer channels={channels}; a patch has 1 to {pixels} components")
+        self.stride, self.channels = patch, channels
+        self.grid = (height // patch, width // patch)
+        self.register_buffer("mean", torch.zeros(pixels))
+        self.register_buffer("basis", torch.eye(pixels)[:, :channels])  # orthonormal columns
+        self.register_buffer("std", torch.ones(channels))
+        self.register_buffer("fitted", torch.tensor(False))
+
+    def fit(self, images: Tensor) -> None:
+        """Learn mean, components and scales from images ``[N, 3, H, W]`` in [-1, 1]."""
+        patches = self._cut(images).flatten(0, 1).double()
+        mean = patches.mean(0)
+        centred = patches - mean
+        variances, vectors = torch.linalg.eigh(centred.T @ centred / len(patches))
+        variances, vectors = variances.flip(0)[: self.channels], vectors.flip(1)[:, : self.channels]
+        vectors = vectors * vectors.gather(0, vectors.abs().argmax(0)[None]).sign()  # eigenvectors have no sign
+        floor = 1e-6 * variances[0].clamp(min=1e-6)  # components that never vary stay small, not infinite
+        for buffer, value in ((self.mean, mean), (self.basis, vectors), (self.std, variances.clamp(min=floor).sqrt())):
+            buffer.copy_(value)
+        self.fitted.fill_(True)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images ``[B, 3, H, W]`` in [-1, 1] to tokens ``[B, N, C]``, row by row.
+
+        Raises:
+            UserError: The images have another size.
+        """
+        expected = [3, *(side * self.stride for side in self.grid)]
+        if list(images.shape[1:]) != expected:
+            raise UserError(f"the images are {list(images.shape[1:])}, the tokenizer takes {expected}")
+        return (self._cut(images) - self.mean) @ (self.basis / self.std)
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Tokens ``[B, N, C]`` to images ``[B, 3, H, W]``."""
+        pixels = tokens @ (self.basis * self.std).T + self.mean
+        return rearrange(pixels, "b (h w) (c p q) -> b c (h p) (w q)", h=self.grid[0], c=3, p=self.stride)
+
+    def _cut(self, images: Tensor) -> Tensor:
+        return rearrange(images, "b c (h p) (w q) -> b (h w) (c p q)", p=self.stride, q=self.stride)

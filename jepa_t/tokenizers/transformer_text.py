@@ -1,0 +1,150 @@
+"""Captions to text tokens with a small Transformer that trains along: no download."""
+
+import functools
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..layers import EPS, Blocks, table
+from ..registry import TOKENIZERS
+from ..structures import Text
+
+PADDING, NULL, UNKNOWN = 0, 1, 2  # rows of the word table before the first word's
+FIRST_WORD = 3
+
+
+@functools.cache
+def byte_pairs():
+    """CLIP's byte-pair tokenizer, from open_clip."""
+    from open_clip.tokenizer import SimpleTokenizer  # here, since open_clip brings torchvision
+
+    return SimpleTokenizer()
+
+
+@TOKENIZERS.register_module()
+class TransformerText(nn.Module):
+    """CLIP's byte-pair ids, of which only those that occur in training have a learned vector, and a Transformer.
+
+    Args:
+        width: E.
+        depth: Blocks; 0 gives the words and their positions as they are.
+        heads: Attention heads.
+        length: L; a caption of more byte pairs is refused.
+        vocabulary: How many different byte pairs can be learned; those beyond, the rarest, are read as unknown.
+        dropout: In attention and after both branches of a block.
+
+    Raises:
+        UserError: A number doesn't fit.
+    """
+
+    def __init__(
+        self,
+        width: int = 64,
+        depth: int = 2,
+        heads: int = 4,
+        length: int = 16,
+        vocabulary: int = 128,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if length < 1 or vocabulary < 1:
+            raise UserError(f"TransformerText length={length} vocabulary={vocabulary}; both must be at least 1")
+        self.width, self.length = width, length
+        self.register_buffer("clip_ids", torch.full((vocabulary,), -1))  # CLIP's id of each learned word
+        self.words = table(FIRST_WORD + vocabulary, width)
+        self.positions = table(length, width)
+        self.blocks = Blocks(depth, width, heads, dropout) if depth else []
+        self.norm = nn.LayerNorm(width, eps=EPS)
+        self._cache: dict[str, list[int]] = {}
+        self.register_load_state_dict_post_hook(lambda module, _: module._cache.clear())
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the vocabulary has been chosen."""
+        return bool((self.clip_ids >= 0).any())
+
+    def fit(self, captions: Sequence[str]) -> None:
+        """Choose the vocabulary: the most frequent byte pairs of the captions."""
+        counts: Counter[int] = Counter()
+        for caption, times in Counter(captions).items():
+            for pair in byte_pairs().encode(_checked(caption)):
+                counts[pair] += times
+        kept = sorted(counts, key=lambda pair: (-counts[pair], pair))[: len(self.clip_ids)]
+        if len(kept) < len(counts):
+            logging.getLogger("jepa_t").warning(
+                "the captions have %d different byte pairs, the vocabulary keeps %d; raise "
+                "text_tokenizer.vocabulary to keep all",
+                len(counts),
+                len(kept),
+            )
+        self.clip_ids.fill_(-1)
+        self.clip_ids[: len(kept)] = torch.tensor(kept, device=self.clip_ids.device)
+        self._cache.clear()
+
+    def ids(self, captions: Sequence[str]) -> Tensor:
+        """Rows of the word table ``[B, L]``, on the CPU.
+
+        Raises:
+            UserError: A caption is no text, empty or too long.
+        """
+        missing = [caption for caption in captions if caption not in self._cache]
+        if missing:
+            rows = {pair: FIRST_WORD + row for row, pair in enumerate(self.clip_ids.tolist()) if pair >= 0}
+            for caption in missing:
+                self._cache[caption] = self._padded([rows.get(p, UNKNOWN) for p in _pairs(caption)], caption)
+        return torch.tensor([self._cache[caption] for caption in captions]).view(-1, self.length)
+
+    def unknown_words(self, caption: str) -> list[str]:
+        """The words of a caption that have a part which training never showed, in order."""
+        known = set(self.clip_ids.tolist())
+        return [w for w in _checked(caption).split() if not known.issuperset(byte_pairs().encode(w))]
+
+    def null(self, batch: int) -> Text:
+        """The learned null text, the unconditional caption: ``batch`` equal rows."""
+        ids = F.pad(torch.full((1, 1), NULL, device=self.words.device), (0, self.length - 1))
+        null = self._encode(ids)
+        return Text(*(x.expand(batch, *x.shape[1:]) for x in (null.tokens, null.valid, null.pooled)))
+
+    def forward(self, captions: Sequence[str]) -> Text:
+        """Encode B captions: tokens ``[B, L, E]``, pooled ``[B, E]`` (their mean).
+
+        Raises:
+            UserError: As :meth:`ids`.
+        """
+        return self._encode(self.ids(captions).to(self.words.device))
+
+    def _encode(self, ids: Tensor) -> Text:
+        valid = ids != PADDING
+        x = F.embedding(ids, self.words) + self.positions
+        for index in range(len(self.blocks)):
+            x = self.blocks.run(index, x, valid)
+        x = self.norm(x)
+        share = valid.to(x.dtype) / valid.sum(1, keepdim=True)
+        return Text(x, valid, (share[:, None] @ x).squeeze(1))
+
+    def _padded(self, ids: list[int], caption: str) -> list[int]:
+        if len(ids) > self.length:
+            raise UserError(
+                f"the caption {caption[:40]!r}... has {len(ids)} tokens and the model reads {self.length}; shorten it"
+            )
+        return ids + [PADDING] * (self.length - len(ids))
+
+
+def _checked(caption: object) -> str:
+    if not isinstance(caption, str):
+        raise UserError(f"a caption is a text, got {caption!r}")
+    if not caption.strip():
+        raise UserError("a caption is empty; write at least a word")
+    return caption
+
+
+def _pairs(caption: object) -> list[int]:
+    pairs = byte_pairs().encode(_checked(caption))
+    if not pairs:  # such as a lone control character
+        raise UserError(f"the caption {caption!r} has nothing to read; write at least a word")
+    return pairs
