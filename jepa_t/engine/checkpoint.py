@@ -4,6 +4,7 @@ import signal
 import threading
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_comm_device, is_main_process
@@ -44,6 +45,10 @@ class SafeCheckpointHook(Hook):
         if (batch_idx + 1) % self.interval == 0 or batch_idx + 1 == runner.max_iters:
             self.save(runner)
 
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add the model's config as plain data, from which the pipeline builds the model again."""
+        checkpoint["meta"]["model"] = _plain(runner.cfg.model.to_dict())
+
     def save(self, runner: Runner) -> None:
         """Save the state after the current step, unless that has been done."""
         hub, folder, name = runner.message_hub, Path(runner.work_dir), f"iter_{runner.iter + 1}.pth"
@@ -58,6 +63,15 @@ class SafeCheckpointHook(Hook):
             write_whole(folder / "last_checkpoint", lambda file: file.write(name.encode()))
             for old in outdated:
                 (folder / old).unlink(missing_ok=True)
+
+
+def _plain(value: Any) -> Any:
+    """A config without objects: a class becomes its dotted path."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return f"{value.__module__}.{value.__qualname__}" if callable(value) else value
 
 
 class Interrupted(KeyboardInterrupt):

@@ -53,8 +53,11 @@ class DenoisingHead(nn.Module):
         self.out = linear(width, outputs, zero=True)
 
     def forward(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
-        """The output for noisy tokens ``x [..., C]`` at ``time [...]`` in [0, 1] under ``condition [..., D]``."""
-        return self._apply(x, self._modulations(time, condition))
+        """The output for noisy tokens ``x [..., C]`` at ``time [...]`` in [0, 1] under ``condition [..., D]``.
+
+        The leading dimensions need only be broadcastable.
+        """
+        return self._denoise(x, self._modulations(time, condition))
 
     def at_times(self, condition: Tensor, times: Sequence[float]) -> Callable[[Tensor, float], Tensor]:
         """The head under one condition at times known beforehand, for the solvers.
@@ -74,13 +77,13 @@ class DenoisingHead(nn.Module):
         stacked = stacked.view(-1, *[1] * (condition.dim() - 1))
         modulations = self._modulations(stacked, condition)
         place = {time: index for index, time in enumerate(distinct)}
-        return lambda x, time: self._apply(x, [m[place[time]] for m in modulations])
+        return lambda x, time: self._denoise(x, [m[place[time]] for m in modulations])
 
     def _modulations(self, time: Tensor, condition: Tensor) -> list[Tensor]:
         c = F.silu(self.embed_condition(condition) + self.embed_time(sinusoids(time)))
         return [block.modulation(c) for block in self.blocks] + [self.modulation(c)]
 
-    def _apply(self, x: Tensor, modulations: Sequence[Tensor]) -> Tensor:
+    def _denoise(self, x: Tensor, modulations: Sequence[Tensor]) -> Tensor:
         x = self.embed(x)
         for block, modulation in zip(self.blocks, modulations[:-1], strict=True):
             x = block(x, modulation)

@@ -71,7 +71,7 @@ class FlowMatching(nn.Module):
         tokens = target.tokens.expand(self.draws, *target.tokens.shape)
         options = {"device": tokens.device, "dtype": tokens.dtype, "generator": generator}
         noise = torch.randn(tokens.shape, **options)
-        time = torch.rand(tokens.shape[:-1], **options)
+        time = torch.rand(*tokens.shape[:2], 1, **options)  # one per image and draw: the head embeds few times
         noisy, velocity = interpolate(tokens, noise, time[..., None])
         predicted = self.head(noisy, time, prediction.condition)
         return {"loss_flow": self.weight * (predicted.float() - velocity).square().mean()}

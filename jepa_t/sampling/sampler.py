@@ -142,21 +142,25 @@ class MaskedSampler:
         return plan
 
 
-def sampler_config(sampler: str | Mapping[str, Any], **changes: Any) -> dict[str, Any]:
+def sampler_config(
+    sampler: str | Mapping[str, Any], preset: str | None = None, **changes: Any
+) -> dict[str, Any]:
     """The config of a sampler from a preset's name, or from options, of which ``preset`` may be one.
 
     Args:
         sampler: Such as ``"fast"`` or ``dict(preset="fast", guidance_scale=2.0)``.
+        preset: A preset that replaces what it sets.
         **changes: Options to change further; None changes nothing.
 
     Raises:
-        UserError: The preset is unknown.
+        UserError: A preset is unknown, or stands beside another type of sampler.
     """
     options = {"preset": sampler} if isinstance(sampler, str) else dict(sampler)
-    preset = options.pop("preset", None)
-    if preset is not None and preset not in PRESETS:
-        raise unknown("sampler preset", preset, PRESETS)
-    if preset is not None and "type" in options and options["type"] != "MaskedSampler":
-        raise UserError(f"sampler preset {preset!r} belongs to MaskedSampler, not to {options['type']!r}")
+    first = options.pop("preset", None)
+    if (first or preset) and options.get("type", "MaskedSampler") != "MaskedSampler":
+        raise UserError(f"sampler presets belong to MaskedSampler, not to {options['type']!r}")
+    for name in (first, preset):
+        if name is not None and name not in PRESETS:
+            raise unknown("sampler preset", name, PRESETS)
     changes = {name: value for name, value in changes.items() if value is not None}
-    return {"type": "MaskedSampler", **PRESETS.get(preset, {}), **options, **changes}
+    return {"type": "MaskedSampler"} | PRESETS.get(first, {}) | options | PRESETS.get(preset, {}) | changes

@@ -10,21 +10,23 @@ from ..registry import TOKENIZERS
 
 @TOKENIZERS.register_module()
 class PatchTokenizer(nn.Module):
-    """Patches in the basis of their principal components, each component scaled to unit variance.
+    """Patches in the basis of their principal components, scaled to unit variance.
 
-    The components come from the training images, by :meth:`fit`. With all of them the inverse is exact; with
-    fewer it is the best linear one.
+    Mean, components and scales come from the training images, by :meth:`fit`. With all components the inverse
+    is exact; with fewer it is the best linear one.
 
     Args:
         size: Height and width of the images in pixels.
         patch: Side of a patch in pixels; divides both.
         channels: C, how many components are kept, up to 3 patch^2; None for all.
+        whiten: Scale each component to unit variance by itself, so that rare details count as much as common
+            ones; by default one scale brings the mean variance to 1, and an error weighs what it weighs in pixels.
 
     Raises:
         UserError: A number doesn't fit.
     """
 
-    def __init__(self, size: tuple[int, int], patch: int, channels: int | None = None) -> None:
+    def __init__(self, size: tuple[int, int], patch: int, channels: int | None = None, whiten: bool = False) -> None:
         super().__init__()
         height, width = size
         if patch < 1 or height % patch or width % patch:
@@ -33,7 +35,7 @@ class PatchTokenizer(nn.Module):
         channels = pixels if channels is None else channels
         if not 1 <= channels <= pixels:
             raise UserError(f"PatchTokenizer channels={channels}; a patch has 1 to {pixels} components")
-        self.stride, self.channels = patch, channels
+        self.stride, self.channels, self.whiten = patch, channels, whiten
         self.grid = (height // patch, width // patch)
         self.register_buffer("mean", torch.zeros(pixels))
         self.register_buffer("basis", torch.eye(pixels)[:, :channels])  # orthonormal columns
@@ -48,6 +50,8 @@ class PatchTokenizer(nn.Module):
         variances, vectors = torch.linalg.eigh(centred.T @ centred / len(patches))
         variances, vectors = variances.flip(0)[: self.channels], vectors.flip(1)[:, : self.channels]
         vectors = vectors * vectors.gather(0, vectors.abs().argmax(0)[None]).sign()  # eigenvectors have no sign
+        if not self.whiten:
+            variances = variances.mean().expand_as(variances)
         floor = 1e-6 * variances[0].clamp(min=1e-6)  # components that never vary stay small, not infinite
         for buffer, value in ((self.mean, mean), (self.basis, vectors), (self.std, variances.clamp(min=floor).sqrt())):
             buffer.copy_(value)

@@ -1,0 +1,28 @@
+# `make demo` and `make test` are all that a new machine needs; README.md has the plain commands.
+PYTHON ?= python3
+RUN := .venv/bin/python
+WORK := work_dirs/jepat_digits
+
+.PHONY: demo test lint slow
+
+demo: .venv/installed
+	$(RUN) tools/train.py configs/jepat_digits.py --work-dir $(WORK)
+	$(RUN) tools/test.py configs/jepat_digits.py --work-dir $(WORK)
+	$(RUN) tools/sample.py $(WORK) "a red three on white paper" "a blue seven" "the digit five in green ink" \
+		"on black paper the digit zero in yellow" "a purple two on grey paper" "a cyan nine" \
+		"a yellow four on black paper" "a green eight on white paper" --out $(WORK)
+
+test: .venv/installed
+	$(RUN) -m pytest
+
+slow: .venv/installed
+	$(RUN) -m pytest -m slow
+
+lint: .venv/installed
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(RUN) -m pip install -q -e '.[test]'
+	touch $@

@@ -1,0 +1,2 @@
+_base_ = ["../jepat_digits.py"]
+model = dict(fusion="late")

@@ -1,0 +1,126 @@
+"""Where the time of a training step goes: python tools/profile_step.py configs/jepat_digits.py"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from jepa_t.engine import set_threads, update_average
+from jepa_t.engine.cli import add_run_arguments, friendly, run_config
+from jepa_t.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, build
+
+
+class Clock:
+    """Milliseconds by name, one entry per step."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, float]] = []
+
+    def around(self, name: str, call: Callable, *args: object) -> object:
+        """Call, and count its time under ``name``."""
+        start = time.perf_counter()
+        result = call(*args)
+        self.add(name, start)
+        return result
+
+    def add(self, name: str, start: float) -> None:
+        """Count the time since ``start`` under ``name``."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.steps[-1][name] += 1e3 * (time.perf_counter() - start)
+
+    def watch(self, module: nn.Module, name: str) -> None:
+        """Count every forward and backward pass of a module."""
+        started: list[float] = []
+        module.register_forward_pre_hook(lambda *_: started.append(time.perf_counter()))
+        module.register_forward_hook(lambda *_: self.add(f"{name}, forward", started.pop()))
+        if any(p.requires_grad for p in module.parameters()):
+            module.register_full_backward_pre_hook(lambda *_: started.append(time.perf_counter()))
+            module.register_full_backward_hook(lambda *_: self.add(f"{name}, backward", started.pop()))
+
+
+@friendly
+def main(arguments: list[str] | None = None) -> None:
+    """Parse, build, run steps, print the shares."""
+    parser = argparse.ArgumentParser(description="Shares of a training step's time, by station and by operator.")
+    add_run_arguments(parser)
+    parser.add_argument("--steps", type=int, default=20, help="steps counted, after 5 to warm up")
+    args = parser.parse_args(arguments)
+    cfg = run_config(args)
+    threads = set_threads(cfg.get("threads", "auto"))
+    torch.manual_seed(0)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dataset = build(cfg.train_dataloader.dataset.to_dict(), DATASETS)
+    model = build(cfg.model.to_dict(), MODELS).to(device)
+    model.fit(dataset.images, dataset.captions)
+    options = cfg.optim_wrapper.to_dict()
+    constructor = OPTIM_WRAPPER_CONSTRUCTORS.get(options.pop("constructor"))
+    wrapper = constructor(options)(model)
+    size = cfg.train_dataloader.batch_size
+    batches = [torch.randint(len(dataset), (size,)).tolist() for _ in range(5 + args.steps)]
+
+    def step(clock: Clock, indices: list[int]) -> None:
+        clock.steps.append(defaultdict(float))
+        start = time.perf_counter()
+        batch = clock.around("data", dataset.__getitems__, indices)
+        model.train_step(batch, wrapper)
+        clock.around("averaging", update_average, model.network, model.average, 0.99)
+        clock.add("step", start)
+
+    plain = Clock()
+    for indices in batches[: 5 + args.steps]:
+        step(plain, indices)
+    with torch.profiler.profile() as operators:
+        for indices in batches[:5]:
+            step(Clock(), indices)
+    watched = Clock()
+    network = model.network
+    for name, module in {
+        "text tokenizer": network.text_tokenizer,
+        "context encoder": network.encoder,
+        "predictor": network.predictor,
+        "target encoder": model.average.encoder,
+        **{f"fusion at {site}": module for site, module in network.fusion.items() if site != "blocks"},
+        **{f"objective {key}": module for key, module in network.objectives.items()},
+    }.items():
+        watched.watch(module, name)
+    optimizer_step = wrapper.optimizer.step
+    wrapper.optimizer.step = lambda *a: watched.around("optimizer", optimizer_step)
+    for indices in batches[:args.steps]:
+        step(watched, indices)
+    report(plain, watched, operators, threads, device)
+
+
+def report(plain: Clock, watched: Clock, operators: torch.profiler.profile, threads: int, device: str) -> None:
+    """Print both tables."""
+    console = Console()
+    whole = [one["step"] for one in plain.steps[5:]]
+    console.print(
+        f"a step takes {statistics.median(whole):.1f} ms (quartiles {statistics.quantiles(whole)[0]:.1f} "
+        f"to {statistics.quantiles(whole)[2]:.1f}) on {device}, {threads} thread(s)"
+    )
+    stations = Table("station", "share of the step")
+    total = statistics.median(one["step"] for one in watched.steps)
+    shares = {name: statistics.median(one[name] for one in watched.steps) / total for name in watched.steps[-1]}
+    shares.pop("step")
+    shares["everything else"] = 1 - sum(shares.values())
+    for name, share in sorted(shares.items(), key=lambda item: -item[1]):
+        stations.add_row(name, f"{100 * share:.1f} %")
+    console.print(stations)
+    rows = Table("operator", "share of the step")
+    events = operators.key_averages()
+    spent = sum(event.self_cpu_time_total for event in events)
+    for event in sorted(events, key=lambda event: -event.self_cpu_time_total)[:12]:
+        rows.add_row(event.key, f"{100 * event.self_cpu_time_total / spent:.1f} %")
+    console.print(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
