@@ -5,9 +5,16 @@ _base_ = [
     "./_base_/default_runtime.py",
 ]
 model = dict(
-    image_tokenizer=dict(type="PatchTokenizer", size=(8, 8), patch=2),
-    sampler=dict(steps=16, solver="euler", solver_steps=20, guidance_scale=3.0),
+    image_tokenizer=dict(type="PatchTokenizer", size=(8, 8), patch=2, whiten=True),
+    sampler=dict(
+        steps=16, solver="euler", solver_steps=20, guidance_scale=3.0, guidance_schedule="linear"
+    ),
 )
-_steps = 600
+_steps = 1500
 train_cfg = dict(max_iters=_steps)
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
+optim_wrapper = dict(optimizer=dict(lr=3e-3))
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=100),
+    dict(type="LinearLR", start_factor=1.0, end_factor=0.01, by_epoch=False, begin=int(0.7 * _steps), end=_steps),
+]
+default_hooks = dict(average=dict(decay=0.998))

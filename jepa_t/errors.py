@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LISTED = 30  # of more choices only the nearest are told
+
 
 class UserError(ValueError):
     """A user's mistake, told in one line: the field, the value found, and the remedy."""
@@ -17,6 +19,8 @@ def unknown(what: str, given: object, choices: Iterable[str]) -> UserError:
         choices: The values that would be accepted.
     """
     names = sorted(choices)
+    if len(names) > LISTED:
+        names = get_close_matches(str(given), names, n=5, cutoff=0.0)
     near = get_close_matches(str(given), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return UserError(f"unknown {what} {given!r}: {hint}choose from {', '.join(names)}")

@@ -36,6 +36,8 @@ def table(*shape: int) -> nn.Parameter:
 class Attention(nn.Module):
     """Multi-head attention with RMS-normalised queries and keys.
 
+    Of the norms' gains only the product of the query's and the key's reaches a score, so there is one.
+
     Args:
         width: D, of the queries and the output.
         heads: H; must divide D.
@@ -63,15 +65,15 @@ class Attention(nn.Module):
         self.heads, self.dropout, self.backend = heads, dropout, backend
         self.q = linear(width, width)
         self.kv = linear(source_width or width, 2 * width)
-        self.q_norm = nn.RMSNorm(width // heads, eps=EPS)
-        self.k_norm = nn.RMSNorm(width // heads, eps=EPS)
+        self.gain = nn.Parameter(torch.ones(width // heads))
         self.proj = linear(width, width, zero)
 
     def forward(self, x: Tensor, source: Tensor, valid: Tensor | None = None) -> Tensor:
         """Queries from ``x [B, Q, D]``, keys and values from ``source [B, K, E]``: ``[B, Q, D]``."""
-        q = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        k, v = self.kv(source).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
+        q = self.q(x).unflatten(-1, (self.heads, -1))  # [B, Q, H, d]
+        k, v = self.kv(source).unflatten(-1, (2, self.heads, -1)).unbind(2)  # [B, K, H, d]
+        q, k = (F.rms_norm(part, self.gain.shape, eps=EPS) for part in (q, k))
+        q, k, v = ((q * self.gain).to(v.dtype).transpose(1, 2), k.to(v.dtype).transpose(1, 2), v.transpose(1, 2))
         dropout = self.dropout if self.training else 0.0
         x = attention(q, k, v, valid, self.backend, dropout).transpose(1, 2).flatten(2)
         return F.dropout(self.proj(x), dropout) if dropout else self.proj(x)

@@ -55,8 +55,11 @@ class Pipeline:
         plain = config or found
         model = registry.build(plain, registry.MODELS)
         _fill(model, weights, str(path))
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        return cls(model.to(device), plain)
+        try:
+            model = model.to(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(f"device {device!r} can't be used: {str(error).splitlines()[0]}") from error
+        return cls(model, plain)
 
     def save(self, folder: str | Path) -> None:
         """Write ``config.json`` and ``model.safetensors`` (the averaged weights) into a folder."""

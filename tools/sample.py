@@ -18,6 +18,7 @@ from jepa_t.engine import load_config, set_threads
 from jepa_t.engine.cli import friendly
 from jepa_t.engine.compat import write_whole
 from jepa_t.engine.runner import weights_hash
+from jepa_t.errors import UserError
 from jepa_t.pipeline import Pipeline, contact_sheet, enlarge
 
 
@@ -25,6 +26,8 @@ from jepa_t.pipeline import Pipeline, contact_sheet, enlarge
 def main(arguments: list[str] | None = None) -> None:
     """Parse, load, draw, write."""
     args = parse(arguments)
+    if args.count < 1 or args.batch_size < 1:
+        raise UserError(f"--count is {args.count} and --batch-size {args.batch_size}; both must be at least 1")
     logging.basicConfig(format="%(message)s")
     set_threads("auto")
     config = load_config(args.config, args.cfg_options).model.to_dict() if args.config else None

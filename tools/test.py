@@ -3,9 +3,12 @@
 import argparse
 import json
 import sys
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import torch
+from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +18,7 @@ from jepa_t.engine.cli import add_run_arguments, friendly, run_config
 from jepa_t.engine.compat import write_whole
 from jepa_t.engine.runner import unwrap, weights_hash
 from jepa_t.errors import UserError
+from jepa_t.sampling import sampler_config
 
 
 @friendly
@@ -23,14 +27,22 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Generate for a config's prompts and measure the images.")
     add_run_arguments(parser)
     parser.add_argument("checkpoint", nargs="?", help="default: the newest of the work dir")
+    parser.add_argument("--preset", help="sampler preset: reference, quality, balanced or fast")
+    parser.add_argument("--amp", action="store_true", help="bf16 autocast")
     args = parser.parse_args(arguments)
     cfg = run_config(args)
     if cfg.get("test_evaluator") is None:
         raise UserError(f"{args.config} has no test_evaluator; evaluate one of the configs that do")
+    if args.preset:
+        cfg.model.sampler = sampler_config(cfg.model.get("sampler", "balanced"), args.preset)
     set_threads(cfg.get("threads", "auto"))
     cfg.resume, cfg.load_from = False, find_checkpoint(args.checkpoint or cfg.work_dir)
     runner = JEPATRunner.from_cfg(cfg)
-    figures = runner.test()
+    device = get_device().split(":")[0]
+    with torch.autocast(device, torch.bfloat16, enabled=args.amp):
+        started = time.perf_counter()
+        figures = runner.test()
+    figures["test_seconds"] = time.perf_counter() - started
     if is_main_process():
         report = figures | protocol(runner, cfg.load_from)
         target = Path(runner.work_dir) / "metrics.json"

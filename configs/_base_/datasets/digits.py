@@ -1,7 +1,7 @@
 # Real handwritten digits (scikit-learn's 1,797 scans) in coloured ink on coloured paper, with captions.
 # A config with two digits sets layout="pairs" or "stacked" in the three places.
 train_dataloader = dict(
-    batch_size=128,
+    batch_size=64,
     num_workers=0,  # the pictures are rendered once, into one tensor
     dataset=dict(type="InkedDigits", size=24000, layout="single"),
     sampler=dict(type="SeededSampler"),

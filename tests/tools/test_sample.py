@@ -1,0 +1,80 @@
+"""The sampling command: pictures that carry what they were made from, and mistakes in one line."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from test_pipeline import CONFIG
+
+from jepa_t.engine.compat import save_checkpoint
+from jepa_t.registry import MODELS, build
+
+ROOT = Path(__file__).parents[2]
+SPEC = importlib.util.spec_from_file_location("sample_tool", ROOT / "tools" / "sample.py")
+sample = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(sample)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    model = build(CONFIG, MODELS)
+    model.fit(torch.rand(20, 3, 4, 4) * 2 - 1, ["a red three", "a blue seven"])
+    save_checkpoint(
+        {"state_dict": model.state_dict(), "meta": {"model": CONFIG}}, str(tmp_path / "iter_1.pth")
+    )
+    return tmp_path / "iter_1.pth"
+
+
+def test_one_picture_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, capsys):
+    words = [str(checkpoint), "a red three", "a blue seven", "--seed", "3", "--count", "2", "--guidance", "2.5"]
+    assert sample.main([*words, "--steps", "2", "--solver-steps", "4", "--out", str(tmp_path / "out")]) == 0
+    files = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert files == [
+        "000_a_red_three_seed3.png",
+        "001_a_red_three_seed4.png",
+        "002_a_blue_seven_seed3.png",
+        "003_a_blue_seven_seed4.png",
+        "samples.png",
+    ]
+    picture = Image.open(tmp_path / "out" / files[3])
+    assert min(picture.size) >= 128
+    assert picture.text["caption"] == "a blue seven"
+    assert picture.text["seed"] == "4"
+    settings = json.loads(picture.text["sampler"])
+    assert (settings["guidance_scale"], settings["steps"], settings["solver_steps"]) == (2.5, 2, 4)
+    assert len(picture.text["weights_sha256"]) == 64
+    assert json.loads(Image.open(tmp_path / "out" / "samples.png").text["seeds"]) == [3, 4, 3, 4]
+    assert "4 pictures" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["", "--steps", "2"], "a caption is empty"),
+        (["🦊"], "no word that this model was trained on"),
+        (["a red three", "--steps", "0"], "steps=0"),
+        (["a red three", "--preset", "fastt"], "did you mean 'fast'"),
+        (["a red three", "--solver", "eulr"], "did you mean 'euler'"),
+        (["a red three", "--guidance", "-1"], "guidance scale is -1"),
+        (["a red three", "--device", "tpu"], "device 'tpu'"),
+        (["a red three", "--count", "0"], "count is 0"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(checkpoint, tmp_path, capsys, words, says):
+    assert sample.main([str(checkpoint), *words, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert len(said.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_absent_and_truncated_checkpoints(checkpoint, tmp_path, capsys):
+    assert sample.main([str(tmp_path / "no.pth"), "a red three"]) == 2
+    checkpoint.write_bytes(checkpoint.read_bytes()[:300])
+    assert sample.main([str(checkpoint), "a red three"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert "no checkpoint" in said[0]
+    assert "damaged" in said[1]
