@@ -8,7 +8,9 @@ model = dict(
     image_tokenizer=dict(type="PatchTokenizer", size=(24, 24), patch=8, channels=24, whiten=True),
     text_tokenizer=dict(length=16),
     objectives=dict(flow=dict(draws=2)),
-    sampler=dict(steps=9, solver="euler", solver_steps = 3000
+    sampler=dict(steps=9, solver="euler", solver_steps=10, guidance_scale=2.0),
+)
+_steps = 3000
 train_cfg = dict(max_iters=_steps)
 optim_wrapper = dict(optimizer=dict(lr=3e-3))
 param_scheduler = [
