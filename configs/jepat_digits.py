@@ -1,7 +1,7 @@
 _base_ = [
     "./_base_/models/jepat_tiny.py",
     "./_base_/datasets/digits.py",
-    "./_base_/schedules/adamw_decay.py",
+    "./_base_/schedules/adamw_linear.py",
     "./_base_/default_runtime.py",
 ]
 model = dict(
@@ -15,6 +15,18 @@ train_cfg = dict(max_iters=_steps)
 optim_wrapper = dict(optimizer=dict(lr=3e-3))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=100),
-    dict(type="LinearLR", start_factor=1.0, end_factor=0.01, by_epoch=False, begin=int(0.7 * _steps), end=_steps),
+    dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False, begin=100, end=_steps),
 ]
-default_hooks = dict(average=dict(decay=0.998))
+default_hooks = dict(average=dict(decay=0.998), checkpoint=dict(interval=500))
+custom_hooks = [
+    dict(
+        type="PreviewHook",
+        interval=500,
+        captions=[
+            "a red three on white paper",
+            "a blue seven",
+            "the digit five in green ink",
+            "on black paper the digit zero in yellow",
+        ],
+    )
+]

@@ -7,3 +7,10 @@ model = dict(
 train_dataloader = dict(dataset=dict(layout="pairs"))
 test_dataloader = dict(dataset=dict(layout="pairs", splits=("seen", "unseen", "paraphrase", "swap")))
 test_evaluator = dict(layout="pairs")
+custom_hooks = [
+    dict(
+        type="PreviewHook",
+        interval=500,
+        captions=["a red three left of a blue five", "a green one right of a yellow eight on black paper"],
+    )
+]

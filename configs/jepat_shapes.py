@@ -1,12 +1,11 @@
 _base_ = [
     "./_base_/models/jepat_tiny.py",
     "./_base_/datasets/shapes.py",
-    "./_base_/schedules/adamw_decay.py",
+    "./_base_/schedules/adamw_linear.py",
     "./_base_/default_runtime.py",
 ]
 model = dict(
     image_tokenizer=dict(type="PatchTokenizer", size=(24, 24), patch=8, channels=24, whiten=True),
-    text_tokenizer=dict(length=16),
     objectives=dict(flow=dict(draws=2)),
     sampler=dict(steps=9, solver="euler", solver_steps=10, guidance_scale=2.0),
 )
@@ -15,6 +14,18 @@ train_cfg = dict(max_iters=_steps)
 optim_wrapper = dict(optimizer=dict(lr=3e-3))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=100),
-    dict(type="LinearLR", start_factor=1.0, end_factor=0.01, by_epoch=False, begin=int(0.7 * _steps), end=_steps),
+    dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False, begin=100, end=_steps),
 ]
-default_hooks = dict(average=dict(decay=0.998))
+default_hooks = dict(average=dict(decay=0.998), checkpoint=dict(interval=500))
+custom_hooks = [
+    dict(
+        type="PreviewHook",
+        interval=500,
+        captions=[
+            "a red square at the top left",
+            "a blue circle at the centre",
+            "a red circle left of a blue square",
+            "a green square above a red triangle",
+        ],
+    )
+]

@@ -1,2 +1,2 @@
 _base_ = ["../jepat_digits.py"]
-model = dict(fusion="early", encoder=dict(registers=12))  # a register for each text token
+model = dict(fusion="early", encoder=dict(registers=16))  # a register for each text token

@@ -16,12 +16,12 @@ from jepa_t.registry import DATASETS, FUNCTIONS, METRICS, MODELS
 class TinyModel(BaseModel):
     """Learns to scale noise; ``poison`` makes the loss of that step (from 1) not a number."""
 
-    def __init__(self, width: int = 4, poison: int = 0):
+    def __init__(self, width: int = 4, poison: int = 0, noise: float = 1.0):
         super().__init__()
         self.network = nn.Sequential(nn.Linear(3, width), nn.LayerNorm(width), nn.Linear(width, 3))
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.image_tokenizer = TinyTokenizer()
-        self.poison = poison
+        self.poison, self.noise = poison, noise
         self.steps = 0
 
     def fit(self, images, captions):
@@ -34,7 +34,7 @@ class TinyModel(BaseModel):
             return [{"image": image, "caption": caption} for caption in data_samples["caption"]]
         self.steps += 1
         colours = inputs.mean((2, 3))
-        noisy = colours + torch.randn_like(colours)
+        noisy = colours + self.noise * torch.randn_like(colours)
         error = (self.network(noisy) - colours).square().mean()
         if self.steps == self.poison:
             error = error * float("nan")

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from engine_fakes import tiny_config
 
 from jepa_t.engine import find_checkpoint, load_checkpoint
@@ -109,10 +110,17 @@ def test_mistakes_are_one_line_and_code_2(config, tmp_path, tool, words, says):
     assert says in done.stderr
 
 
-def test_two_processes_on_a_cpu_share_the_work(config, tmp_path):
-    work = tmp_path / "work"
+def test_two_processes_of_half_the_batch_equal_one_of_the_whole(config, tmp_path):
+    def words(name, batch):
+        options = ["model.noise=0.0", f"train_dataloader.batch_size={batch}", "train_cfg.max_iters=8"]
+        return [config, "--work-dir", tmp_path / name, "--cfg-options", *options]
+
     starter = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    words = [str(ROOT / "tools" / "train.py"), str(config), "--work-dir", str(work), "--launcher", "pytorch"]
-    done = subprocess.run([*starter, *words], env=ENV, capture_output=True, text=True, timeout=180)
+    parallel = [*starter, *command("train.py", *words("two", 2), "--launcher", "pytorch")[1:]]
+    done = subprocess.run(parallel, env=ENV, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
-    assert load_checkpoint(str(work / "iter_6.pth"))["meta"]["train_steps"] == 6
+    assert run("train.py", *words("one", 4)).returncode == 0
+    one, two = (load_checkpoint(str(tmp_path / name / "iter_8.pth")) for name in ("one", "two"))
+    assert two["meta"]["train_steps"] == 8
+    for name, value in one["state_dict"].items():
+        torch.testing.assert_close(value, two["state_dict"][name], rtol=1e-5, atol=1e-5)

@@ -2,10 +2,9 @@
 model = dict(
     type="JEPAT",
     width=64,
-    text_tokenizer=dict(type="TransformerText", width=64, depth=2, heads=4, length=12, vocabulary=64),
+    text_tokenizer=dict(type="TransformerText", width=64, depth=2, heads=4, length=16, vocabulary=64),
     encoder=dict(type="ContextEncoder", depth=2, heads=4, registers=4),
     predictor=dict(type="Predictor", depth=2, heads=4),
-    fusion="jepa_t",
     objectives=dict(
         flow=dict(type="FlowMatching", head_width=96, head_depth=2, draws=4),
         feature=dict(type="FeaturePrediction", weight=1.0),

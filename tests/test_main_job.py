@@ -1,0 +1,105 @@
+"""The main job as a person does it, with the real configs. Minutes: run with ``pytest -m slow``."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from jepa_t.engine import load_checkpoint, load_config
+from jepa_t.engine.runner import weights_hash
+from jepa_t.pipeline import Pipeline
+from jepa_t.registry import DATASETS, MODELS, build
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "configs" / "jepat_digits.py"
+ENV = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+
+
+def command(tool, *words):
+    return [sys.executable, str(ROOT / "tools" / tool), *map(str, words)]
+
+
+def run(tool, *words):
+    done = subprocess.run(command(tool, *words), env=ENV, capture_output=True, text=True, timeout=1800)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def flow_loss(model, images, captions):
+    torch.manual_seed(0)
+    with torch.no_grad():
+        return model.loss(images, captions)["loss_flow"].item()
+
+
+@pytest.mark.slow
+def test_the_default_keeps_its_promises(tmp_path):
+    run("train.py", CONFIG, "--work-dir", tmp_path)
+    run("test.py", CONFIG, "--work-dir", tmp_path)
+    figures = json.loads((tmp_path / "metrics.json").read_text())
+    assert figures["unseen/all"] >= 0.97
+    assert figures["seen/all"] >= 0.97
+    assert figures["frechet"] < 4 * figures["frechet_floor"]
+    assert figures["nearest_train"] > 0.5 * figures["nearest_held_out"]
+    assert figures["train_steps"] == load_config(str(CONFIG)).train_cfg.max_iters
+    model = Pipeline.load(tmp_path, device="cpu").model
+    data = build({"type": "InkedDigits", "size": 256, "seed": 9}, DATASETS)
+    true = flow_loss(model, data.images, data.captions)
+    assert flow_loss(model, data.images, data.captions[1:] + data.captions[:1]) > 1.1 * true
+
+
+@pytest.mark.slow
+def test_after_kill_9_a_resumed_run_ends_in_the_same_weights(tmp_path):
+    short = ["train_cfg.max_iters=40", "default_hooks.checkpoint.interval=7", "threads=1"]
+    options = ["--cfg-options", *short, "train_dataloader.batch_size=16"]
+    run("train.py", CONFIG, "--work-dir", tmp_path / "whole", *options)
+    cut = tmp_path / "cut"
+    process = subprocess.Popen(command("train.py", CONFIG, "--work-dir", cut, *options), env=ENV)
+    while not (cut / "last_checkpoint").exists():
+        time.sleep(0.05)
+        assert process.poll() is None
+    time.sleep(0.5)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    run("train.py", CONFIG, "--work-dir", cut, "--resume", *options)
+    whole, parts = (load_checkpoint(str(tmp_path / name / "iter_40.pth")) for name in ("whole", "cut"))
+    for name, value in whole["state_dict"].items():
+        assert torch.equal(value, parts["state_dict"][name]), name
+    one, other = (Pipeline.load(tmp_path / name, device="cpu").model for name in ("whole", "cut"))
+    assert weights_hash(one) == weights_hash(other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("switch", ["model.compile=True", "model.predictor.checkpointing=True"])
+def test_the_switches_change_no_loss(switch):
+    options = ["model.encoder.checkpointing=False", "model.predictor.checkpointing=False", "model.compile=False"]
+    losses = []
+    for changes in ([], [switch]):
+        cfg = load_config(str(CONFIG), [*options, *changes])
+        torch.manual_seed(0)
+
+        model, data = build(cfg.model.to_dict(), MODELS), build({"type": "InkedDigits", "size": 32}, DATASETS)
+        model.fit(data.images, data.captions)
+        torch.manual_seed(1)
+        loss = sum(model.loss(data.images, data.captions).values())
+        loss.backward()
+        losses.append((loss.item(), model.network.encoder.positions.grad))
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-4)
+    torch.testing.assert_close(losses[0][1], losses[1][1], rtol=1e-3, atol=1e-5)
+
+
+def test_without_fusion_the_captions_change_nothing():
+    cfg = load_config(str(ROOT / "configs" / "ablation" / "digits_none.py"))
+
+    torch.manual_seed(0)
+    model, data = build(cfg.model.to_dict(), MODELS), build({"type": "InkedDigits", "size": 32}, DATASETS)
+    model.fit(data.images, data.captions)
+    for parameter in model.network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    true = flow_loss(model, data.images, data.captions)
+    assert flow_loss(model, data.images, data.captions[1:] + data.captions[:1]) == true
