@@ -7,21 +7,22 @@ _base_ = [
 model = dict(
     image_tokenizer=dict(type="PatchTokenizer", size=(8, 8), patch=2, whiten=True),
     sampler=dict(
-        steps=16, solver="euler", solver_steps=20, guidance_scale=3.0, guidance_schedule="linear"
+        steps=16, solver="euler", solver_steps=20, guidance_scale=2.0, guidance_schedule="linear"
     ),
+    mask_ratio=dict(low=0.05, std=0.6),  # sampling goes on until one token is left
 )
-_steps = 1500
+_steps = 1800
 train_cfg = dict(max_iters=_steps)
-optim_wrapper = dict(optimizer=dict(lr=3e-3))
+optim_wrapper = dict(optimizer=dict(lr=4e-3))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=100),
-    dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False, begin=100, end=_steps),
+    dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False, begin=_steps // 2, end=_steps),
 ]
-default_hooks = dict(average=dict(decay=0.998), checkpoint=dict(interval=500))
+default_hooks = dict(average=dict(decay=0.998), checkpoint=dict(interval=600))
 custom_hooks = [
     dict(
         type="PreviewHook",
-        interval=500,
+        interval=600,
         captions=[
             "a red three on white paper",
             "a blue seven",

@@ -1,16 +1,27 @@
 _base_ = ["./jepat_digits.py"]
 model = dict(
+    width=96,
     image_tokenizer=dict(size=(8, 16), patch=4),
-    mask_ratio=dict(low=0.1, std=10.0),
+    text_tokenizer=dict(width=96),
+    predictor=dict(depth=3),
+    objectives=dict(flow=dict(head_width=128, head_depth=3)),
+    mask_ratio=dict(low=0.1, std=10.0),  # as good as uniform
     sampler=dict(steps=8, guidance_scale=2.0, guidance_schedule="constant"),
 )
 train_dataloader = dict(dataset=dict(layout="pairs"))
 test_dataloader = dict(dataset=dict(layout="pairs", splits=("seen", "unseen", "paraphrase", "swap")))
 test_evaluator = dict(layout="pairs")
+_steps = 3000
+train_cfg = dict(max_iters=_steps)
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=100),
+    dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False, begin=900, end=_steps),
+]
 custom_hooks = [
     dict(
         type="PreviewHook",
-        interval=500,
+        interval=600,
         captions=["a red three left of a blue five", "a green one right of a yellow eight on black paper"],
     )
 ]

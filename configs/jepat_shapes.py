@@ -7,20 +7,20 @@ _base_ = [
 model = dict(
     image_tokenizer=dict(type="PatchTokenizer", size=(24, 24), patch=8, channels=24, whiten=True),
     objectives=dict(flow=dict(draws=2)),
-    sampler=dict(steps=9, solver="euler", solver_steps=10, guidance_scale=2.0),
+    sampler=dict(steps=9, solver="euler", solver_steps=20, guidance_scale=2.0),
 )
-_steps = 3000
+_steps = 5000
 train_cfg = dict(max_iters=_steps)
-optim_wrapper = dict(optimizer=dict(lr=3e-3))
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=100),
     dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False, begin=100, end=_steps),
 ]
-default_hooks = dict(average=dict(decay=0.998), checkpoint=dict(interval=500))
+default_hooks = dict(average=dict(decay=0.998), checkpoint=dict(interval=1000))
 custom_hooks = [
     dict(
         type="PreviewHook",
-        interval=500,
+        interval=1000,
         captions=[
             "a red square at the top left",
             "a blue circle at the centre",

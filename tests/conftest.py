@@ -19,6 +19,7 @@ settings.register_profile(
 settings.load_profile("ci")
 torch.set_num_threads(1)
 sys.path.insert(0, str(Path(__file__).parent / "engine"))  # for engine_fakes
+sys.path.insert(0, str(Path(__file__).parent))  # for tiny
 
 
 @pytest.fixture(autouse=True)

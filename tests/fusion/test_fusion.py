@@ -1,0 +1,465 @@
+"""The contract of the fusions, over every registered one; the sites; and a user's own fusion."""
+
+import functools
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from mmengine.config import Config
+from tiny import (
+    LENGTH,
+    TEXT_WIDTH,
+    WIDTH,
+    float64,
+    generator,
+    gradients,
+    make_fusion,
+    make_model,
+    random_split,
+    random_text,
+    random_tokens,
+    randomise,
+    registered,
+    rows,
+)
+from torch import nn
+
+from jepa_t.errors import UserError
+from jepa_t.fusion import PRESETS, SITES, Fusion
+from jepa_t.registry import FUSIONS, load_plugins
+from jepa_t.structures import Text
+
+NAMES = registered(FUSIONS)
+ENTERS = {"InContext"}  # these put the text into the first tokens of x, and so treat them unlike the others
+every = pytest.mark.parametrize("name", NAMES)
+seeds = st.integers(0, 1000)
+counts = st.integers(LENGTH, LENGTH + 4)
+
+
+def image(seed, count=LENGTH + 3, batch=2):
+    return torch.randn(batch, count, WIDTH, generator=generator(seed))
+
+
+def padded(text, more, seed=9):
+    """The same captions behind which lie more tokens of padding, with other noise under all padding."""
+    noise = torch.randn(len(text.tokens), LENGTH + more, TEXT_WIDTH, generator=generator(seed))
+    tokens = torch.where(text.valid[..., None], text.tokens, noise[:, :LENGTH])
+    valid = nn.functional.pad(text.valid, (0, more))
+    return Text(torch.cat([tokens, noise[:, LENGTH:]], 1), valid, text.pooled)
+
+
+# The contract
+
+
+@every
+@given(seed=seeds, count=counts)
+def test_the_output_has_the_shape_of_the_input(name, seed, count):
+    x = image(seed, count)
+    out = make_fusion(name, seed)(x, random_text(2, seed))
+    assert out.shape == x.shape
+    assert out.isfinite().all()
+
+
+@every
+@given(seed=seeds)
+@float64()
+def test_it_depends_on_its_own_text_and_image_and_on_no_other(name, seed):
+    fusion, x, text, other = make_fusion(name), image(seed), random_text(2, seed), random_text(2, seed + 1)
+    before = fusion(x, text)
+    after = fusion(x, text.where(torch.tensor([True, False]), other))
+    torch.testing.assert_close(after[0], before[0])
+    assert not torch.allclose(after[1], before[1])
+    moved = fusion(x + torch.tensor([0.0, 1.0])[:, None, None], text)
+    torch.testing.assert_close(moved[0], before[0])
+    assert not torch.allclose(moved[1], before[1])
+
+
+@every
+@given(seed=seeds, more=st.integers(0, 3))
+@float64()
+def test_padding_never_matters(name, seed, more):
+    fusion, x, text = make_fusion(name), image(seed), random_text(2, seed)
+    torch.testing.assert_close(fusion(x, padded(text, more)), fusion(x, text))
+
+
+@every
+@given(seed=seeds)
+@float64()
+def test_the_output_follows_a_permutation_of_the_image_tokens(name, seed):
+    fusion, x, text = make_fusion(name), image(seed), random_text(2, seed)
+    first = LENGTH if name in ENTERS else 0
+    order = torch.cat(
+        [torch.arange(first), first + torch.randperm(x.shape[1] - first, generator=generator(seed))]
+    )
+    torch.testing.assert_close(fusion(x[:, order], text), fusion(x, text)[:, order])
+
+
+@every
+@float64()
+def test_an_image_does_not_depend_on_its_batch(name):
+    fusion, x, text = make_fusion(name), image(0, batch=4), random_text(4)
+    together = fusion(x, text)
+    for row in range(4):
+        one = slice(row, row + 1)
+        torch.testing.assert_close(fusion(x[one], rows(text, one)), together[one])
+
+
+@every
+@float64()
+def test_gradient_reaches_every_parameter_the_image_and_the_text(name):
+    fusion, x, text = make_fusion(name), image(0).requires_grad_(), random_text(2)
+    text.tokens.requires_grad_()
+    text.pooled.requires_grad_()
+    fusion(x, text).square().sum().backward()
+    found = gradients(fusion)
+    assert min(found.values()) > 1e-6, found
+    assert x.grad.abs().amax(-1).min() > 0
+    reached = [t.grad for t in (text.tokens, text.pooled) if t.grad is not None]
+    assert reached
+    assert all(g.abs().max() > 1e-6 for g in reached)
+    if text.tokens.grad is not None:
+        assert not text.tokens.grad[~text.valid].any()
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - ENTERS))
+@given(seed=seeds)
+def test_where_it_adds_to_a_trained_stream_it_starts_as_the_identity(name, seed):
+    x = image(seed)
+    assert torch.equal(make_fusion(name, seed=None)(x, random_text(2, seed)), x)
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - ENTERS))
+def test_the_identity_at_the_start_can_learn(name):
+    fusion = make_fusion(name, seed=None)
+    fusion(image(0), random_text(2)).square().sum().backward()
+    assert max(gradients(fusion).values()) > 1e-3
+
+
+@every
+def test_it_runs_in_bfloat16(name):
+    with torch.autocast("cpu", torch.bfloat16):
+        out = make_fusion(name)(image(0), random_text(2))
+    assert out.isfinite().all()
+    torch.testing.assert_close(out.float(), make_fusion(name)(image(0), random_text(2)), atol=0.2, rtol=0.1)
+
+
+# Each by its formula
+
+
+@float64()
+def test_the_pooled_fusions_are_their_formulas():
+    x, text = image(0), random_text(2)
+    p = text.pooled[:, None].expand(-1, x.shape[1], -1)
+    add, concat, film = make_fusion("Add"), make_fusion("Concat"), make_fusion("FiLM")
+    torch.testing.assert_close(add(x, text), x + add.proj(p))
+    whole = torch.cat([torch.eye(WIDTH) + concat.proj.weight, concat.text_proj.weight], 1)
+    bias = concat.proj.bias + concat.text_proj.bias
+    torch.testing.assert_close(concat(x, text), torch.cat([x, p], -1) @ whole.T + bias)
+    scale, shift = film.proj(p).split(WIDTH, -1)
+    torch.testing.assert_close(film(x, text), x * (1 + scale) + shift)
+
+
+@given(seeds)
+@float64()
+def test_cross_attention_depends_on_its_query_and_its_softmax_is_not_uniform(seed):
+    """D3: over copies of one pooled vector every position would get the same, whatever it holds."""
+    fusion, x, text = make_fusion("CrossAttention"), image(seed), random_text(2, seed)
+    text = Text(text.tokens, torch.ones_like(text.valid), text.pooled)
+    added = fusion(x, text) - x
+    assert (added[:, 0] - added[:, 1]).abs().max() > 1e-4
+    copies = Text(text.pooled[:, None].expand(-1, LENGTH, -1), text.valid, text.pooled)
+    added = fusion(x, copies) - x
+    torch.testing.assert_close(added, added[:, :1].expand_as(added))
+    torch.testing.assert_close(fusion(3 * x + 1, copies) - (3 * x + 1), added)
+
+
+@float64()
+def test_queries_keys_and_values_of_cross_attention_each_learn():
+    """D3: with a uniform softmax queries and keys would receive no gradient."""
+    fusion = make_fusion("CrossAttention")
+    text = random_text(4)
+    fusion(image(0, batch=4), text).square().sum().backward()
+    keys, values = fusion.attn.kv.weight.grad.chunk(2)
+    for gradient in (fusion.attn.q.weight.grad, keys, values):
+        assert gradient.abs().max() > 1e-3
+
+
+@given(seeds)
+@float64()
+def test_cross_attention_reads_a_set_of_text_tokens(seed):
+    fusion, x, text = make_fusion("CrossAttention"), image(seed), random_text(2, seed)
+    order = torch.randperm(LENGTH, generator=generator(seed))
+    turned = Text(text.tokens[:, order], text.valid[:, order], text.pooled)
+    torch.testing.assert_close(fusion(x, turned), fusion(x, text))
+
+
+@pytest.mark.parametrize(("option", "value"), [("heads", 2), ("dropout", 0.5), ("attention", "math")])
+@float64()
+def test_each_option_of_cross_attention_does_what_it_says(option, value):
+    one, other = make_fusion("CrossAttention"), make_fusion("CrossAttention", **{option: value})
+    x, text = image(0), random_text(2)
+    same = torch.allclose(one(x, text), other(x, text))
+    assert same == (option == "attention")
+    if option == "dropout":
+        torch.testing.assert_close(other.eval()(x, text), one(x, text))
+
+
+@float64()
+def test_in_context_gives_each_word_a_token_of_its_own():
+    fusion, x, text = make_fusion("InContext"), image(0), random_text(2)
+    added = fusion(x, text) - x
+    torch.testing.assert_close(added[:, :LENGTH][text.valid], fusion.proj(text.tokens)[text.valid])
+    assert not added[:, :LENGTH][~text.valid].any()
+    assert not added[:, LENGTH:].any()
+
+
+def test_in_context_without_room_is_told():
+    with pytest.raises(
+        UserError, match=r"a register for each of the 6 text tokens and has 5; raise encoder\.registers"
+    ):
+        make_fusion("InContext")(image(0, LENGTH - 1), random_text(2))
+
+
+# The sites
+
+
+@functools.cache
+def network(*sites):
+    with float64():
+        return make_model(fusion={site: {"type": "CrossAttention"} for site in sites}).network
+
+
+def observe(model, text):
+    """What each station says: registers before the encoder, context, each block of the predictor, prediction."""
+    seen, handles = {}, []
+    blocks = enumerate(model.predictor.blocks)
+    for name, module in [
+        ("encoder", model.encoder),
+        *((f"block{i}", b) for i, b in blocks),
+        ("norm", model.predictor.norm),
+    ]:
+
+        def look(_, args, out, name=name):
+            seen[f"{name} in"] = args[-1] if name == "encoder" else args[0]
+            seen[f"{name} out"] = torch.cat(out, 1) if isinstance(out, tuple) else out
+
+        handles.append(module.register_forward_hook(look))
+    prediction = model.condition(random_tokens(2), random_split(2, 2, 3), text)
+    for handle in handles:
+        handle.remove()
+    return seen | {"features": prediction.features, "condition": prediction.condition}
+
+
+# From which station on a site's text is seen.
+ORDER = [
+    "encoder in",
+    "encoder out",
+    "block0 in",
+    "block0 out",
+    "block1 in",
+    "block1 out",
+    "norm in",
+    "norm out",
+    "features",
+    "condition",
+]
+FIRST = {
+    "encoder": "encoder in",
+    "predictor": "block0 in",
+    "blocks": "block1 in",
+    "features": "features",
+    "objective": "condition",
+}
+
+
+@pytest.mark.parametrize("site", SITES)
+@float64()
+def test_a_site_is_where_its_name_says_and_nothing_before_it_sees_text(site):
+    one, other = observe(network(site), random_text(2)), observe(network(site), random_text(2, seed=1))
+    changed = [station for station in ORDER if not torch.equal(one[station], other[station])]
+    assert changed == ORDER[ORDER.index(FIRST[site]) :]
+
+
+def test_each_block_has_a_fusion_of_its_own_and_the_last_one_is_used():
+    model = network("blocks")
+    modules = model.fusion["blocks"]
+    assert len({id(m) for m in modules}) == len(modules) == 2
+    with float64():
+        one = observe(model, random_text(2))
+    assert not torch.allclose(one["block1 out"], one["norm in"])
+
+
+def test_the_presets_are_those_of_the_paper():
+    used = {name: {site: cfg["type"] for site, cfg in sites.items()} for name, sites in PRESETS.items()}
+    assert used["none"] == {}
+    assert "features" not in used["early"]
+    assert set(used["late"]) == {"features"}
+    assert used["jepa_t"] == {"predictor": "Add", "features": "CrossAttention", "objective": "Concat"}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@float64()
+def test_only_early_fusion_shows_text_to_the_encoder(preset):
+    """The paper's claim of a backbone that stays task-agnostic; and `none` shows it to nothing."""
+    model = make_model(fusion=preset).network
+    text = random_text(2)
+    text.tokens.requires_grad_()
+    text.pooled.requires_grad_()
+    seen = observe(model, text)
+
+    def jacobian(station):
+        grads = (
+            torch.autograd.grad(
+                seen[station].square().sum(), [text.tokens, text.pooled], allow_unused=True, retain_graph=True
+            )
+            if seen[station].requires_grad
+            else (None, None)
+        )
+        return max(0.0 if g is None else g.abs().max().item() for g in grads)
+
+    assert (jacobian("encoder out") > 1e-9) == (preset == "early")
+    assert (jacobian("norm out") > 1e-9) == (preset in ("early", "jepa_t"))
+    assert (jacobian("condition") > 1e-9) == (preset != "none")
+
+
+@given(seeds)
+@float64()
+def test_without_fusion_no_text_changes_a_bit(seed):
+    model = without_fusion()
+    one, other = (
+        model.condition(random_tokens(2), random_split(2, 2), random_text(2, s)) for s in (seed, seed + 1)
+    )
+    assert torch.equal(one.condition, other.condition)
+    assert torch.equal(one.features, one.condition)
+
+
+@functools.cache
+def without_fusion():
+    return make_model(fusion="none").network
+
+
+class Plain:
+    def __init__(self, width):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("sites", "says"),
+    [
+        (
+            "jepat",
+            "unknown fusion preset 'jepat': did you mean 'jepa_t'? choose from early, jepa_t, late, none",
+        ),
+        (
+            {"feature": {"type": "Add"}},
+            "unknown fusion site 'feature': did you mean 'features'? choose from blocks,",
+        ),
+        (
+            {"features": {"type": "CrossAtention"}},
+            "unknown fusion 'CrossAtention': did you mean 'CrossAttention'?",
+        ),
+        (
+            {"features": {"type": "CrossAttention", "head": 2}},
+            "option of CrossAttention 'head': did you mean 'heads'",
+        ),
+        ({"features": {"type": "CrossAttention", "heads": 3}}, "heads=3 doesn't divide the width 16"),
+        ({"features": "Add"}, "a component is a dict with a 'type', got 'Add'"),
+        ({"features": {"type": Plain}}, "is a Plain; derive it from nn.Module"),
+    ],
+)
+def test_a_wrong_fusion_is_told(sites, says):
+    with pytest.raises(UserError) as caught:
+        Fusion(sites, WIDTH, TEXT_WIDTH, 2)
+    assert says in str(caught.value)
+
+
+# A user's own fusion: one class with one method
+
+SOURCE = """
+from torch import nn
+from jepa_t.registry import FUSIONS
+
+@FUSIONS.register_module()
+class {name}(nn.Module):
+    def __init__(self, width, text_width, gain=2.0):
+        super().__init__()
+        self.proj, self.gain = nn.Linear(text_width, width), gain
+
+    def forward(self, x, text):
+        return x + self.gain * self.proj(text.pooled)[:, None]
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Write a module with a user's fusion where Python finds it; forget it afterwards."""
+    before, modules = dict(FUSIONS.module_dict), set(sys.modules)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(module, name):
+        (tmp_path / f"{module}.py").write_text(SOURCE.format(name=name))
+        return tmp_path
+
+    yield write
+    FUSIONS._module_dict.clear()
+    FUSIONS._module_dict.update(before)
+    for module in set(sys.modules) - modules:
+        if module.startswith("own_fusion"):
+            del sys.modules[module]
+
+
+def check(kind, at="features"):
+    fusion = Fusion({at: {"type": kind, "gain": 3.0}}, WIDTH, TEXT_WIDTH, 2)
+    randomise(fusion)
+    x, text = image(0), random_text(2)
+    expected = x + 3.0 * fusion[at].proj(text.pooled)[:, None]
+    torch.testing.assert_close(fusion.at(at, x, text), expected)
+    assert not torch.allclose(expected, x)
+
+
+def test_an_own_fusion_by_decorator_and_custom_imports(own):
+    folder = own("own_fusion_a", "Loud")
+    config = Path(folder) / "config.py"
+    config.write_text('custom_imports = dict(imports=["own_fusion_a"])\nfusion = dict(type="Loud")\n')
+    assert "Loud" not in FUSIONS.module_dict
+    check(Config.fromfile(config).fusion.type)
+
+
+def test_an_own_fusion_by_dotted_path(own):
+    own("own_fusion_b", "Louder")
+    check("own_fusion_b.Louder")
+
+
+def test_an_own_fusion_by_class():
+    class Mine(nn.Module):
+        def __init__(self, text_width, width, gain):
+            super().__init__()
+            self.proj, self.gain = nn.Linear(text_width, width), gain
+
+        def forward(self, x, text):
+            return x + self.gain * self.proj(text.pooled)[:, None]
+
+    check(Mine)
+    assert "Mine" not in FUSIONS.module_dict
+
+
+def test_an_own_fusion_by_entry_point(own):
+    info = own("own_fusion_c", "Loudest") / "own_fusion-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own-fusion\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[jepa_t.plugins]\nloudest = own_fusion_c\n")
+    assert "Loudest" not in FUSIONS.module_dict
+    assert "loudest" in load_plugins()
+    check("Loudest")
+
+
+def test_a_model_with_an_own_fusion_trains_and_draws(own):
+    own("own_fusion_d", "Quiet")
+    model = make_model(fusion={"blocks": {"type": "own_fusion_d.Quiet"}})
+    losses = model.loss(torch.zeros(2, 3, 4, 6), ["red", "blue"])
+    sum(losses.values()).backward()
+    assert min(gradients(model.network.fusion).values()) > 0
+    assert model.generate(["red"], [0]).shape == (1, 3, 4, 6)

@@ -1,0 +1,115 @@
+"""Laws of the denoising head: a map of each token by itself, fast or plain."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import CHANNELS, WIDTH, float64, generator, gradients, randomise
+
+from jepa_t.objectives import DenoisingHead
+from jepa_t.objectives.denoising_head import ResidualBlock, sinusoids
+
+seeds = st.integers(0, 1000)
+
+
+def make(seed=0, outputs=CHANNELS, depth=2):
+    return randomise(DenoisingHead(CHANNELS, outputs, WIDTH, 24, depth), seed)
+
+
+def inputs(seed, *shape):
+    random = generator(seed)
+    x, condition = (torch.randn(*shape, width, generator=random) for width in (CHANNELS, WIDTH))
+    return x, torch.rand(shape, generator=random), condition
+
+
+@given(seeds, st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.999, 1.0]), min_size=1, max_size=5))
+def test_the_fast_head_equals_the_plain_one(seed, times):
+    head, (x, _, condition) = make(seed), inputs(seed, 2, 3)
+    fast = head.at_times(condition, times)
+    for time in times:
+        plain = head(x, torch.full((2, 3), time), condition)
+        torch.testing.assert_close(fast(x, time), plain, atol=1e-5, rtol=1e-5)
+
+
+def test_the_fast_head_works_under_two_conditions_at_once():
+    head, (x, _, condition) = make(), inputs(0, 2, 4, 3)
+    fast = head.at_times(condition, [0.0, 0.5])
+    for time in (0.0, 0.5):
+        plain = head(x[0], torch.full((2, 4, 3), time), condition)
+        torch.testing.assert_close(fast(x[0], time), plain, atol=1e-5, rtol=1e-5)
+
+
+def test_the_fast_head_embeds_times_and_condition_once():
+    head, (x, _, condition) = make(), inputs(0, 2, 3)
+    calls = {"embed_time": 0, "embed_condition": 0, "embed": 0}
+    for name in calls:
+        getattr(head, name).register_forward_hook(lambda *_, name=name: calls.update({name: calls[name] + 1}))
+    fast = head.at_times(condition, [i / 10 for i in range(10)])
+    for i in range(10):
+        fast(x, i / 10)
+    assert calls == {"embed_time": 1, "embed_condition": 1, "embed": 10}
+
+
+@given(seeds)
+@float64()
+def test_each_token_is_denoised_by_itself(seed):
+    head, (x, time, condition) = make(seed), inputs(seed, 2, 3)
+    whole = head(x, time, condition)
+    for row in range(2):
+        for place in range(3):
+            alone = head(x[row, place], time[row, place], condition[row, place])
+            torch.testing.assert_close(alone, whole[row, place])
+
+
+@float64()
+def test_value_time_and_condition_each_matter():
+    head, (x, time, condition) = make(), inputs(0, 2, 3)
+    before = head(x, time, condition)
+    for changed in ((x + 0.1, time, condition), (x, time * 0.9, condition), (x, time, condition + 0.1)):
+        assert ((head(*changed) - before).abs().amax(-1) > 1e-4).all()
+
+
+def test_every_parameter_learns():
+    head = make()
+    head(*inputs(0, 2, 3)).square().sum().backward()
+    found = gradients(head)
+    assert min(found.values()) > 1e-6, found
+
+
+def test_it_starts_with_an_output_of_zero_and_blocks_that_change_nothing():
+    x, time, condition = inputs(0, 2, 3)
+    assert not DenoisingHead(CHANNELS, 7, WIDTH, 24, 2)(x, time, condition).any()
+    block = ResidualBlock(24)
+    x = torch.randn(3, 24)
+    assert torch.equal(block(x, block.modulation(torch.randn(3, 24))), x)
+
+
+@float64()
+def test_the_output_of_a_block_is_modulated_by_shift_scale_and_gate():
+    block, x = randomise(ResidualBlock(8)), torch.randn(3, 8)
+    shift, scale, gate = torch.randn(3, 3, 8)
+    expected = x + gate * block.mlp(block.norm(x) * (1 + scale) + shift)
+    torch.testing.assert_close(block(x, torch.cat([shift, scale, gate], -1)), expected)
+
+
+def test_depth_and_outputs_are_as_asked():
+    assert make(outputs=2 * CHANNELS)(*inputs(0, 2, 3)).shape == (2, 3, 2 * CHANNELS)
+    assert not torch.allclose(make(depth=1)(*inputs(0, 2, 3)), make()(*inputs(0, 2, 3)))
+
+
+@given(st.floats(0, 1))
+@float64()
+def test_time_in_0_to_1_is_spread_over_sinusoids_made_for_0_to_1000(time):
+    """D17: at the raw flow time almost all of these sinusoids would stand still."""
+    expected = [1000 * time * 10000 ** (-i / 128) for i in range(128)]
+    expected = [math.cos(a) for a in expected] + [math.sin(a) for a in expected]
+    torch.testing.assert_close(sinusoids(torch.tensor(time)), torch.tensor(expected))
+
+
+def test_times_a_step_apart_are_told_apart():
+    features = sinusoids(torch.arange(100) / 100)
+    steps = (features[1:] - features[:-1]).norm(dim=1)
+    assert steps.min().item() > 3.0  # at the raw flow time: 0.03
+    assert sinusoids(torch.tensor([0.5])).norm().item() == pytest.approx(math.sqrt(128), rel=1e-5)

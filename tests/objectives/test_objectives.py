@@ -1,0 +1,363 @@
+"""The contract of the objectives, over every registered one, and the laws of each."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import (
+    CHANNELS,
+    WIDTH,
+    float64,
+    generator,
+    gradients,
+    make_objective,
+    options_of,
+    registered,
+)
+from torch import nn
+
+from jepa_t.errors import UserError
+from jepa_t.objectives import FlowMatching, interpolate
+from jepa_t.registry import OBJECTIVES
+from jepa_t.sampling import SOLVERS, Solver
+from jepa_t.structures import Prediction, Target
+
+NAMES = registered(OBJECTIVES)
+GENERATIVE = [name for name in NAMES if hasattr(OBJECTIVES.get(name), "draw")]
+every = pytest.mark.parametrize("name", NAMES)
+generative = pytest.mark.parametrize("name", GENERATIVE)
+seeds = st.integers(0, 1000)
+
+
+def inputs(seed=0, batch=3, asked=4):
+    random = generator(seed)
+
+    def normal(width):
+        return torch.randn(batch, asked, width, generator=random)
+
+    return Prediction(normal(WIDTH), normal(WIDTH)), Target(normal(CHANNELS), normal(WIDTH))
+
+
+def loss_of(objective, prediction, target, seed=0):
+    (loss,) = objective(prediction, target, generator(seed)).values()
+    return loss
+
+
+# The contract
+
+
+@every
+@given(seed=seeds)
+def test_the_losses_are_named_finite_scalars_and_never_negative(name, seed):
+    losses = make_objective(name)(*inputs(seed), generator(seed))
+    assert losses
+    for key, loss in losses.items():
+        assert key.startswith("loss_")
+        assert loss.shape == ()
+        assert loss.isfinite()
+        assert loss >= 0
+
+
+@every
+def test_gradient_reaches_every_parameter_and_the_prediction_but_not_the_target(name):
+    objective, (prediction, target) = make_objective(name), inputs()
+    prediction.features.requires_grad_()
+    prediction.condition.requires_grad_()
+    loss_of(objective, prediction, target).backward()
+    found = gradients(objective)
+    assert min(found.values()) > 1e-7, found
+    assert prediction.condition.grad.abs().amax(-1).min() > 0
+    assert target.tokens.grad is None
+    assert target.features.grad is None
+
+
+@every
+def test_it_says_whether_it_needs_the_target_encoder_and_does_without_it_otherwise(name):
+    objective, (prediction, target) = make_objective(name), inputs()
+    if not objective.needs_target_features:
+        without = loss_of(objective, prediction, Target(target.tokens))
+        assert torch.equal(without, loss_of(objective, prediction, target))
+        return
+    moved = Target(target.tokens, target.features + 1)
+    assert not torch.equal(loss_of(objective, prediction, moved), loss_of(objective, prediction, target))
+
+
+@every
+def test_the_generator_is_the_only_source_of_randomness(name):
+    objective, data = make_objective(name), inputs()
+    assert torch.equal(loss_of(objective, *data, seed=1), loss_of(objective, *data, seed=1))
+    default = objective(*data)
+    assert default.keys() == objective(*data, generator(0)).keys()
+
+
+@every
+@float64()
+def test_a_weight_multiplies_the_loss_and_0_stops_its_gradient(name):
+    data = inputs()
+    plain = loss_of(make_objective(name), *data)
+    torch.testing.assert_close(loss_of(make_objective(name, weight=2.5), *data), 2.5 * plain)
+    silent = make_objective(name, weight=0.0)
+    loss_of(silent, *data).backward()
+    assert max(gradients(silent).values()) == 0
+
+
+@every
+def test_the_loss_is_finite_in_bfloat16(name):
+    objective, data = make_objective(name), inputs()
+    plain = loss_of(objective, *data)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = loss_of(objective, *data)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, plain, rtol=0.05, atol=0.05)
+
+
+CHANGES = {
+    "FlowMatching": {"head_width": 20, "head_depth": 1, "draws": 3, "weight": 2.0},
+    "FeaturePrediction": {"weight": 2.0, "beta": 0.5, "read": "features"},
+}
+
+
+@every
+def test_each_option_changes_the_loss(name):
+    assert options_of(OBJECTIVES.get(name)) - {"width", "channels", "tokens"} == set(CHANGES[name])
+    data = inputs()
+    before = loss_of(make_objective(name), *data)
+    for option, value in CHANGES[name].items():
+        assert not torch.allclose(loss_of(make_objective(name, **{option: value}), *data), before), option
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("FlowMatching", {"draws": 0}, "draws=0"),
+        ("FlowMatching", {"draw": 2}, "did you mean 'draws'"),
+        ("FeaturePrediction", {"read": "conditon"}, "did you mean 'condition'"),
+        ("FeaturePrediction", {"beta": 0.0}, "beta=0.0; it must be above 0"),
+    ],
+)
+def test_a_wrong_option_is_told(name, options, says):
+    with pytest.raises(UserError, match=says):
+        make_objective(name, **options)
+
+
+# Generative ones
+
+
+def test_something_generates():
+    assert GENERATIVE
+
+
+@generative
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_drawing_gives_tokens_that_depend_on_condition_noise_and_solver(name, solver):
+    objective, solve = make_objective(name), Solver(solver, 3)
+    condition, noise = inputs()[0].condition, inputs()[1].tokens
+    drawn = objective.draw(condition, noise, solve)
+    assert drawn.shape == noise.shape
+    assert drawn.isfinite().all()
+    assert torch.equal(objective.draw(condition, noise, solve), drawn)
+    for other in (
+        (condition + 1, noise, solve),
+        (condition, noise + 1, solve),
+        (condition, noise, Solver(solver, 2)),
+    ):
+        assert not torch.allclose(objective.draw(*other), drawn)
+
+
+@generative
+@given(seed=seeds, scale=st.floats(-2, 5))
+@float64()
+def test_guidance_is_the_line_through_both_branches(name, seed, scale):
+    objective, solve = make_objective(name), Solver("euler", 3)
+    (prediction, target), null = inputs(seed), inputs(seed + 1)[0].condition
+
+    def draw(*guidance, steps=solve):
+        return objective.draw(prediction.condition, target.tokens, steps, *guidance)
+
+    without = objective.draw(null, target.tokens, solve)
+    torch.testing.assert_close(draw(null, 1.0), draw())
+    torch.testing.assert_close(draw(null, 0.0), without)
+    torch.testing.assert_close(draw(prediction.condition, scale), draw())
+    one = Solver("euler", 1)  # with a single step the result is affine in the velocity
+    text, blind = draw(steps=one), objective.draw(null, target.tokens, one)
+    torch.testing.assert_close(draw(null, scale, steps=one), blind + scale * (text - blind))
+
+
+@generative
+@float64()
+def test_a_token_is_drawn_by_itself(name):
+    objective, solve = make_objective(name), Solver("heun", 2)
+    (prediction, target), null = inputs(), inputs(1)[0].condition
+    whole = objective.draw(prediction.condition, target.tokens, solve, null, 3.0)
+    for row, place in itertools.product(range(3), range(4)):
+        one = slice(row, row + 1), slice(place, place + 1)
+        alone = objective.draw(prediction.condition[one], target.tokens[one], solve, null[one], 3.0)
+        torch.testing.assert_close(alone, whole[one])
+
+
+# Flow matching
+
+
+@given(seeds, st.floats(0.01, 0.99))
+@float64()
+def test_the_path_goes_from_noise_to_data_along_a_line(seed, time):
+    x, e = torch.randn(2, 3, 4, CHANNELS, generator=generator(seed))
+    at = lambda t: interpolate(x, e, torch.full((3, 4, 1), t))  # noqa: E731
+    torch.testing.assert_close(at(0.0)[0], e)
+    torch.testing.assert_close(at(1.0)[0], x)
+    point, velocity = at(time)
+    torch.testing.assert_close(point, time * x + (1 - time) * e)
+    torch.testing.assert_close(velocity, x - e)
+    h = 1e-4
+    torch.testing.assert_close((at(time + h)[0] - at(time - h)[0]) / (2 * h), velocity, atol=1e-8, rtol=1e-6)
+
+
+class Oracle(nn.Module):
+    """The head that knows the data: from ``x_t`` and ``t`` it works out ``x - e``."""
+
+    def __init__(self, tokens):
+        super().__init__()
+        self.tokens, self.seen = tokens, []
+
+    def forward(self, noisy, time, condition):
+        self.seen.append((noisy, time))
+        return (self.tokens - noisy) / (1 - time[..., None])
+
+
+class Silent(nn.Module):
+    def forward(self, noisy, time, condition):
+        return torch.zeros_like(noisy)
+
+
+@given(seeds)
+@float64()
+def test_the_flow_loss_is_0_for_the_true_velocity(seed):
+    objective, (prediction, target) = make_objective("FlowMatching"), inputs(seed)
+    objective.head = Oracle(target.tokens)
+    assert loss_of(objective, prediction, target, seed) < 1e-11  # taken in float32
+
+
+@float64()
+def test_the_flow_loss_of_a_silent_head_is_the_mean_square_velocity():
+    objective, (prediction, target) = make_objective("FlowMatching", draws=5), inputs()
+    objective.head = Silent()
+    noise = torch.randn(5, *target.tokens.shape, generator=generator(7))
+    torch.testing.assert_close(
+        loss_of(objective, prediction, target, 7), (target.tokens - noise).square().mean()
+    )
+
+
+def test_times_are_uniform_and_noise_is_normal_and_both_are_drawn_anew():
+    prediction, target = inputs(batch=100)
+    objective = make_objective("FlowMatching", draws=20)
+    objective.head = Oracle(target.tokens)
+    loss_of(objective, prediction, target)
+    ((noisy, time),) = objective.head.seen
+    assert len(time.unique()) > 0.99 * time.numel() >= 0.99 * 20 * 100  # for each image and draw at least
+    histogram = torch.histc(time, 10, 0, 1) / (time.numel() / 10)
+    assert (histogram - 1).abs().max() < 0.3  # 4 standard errors of 2,000 draws
+    noise = (noisy - time[..., None] * target.tokens) / (1 - time[..., None])
+    noise = noise[(time < 0.9).expand(noise.shape[:-1])]
+    assert noise.mean().abs() < 0.03
+    assert abs(noise.std() - 1) < 0.03
+    assert len(noise[:, 0].round(decimals=4).unique()) > 0.7 * len(noise)
+
+
+def test_more_draws_keep_the_mean_and_shrink_the_variance():
+    data = inputs()
+    losses = []
+    for draws in (1, 16):
+        objective = make_objective("FlowMatching", draws=draws)
+        with torch.no_grad():
+            losses.append(torch.stack([loss_of(objective, *data, seed=seed) for seed in range(200)]))
+    few, many = losses
+    assert abs(few.mean() - many.mean()) < 4 * few.std() / 200**0.5
+    assert many.std() < 0.4 * few.std()
+
+
+def test_a_head_trained_on_one_picture_draws_it():
+    objective = FlowMatching(CHANNELS, WIDTH, head_width=64, head_depth=2)
+    prediction, target = inputs(batch=2)
+    optimizer = torch.optim.Adam(objective.parameters(), 5e-3)
+    for step in range(300):
+        optimizer.zero_grad()
+        loss_of(objective, prediction, target, step).backward()
+        optimizer.step()
+    noise = torch.randn(target.tokens.shape, generator=generator(0))
+    drawn = objective.draw(prediction.condition, noise, Solver("heun", 10))
+    assert (drawn - target.tokens).square().mean() < 0.1 * target.tokens.square().mean()
+
+
+# Feature prediction
+
+
+def identity(**options):
+    objective = make_objective("FeaturePrediction", **options)
+    objective.mlp = nn.Identity()
+    return objective
+
+
+@given(seeds)
+@float64()
+def test_the_feature_loss_is_0_at_equality_and_only_there(seed):
+    prediction, target = inputs(seed)
+    equal = Target(target.tokens, prediction.condition)
+    assert loss_of(identity(), prediction, equal) == 0
+    assert loss_of(identity(), prediction, target) > 0
+
+
+@given(st.floats(-8, 8), st.floats(0.1, 4))
+@float64()
+def test_the_feature_loss_is_quadratic_near_0_and_linear_beyond_beta(distance, beta):
+    prediction = Prediction(torch.zeros(1, 1, WIDTH), torch.zeros(1, 1, WIDTH))
+    target = Target(torch.zeros(1, 1, CHANNELS), torch.full((1, 1, WIDTH), distance))
+    d = abs(distance)
+    expected = d * d / (2 * beta) if d < beta else d - beta / 2
+    assert loss_of(identity(beta=beta), prediction, target).item() == pytest.approx(
+        expected, rel=1e-6, abs=1e-9
+    )
+
+
+@float64()
+def test_the_slope_of_the_feature_loss_is_continuous_at_beta():
+    slopes = []
+    for distance in (2.0 - 1e-6, 2.0 + 1e-6):
+        x = torch.full((1, 1, WIDTH), distance, requires_grad=True)
+        loss_of(
+            identity(), Prediction(x, x), Target(torch.zeros(1, 1, CHANNELS), torch.zeros(1, 1, WIDTH))
+        ).backward()
+        slopes.append(x.grad.sum().item())
+    assert slopes == pytest.approx([1.0, 1.0], abs=1e-5)
+
+
+@given(seeds)
+@float64()
+def test_the_feature_loss_is_a_mean_over_asked_tokens(seed):
+    objective, (prediction, target) = make_objective("FeaturePrediction"), inputs(seed)
+    twice = [
+        type(x)(*(torch.cat([part, part], dim) for part in vars(x).values()))
+        for x, dim in ((prediction, 0), (target, 0), (prediction, 1), (target, 1))
+    ]
+    whole = loss_of(objective, prediction, target)
+    torch.testing.assert_close(loss_of(objective, *twice[:2]), whole)
+    torch.testing.assert_close(loss_of(objective, *twice[2:]), whole)
+    parts = [
+        loss_of(
+            objective, *(type(x)(*(p[:, k : k + 1] for p in vars(x).values())) for x in (prediction, target))
+        )
+        for k in range(4)
+    ]
+    torch.testing.assert_close(torch.stack(parts).mean(), whole)
+
+
+@pytest.mark.parametrize("read", ["condition", "features"])
+def test_the_feature_loss_reads_what_it_is_told_to_and_nothing_else(read):
+    prediction, target = inputs()
+    prediction.features.requires_grad_()
+    prediction.condition.requires_grad_()
+    loss_of(make_objective("FeaturePrediction", read=read), prediction, target).backward()
+    other = "features" if read == "condition" else "condition"
+    assert getattr(prediction, read).grad.abs().max() > 0
+    assert getattr(prediction, other).grad is None

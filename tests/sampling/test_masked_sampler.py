@@ -1,0 +1,347 @@
+"""The sampler against a plain loop, and the laws of what it draws."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import (
+    CAPTIONS,
+    CHANNELS,
+    GRID,
+    TOKENS,
+    float64,
+    random_text,
+    registered,
+    rows,
+    shared_model,
+)
+
+from jepa_t.errors import UserError
+from jepa_t.registry import SAMPLERS, build
+from jepa_t.sampling import PRESETS, MaskedSampler, sampler_config
+from jepa_t.structures import Split
+
+every = pytest.mark.parametrize("name", registered(SAMPLERS))
+seeds = st.integers(0, 2**40)
+
+
+def network(fusion="jepa_t", dtype=torch.float32):
+    return shared_model(fusion, dtype).average
+
+
+class Watched:
+    """A model that records what a sampler asks of it, and hides from the network what it must not read."""
+
+    def __init__(self, model, poison=None):
+        self.model, self.grid, self.channels = model, model.grid, model.channels
+        self.poison, self.splits, self.tokens, self.evaluated, self.nulls, self.draws = (
+            poison,
+            [],
+            [],
+            0,
+            0,
+            [],
+        )
+
+    def null(self, batch):
+        self.nulls += 1
+        return self.model.null(batch)
+
+    def condition(self, tokens, split, text):
+        self.splits.append(split)
+        self.tokens.append(tokens)
+        self.evaluated += len(tokens)
+        if self.poison is not None:
+            hidden = torch.ones(tokens.shape[:2], dtype=torch.bool).scatter(1, split.visible, False)
+            tokens = tokens.masked_fill(hidden[..., None], self.poison)
+        return self.model.condition(tokens, split, text)
+
+    def draw(self, condition, noise, solver, null=None, scale=1.0):
+        self.draws.append((condition.shape[1], solver, null is not None, scale))
+        return self.model.draw(condition, noise, solver, null, scale)
+
+
+@torch.no_grad()
+def sample(model=None, text=None, batch_seeds=(0, 1, 2), **options):
+    sampler = MaskedSampler(**{"steps": 3, "solver_steps": 3} | options)
+    return sampler(model or network(), random_text(len(batch_seeds)) if text is None else text, batch_seeds)
+
+
+@torch.no_grad()
+def plain_loop(model, text, batch_seeds, steps, solver_steps, scale, linear):
+    """The paper's sampling, token by token and Euler step by Euler step (JEPA-T; MAR, section 3.4)."""
+    (flow,) = [o for o in model.objectives.values() if hasattr(o, "draw")]
+    pictures = []
+    for row, seed in enumerate(batch_seeds):
+        random = torch.Generator().manual_seed(seed)
+        order = torch.rand(TOKENS, generator=random).argsort()[None]
+        own, tokens, masked = rows(text, slice(row, row + 1)), torch.zeros(1, TOKENS, CHANNELS), TOKENS
+        for step in range(1, steps + 1):
+            left = math.floor(TOKENS * math.cos(math.pi * step / (2 * steps)) + 1e-9)
+            left = 0 if step == steps else max(min(left, masked - 1), steps - step)
+            asked = masked - left
+            split = Split(order, TOKENS - masked, asked)
+            with_text = model.condition(tokens, split, own).condition
+            without = model.condition(tokens, split, model.text_tokenizer.null(1)).condition
+            w = 1 + (scale - 1) * ((TOKENS - left) / TOKENS if linear else 1)
+            x = torch.randn(asked, CHANNELS, generator=random)[None]
+            for k in range(solver_steps):
+                time = torch.full((1, asked), k / solver_steps)
+                v_text, v_null = flow.head(x, time, with_text), flow.head(x, time, without)
+                x = x + (v_null + w * (v_text - v_null)) / solver_steps
+            for k in range(asked):
+                tokens[0, order[0, TOKENS - masked + k]] = x[0, k]
+            masked = left
+        pictures.append(tokens)
+    return torch.cat(pictures)
+
+
+@pytest.mark.parametrize("fusion", ["jepa_t", "early", "late"])
+@pytest.mark.parametrize(
+    ("steps", "scale", "linear"), [(3, 1.0, False), (3, 2.5, True), (6, 3.0, False), (1, 0.0, False)]
+)
+@float64()
+def test_it_is_the_plain_loop(fusion, steps, scale, linear):
+    """D2: what is sampled is the path that the loss trains, fusion included."""
+    model, text = network(fusion, torch.float64), random_text(2)
+    expected = plain_loop(model, text, (5, 6), steps, 4, scale, linear)
+    found = sample(
+        model,
+        text,
+        (5, 6),
+        steps=steps,
+        solver_steps=4,
+        guidance_scale=scale,
+        guidance_schedule="linear" if linear else "constant",
+    )
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
+
+
+# What it draws
+
+
+@every
+def test_a_sampler_draws_tokens_for_each_caption(name):
+    tokens = build({"type": name, "steps": 2, "solver_steps": 2}, SAMPLERS)(
+        network(), random_text(3), [0, 1, 2]
+    )
+    assert tokens.shape == (3, TOKENS, CHANNELS)
+    assert tokens.isfinite().all()
+    assert tokens.abs().amax(-1).min() > 0
+
+
+@given(
+    st.integers(1, 9),
+    st.sampled_from(["cosine", "arccos", "linear"]),
+    st.sampled_from(["random", "halton", "checkerboard"]),
+)
+def test_each_position_is_written_once_and_never_again(steps, schedule, order):
+    watched = Watched(network())
+    final = sample(watched, steps=steps, schedule=schedule, order=order, solver_steps=1, guidance_scale=1.0)
+    asked = torch.cat([split.asked for split in watched.splits], 1)
+    assert torch.equal(asked.sort(1).values, torch.arange(TOKENS).expand(3, -1))
+    assert len(watched.splits) == min(steps, TOKENS)
+    for split, tokens in zip(watched.splits, watched.tokens, strict=True):
+        for row in range(3):
+            assert torch.equal(tokens[row, split.visible[row]], final[row, split.visible[row]])
+            assert not tokens[row, split.masked[row]].any()
+
+
+def test_what_is_not_drawn_yet_is_never_read():
+    assert torch.equal(sample(Watched(network(), poison=float("nan"))), sample())
+
+
+@given(seed=seeds)
+def test_the_same_seed_gives_the_same_picture_and_another_seed_another(seed):
+    text = random_text(1)
+    once = sample(text=text, batch_seeds=[seed])
+    torch.manual_seed(seed % 7)  # the global state plays no part
+    assert torch.equal(sample(text=text, batch_seeds=[seed]), once)
+    assert not torch.allclose(sample(text=text, batch_seeds=[seed + 1]), once)
+
+
+@pytest.mark.parametrize("preset", [None, *PRESETS])
+@pytest.mark.parametrize("fusion", ["jepa_t", "early", "none"])
+def test_a_picture_does_not_depend_on_its_batch(preset, fusion):
+    options = {} if preset is None else PRESETS[preset] | {"solver_steps": 5}
+    model, text, numbers = network(fusion), random_text(3), [4, 5, 6]
+    together = sample(model, text, numbers, **options)
+    close = 1e-5 * together.abs().max().item()
+    for row in (0, 2):
+        alone = sample(model, rows(text, slice(row, row + 1)), numbers[row : row + 1], **options)
+        torch.testing.assert_close(alone[0], together[row], atol=close, rtol=0)
+    turned = sample(model, rows(text, torch.tensor([2, 0, 1])), [6, 4, 5], **options)
+    torch.testing.assert_close(turned, together[[2, 0, 1]], atol=close, rtol=0)
+
+
+def test_pictures_depend_on_their_captions_through_the_fusion_alone():
+    one, other = random_text(2), random_text(2, seed=1)
+    assert not torch.allclose(sample(text=one, batch_seeds=(0, 1)), sample(text=other, batch_seeds=(0, 1)))
+    blind = network("none")
+    a, b = (sample(blind, text, (0, 1), guidance_scale=3.0) for text in (one, other))
+    assert torch.equal(a, b)
+
+
+def test_one_step_draws_everything_at_once():
+    watched = Watched(network())
+    sample(watched, steps=1)
+    assert [split.asked_count for split in watched.splits] == [TOKENS]
+    assert watched.splits[0].visible_count == 0
+
+
+def test_the_head_runs_on_the_asked_tokens_only():
+    """D13: the head ran on visible tokens too and threw the result away."""
+    watched = Watched(network())
+    sample(watched)
+    assert [count for count, *_ in watched.draws] == [split.asked_count for split in watched.splits]
+    assert sum(count for count, *_ in watched.draws) == TOKENS
+
+
+# Guidance
+
+
+def test_without_guidance_the_null_branch_is_never_evaluated():
+    watched = Watched(network())
+    sample(watched, guidance_scale=1.0)
+    assert watched.evaluated == 3 * 3  # pictures x steps
+    assert [(guided, scale) for _, _, guided, scale in watched.draws] == [(False, 1.0)] * 3
+    watched = Watched(network())
+    sample(watched, guidance_scale=2.0)
+    assert watched.evaluated == 2 * 3 * 3
+    assert [(guided, scale) for _, _, guided, scale in watched.draws] == [(True, 2.0)] * 3
+
+
+@pytest.mark.parametrize(
+    ("interval", "guided"),
+    [((0.0, 1.0), [0, 1, 2]), ((0.0, 0.0), [0]), ((0.1, 0.4), [1]), ((0.4, 1.0), [2]), ((0.1, 1.0), [1, 2])],
+)
+def test_outside_the_interval_the_null_branch_is_never_evaluated(interval, guided):
+    watched = Watched(network())
+    sample(
+        watched, guidance_scale=2.0, guidance_interval=interval
+    )  # before the steps 0, 1/6 and 1/2 are drawn
+    assert [step for step, draw in enumerate(watched.draws) if draw[2]] == guided
+    assert watched.evaluated == 3 * (3 + len(guided))
+
+
+@float64()
+def test_guidance_of_0_ignores_the_text_and_equal_branches_make_any_scale_the_same():
+    model, text = network(dtype=torch.float64), random_text(2)
+    null = model.null(2)
+    blind = sample(model, null, (0, 1), guidance_scale=1.0)
+    torch.testing.assert_close(sample(model, text, (0, 1), guidance_scale=0.0), blind)
+    torch.testing.assert_close(sample(model, null, (0, 1), guidance_scale=4.0), blind)
+    assert not torch.allclose(sample(model, text, (0, 1), guidance_scale=1.0), blind)
+
+
+# Options
+
+CHANGES = {
+    "steps": 2,
+    "schedule": "linear",
+    "order": "halton",
+    "solver": "heun",
+    "solver_steps": (3, 2),
+    "guidance_scale": 1.0,
+    "guidance_schedule": "linear",
+    "guidance_interval": (0.2, 1.0),
+}
+
+
+@pytest.mark.parametrize("option", [field.name for field in dataclasses.fields(MaskedSampler)])
+def test_each_option_changes_the_picture(option):
+    base = {"guidance_scale": 2.0}
+    assert not torch.allclose(sample(**base | {option: CHANGES[option]}), sample(**base), atol=1e-3)
+
+
+def test_solver_steps_go_from_first_to_last():
+    watched = Watched(network())
+    sample(watched, steps=5, solver_steps=(9, 1))
+    assert [solver.steps for _, solver, *_ in watched.draws] == [9, 7, 5, 3, 1]
+    watched = Watched(network())
+    sample(watched, steps=5, solver_steps=4)
+    assert [solver.steps for _, solver, *_ in watched.draws] == [4] * 5
+
+
+def test_a_config_gives_the_same_pair_as_a_list():
+    assert torch.equal(sample(solver_steps=[5, 2], guidance_interval=[0.0, 1.0]), sample(solver_steps=(5, 2)))
+
+
+def test_the_presets_are_what_they_say():
+    assert PRESETS["reference"] == {
+        "steps": 64,
+        "solver": "euler",
+        "solver_steps": 99,
+        "guidance_schedule": "linear",
+    }
+    effort = {
+        name: sum(len(s.times) for _, s, _ in build(sampler_config(name), SAMPLERS)._plan(256))
+        for name in PRESETS
+    }
+    assert effort["reference"] > effort["quality"] > effort["balanced"] > effort["fast"]
+
+
+def test_a_preset_gives_way_to_options_and_changes_to_nothing():
+    assert sampler_config("fast") == {"type": "MaskedSampler"} | PRESETS["fast"]
+    merged = sampler_config({"preset": "fast", "steps": 5}, guidance_scale=2.0, order=None)
+    assert merged == {"type": "MaskedSampler"} | PRESETS["fast"] | {"steps": 5, "guidance_scale": 2.0}
+    replaced = sampler_config({"steps": 5, "guidance_scale": 2.0}, preset="quality", solver_steps=7)
+    assert replaced == {"type": "MaskedSampler", "guidance_scale": 2.0} | PRESETS["quality"] | {
+        "solver_steps": 7
+    }
+    given_config = {"preset": "fast"}
+    sampler_config(given_config)
+    assert given_config == {"preset": "fast"}
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("fats", "unknown sampler preset 'fats': did you mean 'fast'?"),
+        ({"preset": "balance"}, "did you mean 'balanced'"),
+        ({"preset": "fast", "type": "Other"}, "sampler presets belong to MaskedSampler, not to 'Other'"),
+        ({"step": 3}, "unknown option of MaskedSampler 'step': did you mean 'steps'"),
+        ({"temperature": 0.9}, "unknown option of MaskedSampler 'temperature'"),  # D10: it did nothing
+        ({"steps": 0}, "sampling steps=0"),
+        ({"schedule": "cosin"}, "did you mean 'cosine'"),
+        ({"order": "chekerboard"}, "did you mean 'checkerboard'"),
+        ({"solver": "ab3"}, "did you mean 'ab2'"),
+        ({"solver_steps": 0}, "solver_steps is 0"),
+        ({"solver_steps": (4, 0)}, "solver_steps is 0"),
+        ({"guidance_scale": -1.0}, "guidance scale is -1.0"),
+        ({"guidance_schedule": "cosine"}, "unknown guidance schedule 'cosine'"),
+        ({"guidance_interval": (0.9, 0.1)}, "guidance interval"),
+    ],
+)
+def test_a_wrong_sampler_is_told_before_it_is_used(config, says):
+    with pytest.raises(UserError) as caught:
+        build(sampler_config(config), SAMPLERS)
+    assert says in str(caught.value)
+
+
+# With the model around it
+
+
+def test_the_text_is_encoded_once_for_all_steps(monkeypatch):
+    """D11: the text encoder ran at every sampling step."""
+    model, calls = shared_model(), []
+    encode = type(model.average.text_tokenizer)._encode
+    monkeypatch.setattr(
+        type(model.average.text_tokenizer),
+        "_encode",
+        lambda self, ids: calls.append(len(ids)) or encode(self, ids),
+    )
+    model.generate(CAPTIONS[:4], [0, 1, 2, 3])
+    assert sorted(calls) == [1, 4]  # the null text and the captions
+
+
+def test_pictures_are_decoded_and_stay_in_range():
+    model = shared_model()
+    pictures = model.generate(CAPTIONS[:3], [0, 1, 2])
+    tokens = sample(model.average, model.average.text_tokenizer(CAPTIONS[:3]), (0, 1, 2))
+    assert pictures.shape == (3, 3, GRID[0] * 2, GRID[1] * 2)
+    assert torch.equal(pictures, model.image_tokenizer.decode(tokens).clamp(-1, 1))
+    assert pictures.abs().max() == 1.0  # something was clamped, so the clamp is tested

@@ -1,0 +1,50 @@
+"""The package as a whole: light to import, without stray output or hard-coded devices."""
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jepa_t
+
+FILES = sorted(Path(jepa_t.__file__).parent.rglob("*.py"))
+HEAVY = ["torchvision", "timm", "open_clip", "xformers", "sklearn"]
+
+
+def imported(source):
+    """Which heavy packages a fresh Python has loaded after running ``source``."""
+    source += f"\nimport sys\nsys.stdout.write(' '.join(m for m in {HEAVY} if m in sys.modules))"
+    return subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+
+def test_importing_the_package_or_its_public_names_loads_nothing_heavy():
+    assert imported("import jepa_t\nassert 'torch' not in __import__('sys').modules") == []
+    assert imported("import jepa_t\nfor name in jepa_t.__all__: getattr(jepa_t, name)") == []
+
+
+@pytest.mark.parametrize("name", jepa_t.__all__)
+def test_every_public_name_resolves_and_explains_itself(name):
+    value = getattr(jepa_t, name)
+    assert value is not None
+    assert isinstance(value, type) is False or value.__doc__
+    assert name in dir(jepa_t)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        jepa_t.Nothing  # noqa: B018
+    with pytest.raises(ImportError):
+        importlib.import_module("jepa_t.nothing")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_no_file_prints_or_names_a_device(path):
+    """D12: device calls were hard-coded."""
+    source = path.read_text()
+    assert not re.search(r"(?<![\w.])print\(", source)
+    assert ".cuda(" not in source
