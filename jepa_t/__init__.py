@@ -27,7 +27,7 @@ _HOMES = {
     "SAMPLERS": "registry",
     "UserError": "errors",
 }
-__all__ = list(_HOMES)  # noqa: PLE0605 - a list of names
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -75,7 +75,7 @@ def _xformers(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: flo
 
 
 def _aligned(bias: Tensor, heads: int, queries: int) -> Tensor:
-    """The bias ``[B, 1, 1, K]`` as ``[B, H, Q, K]`` over memory whose rows are whole multiples of 8, as xformers asks."""
+    """The bias ``[B, 1, 1, K]`` as ``[B, H, Q, K]``, with rows padded in memory to multiples of 8, as xformers asks."""
     batch, keys = bias.shape[0], bias.shape[-1]
     padded = bias.new_zeros(batch, heads, queries, -(-keys // 8) * 8)
     padded[..., :keys] = bias

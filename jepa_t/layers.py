@@ -1,12 +1,12 @@
-"""What the Transformers here are made of. Weights are initialised, and tagged for the optimizer, where they are made."""
+"""What the Transformers are made of. Weights are initialised, and tagged for the optimizer, where they are made."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .errors import UserError
 from .attention import attention
+from .errors import UserError
 
 EPS = 1e-6  # of every norm
 
@@ -73,7 +73,11 @@ class Attention(nn.Module):
         q = self.q(x).unflatten(-1, (self.heads, -1))  # [B, Q, H, d]
         k, v = self.kv(source).unflatten(-1, (2, self.heads, -1)).unbind(2)  # [B, K, H, d]
         q, k = (F.rms_norm(part, self.gain.shape, eps=EPS) for part in (q, k))
-        q, k, v = ((q * self.gain).to(v.dtype).transpose(1, 2), k.to(v.dtype).transpose(1, 2), v.transpose(1, 2))
+        q, k, v = (
+            (q * self.gain).to(v.dtype).transpose(1, 2),
+            k.to(v.dtype).transpose(1, 2),
+            v.transpose(1, 2),
+        )
         dropout = self.dropout if self.training else 0.0
         x = attention(q, k, v, valid, self.backend, dropout).transpose(1, 2).flatten(2)
         return F.dropout(self.proj(x), dropout) if dropout else self.proj(x)
@@ -148,9 +152,7 @@ class Blocks(nn.ModuleList):
         super().__init__(Block(width, heads, dropout, backend) for _ in range(depth))
         self.checkpointing = checkpointing
 
-    def run(
-        self, index: int, x: Tensor, valid: Tensor | None = None, rows: slice | None = None
-    ) -> Tensor:
+    def run(self, index: int, x: Tensor, valid: Tensor | None = None, rows: slice | None = None) -> Tensor:
         """Apply block number ``index``, as :meth:`Block.forward`."""
         if self.checkpointing and torch.is_grad_enabled():
             return checkpoint(self[index], x, valid, rows, use_reentrant=False)

@@ -1,4 +1,4 @@
-"""JEPA-T on one page: ``condition`` computes what the network says, ``loss`` learns from it, ``generate`` draws with it.
+"""JEPA-T on one page: ``condition`` says what the network thinks, ``loss`` learns from it, ``generate`` draws.
 
 Letters: B batch, N image tokens, V visible, K asked, C token channels, D width, R registers.
 """
@@ -6,6 +6,7 @@ Letters: B batch, N image tokens, V visible, K asked, C token channels, D width,
 import copy
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,9 +56,9 @@ class Network(nn.Module):
         text_width, depth = self.text_tokenizer.width, len(self.predictor.blocks)
         self.fusion = _seeded("fusion", lambda: Fusion(fusion, width, text_width, depth))
         self.text_tokenizer.requires_grad_(len(self.fusion) > 0)  # without a fusion nothing reads the text
-        self.objectives = nn.ModuleDict(
-            {name: _seeded(name, lambda: build(cfg, OBJECTIVES, **offered)) for name, cfg in objectives.items()}  # noqa: B023 - called at once
-        )
+        self.objectives = nn.ModuleDict()
+        for name, cfg in objectives.items():
+            self.objectives[name] = _seeded(name, partial(build, cfg, OBJECTIVES, **offered))
         generative = [o for o in self.objectives.values() if hasattr(o, "draw")]
         if len(generative) != 1:
             raise UserError(f"model.objectives has {len(generative)} that generate; give one, such as FlowMatching")
@@ -130,9 +131,7 @@ class JEPAT(BaseModel):
         if not 0 <= text_drop <= 1:
             raise UserError(f"model.text_drop is {text_drop}; it must lie between 0 and 1")
         self.image_tokenizer = build(image_tokenizer, TOKENIZERS).requires_grad_(False)
-        self.network = Network(
-            self.image_tokenizer, width, text_tokenizer, encoder, predictor, fusion, objectives
-        )
+        self.network = Network(self.image_tokenizer, width, text_tokenizer, encoder, predictor, fusion, objectives)
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.mask_ratio, self.text_drop = MaskRatio(**(mask_ratio or {})), text_drop
         self.sampler = build(sampler_config(sampler), SAMPLERS)

@@ -81,7 +81,7 @@ class Pipeline:
         captions: Sequence[str],
         seeds: Sequence[int],
         batch_size: int = 64,
-        progress: Callable[[int], object] = lambda done: None,
+        progress: Callable[[int], object] = lambda _done: None,
         **sampler: Any,
     ) -> list[Image.Image]:
         """Draw one picture per caption.

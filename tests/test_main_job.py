@@ -77,7 +77,11 @@ def test_after_kill_9_a_resumed_run_ends_in_the_same_weights(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("switch", ["model.compile=True", "model.predictor.checkpointing=True"])
 def test_the_switches_change_no_loss(switch):
-    options = ["model.encoder.checkpointing=False", "model.predictor.checkpointing=False", "model.compile=False"]
+    options = [
+        "model.encoder.checkpointing=False",
+        "model.predictor.checkpointing=False",
+        "model.compile=False",
+    ]
     losses = []
     for changes in ([], [switch]):
         cfg = load_config(str(CONFIG), [*options, *changes])

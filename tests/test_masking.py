@@ -28,9 +28,7 @@ def test_the_ratio_lies_between_low_and_1_and_grows_with_the_quantile(ratio, one
 @pytest.mark.parametrize(("low", "std"), [(0.7, 0.25), (0.3, 0.5), (0.0, 0.1), (0.1, 100.0), (1.0, 0.25)])
 def test_the_mean_ratio_is_that_of_a_truncated_normal(low, std):
     a = (1 - low) / std
-    expected = (
-        1 - std * math.sqrt(2 / math.pi) * (1 - math.exp(-a * a / 2)) / math.erf(a / math.sqrt(2)) if a else 1
-    )
+    expected = 1 - std * math.sqrt(2 / math.pi) * (1 - math.exp(-a * a / 2)) / math.erf(a / math.sqrt(2)) if a else 1
     ratio = MaskRatio(low, std)
     mean = sum(ratio.ratio((i + 0.5) / 4000) for i in range(4000)) / 4000
     assert mean == pytest.approx(expected, abs=1e-3)
@@ -120,11 +118,7 @@ def test_a_repeated_split_lies_behind_itself():
     assert doubled.masked.tolist() == [[0, 1], [2, 0]] * 2
 
 
-@pytest.mark.parametrize(
-    "options", [{"low": -0.1}, {"low": 1.1}, {"std": 0.0}, {"std": float("nan")}, {"multiple": 0}]
-)
+@pytest.mark.parametrize("options", [{"low": -0.1}, {"low": 1.1}, {"std": 0.0}, {"std": float("nan")}, {"multiple": 0}])
 def test_a_ratio_out_of_range_is_refused(options):
-    with pytest.raises(
-        UserError, match=rf"mask_ratio\.{next(iter(options))} is {next(iter(options.values()))}"
-    ):
+    with pytest.raises(UserError, match=rf"mask_ratio\.{next(iter(options))} is {next(iter(options.values()))}"):
         MaskRatio(**options)

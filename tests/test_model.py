@@ -54,9 +54,7 @@ def network(fusion="jepa_t"):
 
 def loss(model, images=None, captions=None, seed=0):
     torch.manual_seed(seed)
-    return model.loss(
-        random_images(4) if images is None else images, CAPTIONS[:4] if captions is None else captions
-    )
+    return model.loss(random_images(4) if images is None else images, CAPTIONS[:4] if captions is None else captions)
 
 
 # The condition
@@ -73,9 +71,7 @@ def test_masked_tokens_never_change_the_condition_and_visible_ones_do(fusion, se
         random_text(2),
     )
     before = model.condition(tokens, split, text)
-    poisoned = masking.scatter(
-        tokens, split.masked, torch.full((2, TOKENS - visible, CHANNELS), float("nan"))
-    )
+    poisoned = masking.scatter(tokens, split.masked, torch.full((2, TOKENS - visible, CHANNELS), float("nan")))
     after = model.condition(poisoned, split, text)
     assert torch.equal(after.condition, before.condition)
     assert torch.equal(after.features, before.features)
@@ -110,9 +106,7 @@ def test_the_padding_of_the_text_never_matters(fusion, seed, more):
         torch.nn.functional.pad(text.valid, (0, more)),
         text.pooled,
     )
-    one, two = (
-        network(fusion).condition(random_tokens(2), random_split(2, 2), t).condition for t in (text, other)
-    )
+    one, two = (network(fusion).condition(random_tokens(2), random_split(2, 2), t).condition for t in (text, other))
     torch.testing.assert_close(one, two)
 
 
@@ -146,9 +140,7 @@ def observed(monkeypatch):
 
     monkeypatch.setattr(module, "draw", drawing)
     monkeypatch.setattr(Network, "condition", conditioning)
-    monkeypatch.setattr(
-        module, "Target", lambda *args: seen["targets"].append(Target(*args)) or seen["targets"][-1]
-    )
+    monkeypatch.setattr(module, "Target", lambda *args: seen["targets"].append(Target(*args)) or seen["targets"][-1])
     return seen
 
 
@@ -332,14 +324,10 @@ def test_the_target_follows_the_average_of_the_encoder(observed):
     assert torch.equal(model.average.target(tokens, split), old)
     loss(model)
     encoded = model.image_tokenizer.encode(random_images(4))
-    assert torch.equal(
-        observed["targets"][-1].features, model.average.target(encoded, observed["splits"][-1])
-    )
+    assert torch.equal(observed["targets"][-1].features, model.average.target(encoded, observed["splits"][-1]))
     before = model.average.encoder.norm.weight.clone()
     update_average(model.network, model.average, 0.5)
-    torch.testing.assert_close(
-        model.average.encoder.norm.weight, (before + model.network.encoder.norm.weight) / 2
-    )
+    torch.testing.assert_close(model.average.encoder.norm.weight, (before + model.network.encoder.norm.weight) / 2)
     update_average(model.network, model.average, 0.0)
     assert torch.equal(model.average.target(tokens, split), model.network.target(tokens, split))
 
@@ -374,7 +362,7 @@ def test_the_average_starts_as_a_whole_copy_with_parts_of_its_own():
 @functools.cache
 def fresh(fusion):
     torch.manual_seed(3)
-    return {k: v for k, v in build(config(fusion=fusion), MODELS).network.state_dict().items()}
+    return dict(build(config(fusion=fusion), MODELS).network.state_dict().items())
 
 
 @pytest.mark.parametrize("fusion", [*PRESETS, "blocks"])
@@ -393,9 +381,7 @@ def test_a_seed_gives_shared_parts_the_same_weights_under_every_fusion(fusion):
 def test_a_seed_gives_a_site_the_same_weights_whichever_other_sites_are_used():
     torch.manual_seed(3)
     alone = build(config(fusion={"features": {"type": "CrossAttention"}}), MODELS).network.state_dict()
-    assert torch.equal(
-        alone["fusion.features.attn.q.weight"], fresh("jepa_t")["fusion.features.attn.q.weight"]
-    )
+    assert torch.equal(alone["fusion.features.attn.q.weight"], fresh("jepa_t")["fusion.features.attn.q.weight"])
 
 
 def test_another_seed_gives_other_weights_and_parts_differ_from_each_other():
@@ -598,9 +584,7 @@ def test_nothing_is_bound_to_a_device_or_waits_for_one(fusion):
     for order in ORDERS:
         sampler = MaskedSampler(steps=2, solver_steps=2, order=order, guidance_interval=(0.0, 0.2))
         assert sampler(model.average, text, [0, 1]).device.type == "meta"
-    pictures = model.image_tokenizer.decode(
-        model.image_tokenizer.encode(torch.zeros(2, 3, *SIZE, device="meta"))
-    )
+    pictures = model.image_tokenizer.decode(model.image_tokenizer.encode(torch.zeros(2, 3, *SIZE, device="meta")))
     assert pictures.device.type == "meta"
 
 

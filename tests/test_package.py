@@ -17,9 +17,7 @@ HEAVY = ["torchvision", "timm", "open_clip", "xformers", "sklearn"]
 def imported(source):
     """Which heavy packages a fresh Python has loaded after running ``source``."""
     source += f"\nimport sys\nsys.stdout.write(' '.join(m for m in {HEAVY} if m in sys.modules))"
-    return subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, check=True
-    ).stdout.split()
+    return subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True).stdout.split()
 
 
 def test_importing_the_package_or_its_public_names_loads_nothing_heavy():

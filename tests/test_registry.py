@@ -66,10 +66,7 @@ def test_a_wrong_config_is_told_in_one_line(cfg, says):
 
 
 def test_a_name_like_no_other_gets_no_guess():
-    assert (
-        str(unknown("site", "zzz", ["encoder", "blocks"]))
-        == "unknown site 'zzz': choose from blocks, encoder"
-    )
+    assert str(unknown("site", "zzz", ["encoder", "blocks"])) == "unknown site 'zzz': choose from blocks, encoder"
 
 
 def test_a_component_is_found_by_path_and_by_class():

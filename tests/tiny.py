@@ -38,9 +38,7 @@ TEXT_TOKENIZERS: dict[str, dict[str, Any]] = {
     "TransformerText": {"width": TEXT_WIDTH, "depth": 1, "heads": 2, "length": LENGTH, "vocabulary": 64}
 }
 # Options that keep an objective small; the others are built as they are.
-OBJECTIVE_OPTIONS: dict[str, dict[str, Any]] = {
-    "FlowMatching": {"head_width": 16, "head_depth": 2, "draws": 2}
-}
+OBJECTIVE_OPTIONS: dict[str, dict[str, Any]] = {"FlowMatching": {"head_width": 16, "head_depth": 2, "draws": 2}}
 
 
 def registered(registry: Registry) -> list[str]:
@@ -113,9 +111,7 @@ def make_fusion(name: str, seed: int | None = 0, **options) -> nn.Module:
 
 
 def make_objective(name: str, seed: int = 0, **options) -> nn.Module:
-    return randomise(
-        build({"type": name} | OBJECTIVE_OPTIONS.get(name, {}) | options, OBJECTIVES, **OFFERED), seed
-    )
+    return randomise(build({"type": name} | OBJECTIVE_OPTIONS.get(name, {}) | options, OBJECTIVES, **OFFERED), seed)
 
 
 def make_tokenizer(name: str, **options) -> nn.Module:
@@ -162,9 +158,7 @@ def copy_of(model: JEPAT) -> JEPAT:
 
 def gradients(module: nn.Module) -> dict[str, float]:
     """The largest entry of each parameter's gradient; 0 without one."""
-    return {
-        name: 0.0 if p.grad is None else p.grad.abs().max().item() for name, p in module.named_parameters()
-    }
+    return {name: 0.0 if p.grad is None else p.grad.abs().max().item() for name, p in module.named_parameters()}
 
 
 def options_of(component: Any) -> set[str]:

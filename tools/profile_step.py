@@ -92,8 +92,8 @@ def main(arguments: list[str] | None = None) -> None:
     }.items():
         watched.watch(module, name)
     optimizer_step = wrapper.optimizer.step
-    wrapper.optimizer.step = lambda *a: watched.around("optimizer", optimizer_step)
-    for indices in batches[:args.steps]:
+    wrapper.optimizer.step = lambda *_: watched.around("optimizer", optimizer_step)
+    for indices in batches[: args.steps]:
         step(watched, indices)
     report(plain, watched, operators, threads, device)
 

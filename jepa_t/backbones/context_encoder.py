@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..registry import BACKBONES
 from ..layers import EPS, Blocks, linear, table
+from ..registry import BACKBONES
 
 
 @BACKBONES.register_module()

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..layers import EPS, Blocks, linear, table
 from ..registry import BACKBONES
 from ..structures import Split
-from ..layers import EPS, Blocks, linear, table
 
 
 @BACKBONES.register_module()
@@ -60,9 +60,7 @@ class Predictor(nn.Module):
         image = torch.cat([self.embed(visible), masked.to(visible.dtype)], 1)
         return torch.cat([self.embed(registers), image + F.embedding(split.order, self.positions)], 1)
 
-    def forward(
-        self, x: Tensor, split: Split, after_block: Callable[[int, Tensor], Tensor] | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, split: Split, after_block: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
         """Predict the features of the asked tokens.
 
         Args:

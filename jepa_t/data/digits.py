@@ -246,9 +246,7 @@ class InkedDigits(Dataset):
         UserError: An argument is out of range.
     """
 
-    def __init__(
-        self, size: int = 24000, seed: int = 0, scans: int = TRAINING_SCANS, layout: str = "single"
-    ) -> None:
+    def __init__(self, size: int = 24000, seed: int = 0, scans: int = TRAINING_SCANS, layout: str = "single") -> None:
         if size < 1:
             raise UserError(f"InkedDigits size={size}: use 1 or more")
         source, form, index = training_prefix(scans), layout_named(layout), np.arange(size)

@@ -309,9 +309,7 @@ def _patterns() -> list[tuple[str, re.Pattern]]:
 
     slots = {name: choice(name) for name in ("place", "relation", "count", "background")}
     for which in "ab":
-        slots[which] = (
-            f"(?:{choice(f'size_{which}')} )?{choice(f'colour_{which}')} {choice(f'shape_{which}')}"
-        )
+        slots[which] = f"(?:{choice(f'size_{which}')} )?{choice(f'colour_{which}')} {choice(f'shape_{which}')}"
     slots["many"] = f"(?:{choice('size_a')} )?{choice('colour_a')} {choice('shape_a', _plural)}"
     return [
         (family, re.compile(template.format(**slots)))

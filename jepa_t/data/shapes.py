@@ -175,7 +175,5 @@ def _prompts(split: str, families: list[str], preset: Preset, seed: int, count: 
     captions = [""] * count
     for turn, family in enumerate(families):
         index = np.arange(turn, count, len(families))
-        captions[turn :: len(families)], _ = write(
-            family, split, preset, Stream(seed, f"{split} {family}", index)
-        )
+        captions[turn :: len(families)], _ = write(family, split, preset, Stream(seed, f"{split} {family}", index))
     return captions

@@ -112,9 +112,7 @@ def distribute(cfg: Config) -> None:
     if cfg.get("launcher", "none") != "pytorch":
         return
     if "RANK" not in os.environ:
-        raise UserError(
-            "--launcher pytorch needs torchrun: torchrun --nproc_per_node N tools/train.py CONFIG ..."
-        )
+        raise UserError("--launcher pytorch needs torchrun: torchrun --nproc_per_node N tools/train.py CONFIG ...")
     if torch.cuda.is_available():
         return
     if not torch.distributed.is_initialized():

@@ -69,9 +69,7 @@ def find_checkpoint(where: str) -> str:
         raise UserError(f"no checkpoint in {where!r}; train first, or give the path of a .pth file")
     found = path / Path(pointer.read_text().strip()).name
     if not found.is_file():
-        raise UserError(
-            f"{pointer} names {found.name!r}, which isn't there; give the path of another .pth file"
-        )
+        raise UserError(f"{pointer} names {found.name!r}, which isn't there; give the path of another .pth file")
     return str(found)
 
 
@@ -174,9 +172,7 @@ def _child(node: Any, part: str, place: str) -> Any:
         raise UserError(f"--cfg-options: {place} has entries 0 to {len(node) - 1}, not {part!r}")
     if isinstance(node, dict) and part in node:
         return node[part]
-    raise unknown(
-        f"--cfg-options key in {place or 'the config'}", part, node if isinstance(node, dict) else []
-    )
+    raise unknown(f"--cfg-options key in {place or 'the config'}", part, node if isinstance(node, dict) else [])
 
 
 def _check_kind(key: str, old: Any, new: Any, hint: Any) -> None:
@@ -187,9 +183,7 @@ def _check_kind(key: str, old: Any, new: Any, hint: Any) -> None:
     kinds |= {float} if int in kinds and hint is None else set()  # lr=1 in a config, 1e-4 on the command line
     kinds |= {list, tuple} if kinds & {list, tuple} else set()
     if type(new) not in kinds and not (isinstance(new, dict) and isinstance(old, dict)):
-        raise UserError(
-            f"--cfg-options {key}={new!r} is of kind {type(new).__name__}; {old!r} is {_kind(old)}"
-        )
+        raise UserError(f"--cfg-options {key}={new!r} is of kind {type(new).__name__}; {old!r} is {_kind(old)}")
 
 
 def _kind(value: Any) -> str:

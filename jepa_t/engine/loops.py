@@ -43,17 +43,13 @@ class TrainLoop(BaseLoop):
 
     max_epochs = 1  # MMEngine's name for "the whole training is one pass"
 
-    def __init__(
-        self, runner: Runner, dataloader: DataLoader | dict, max_iters: int, val_interval: int = 0
-    ) -> None:
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict, max_iters: int, val_interval: int = 0) -> None:
         if not isinstance(max_iters, int) or max_iters < 1:
             raise UserError(f"train_cfg.max_iters is {max_iters!r}; it must be a whole number of at least 1")
         super().__init__(runner, dataloader)
         if not hasattr(self.dataloader.sampler, "skip"):
             name = type(self.dataloader.sampler).__name__
-            raise UserError(
-                f"train_dataloader.sampler is a {name}, which can't skip; use type='SeededSampler'"
-            )
+            raise UserError(f"train_dataloader.sampler is a {name}, which can't skip; use type='SeededSampler'")
         self.max_iters = max_iters
         self.val_interval = val_interval
         self.stop_training = False  # hooks set it to end the training after the current step

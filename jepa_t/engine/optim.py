@@ -48,9 +48,7 @@ class GuardedOptimWrapper(OptimWrapper):
             if name != "max_norm":
                 raise unknown("option of clip_grad", name, ["max_norm"])
         self.max_norm = (clip_grad or {}).get("max_norm", math.inf)
-        self.base_param_settings = (
-            None  # MMEngine's extra learning rate for the log; ours has one for all groups
-        )
+        self.base_param_settings = None  # MMEngine's extra learning rate for the log; ours has one for all groups
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.device = self.parameters[0].device.type
         self.bf16 = _use_bf16(precision, self.device)

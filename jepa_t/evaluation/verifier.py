@@ -156,9 +156,7 @@ def _measure(owner: np.ndarray, covered: np.ndarray, miss: np.ndarray) -> tuple[
     return _Blobs(np.arange(1, count + 1), picture, colour, area, centres), share
 
 
-def _shapes(
-    blobs: _Blobs, owner: np.ndarray, share: np.ndarray, preset: Preset
-) -> tuple[np.ndarray, np.ndarray]:
+def _shapes(blobs: _Blobs, owner: np.ndarray, share: np.ndarray, preset: Preset) -> tuple[np.ndarray, np.ndarray]:
     """The shape (-1 if unknown) and the radius of each component ``[M]``."""
     giant = GIANT * preset.radii[0]
     half = int(np.ceil(REACH * giant + 0.5))
@@ -242,9 +240,7 @@ def _verdict(objects: list[dict], background: int, fact: dict, preset: Preset) -
         "count": len(asked) <= len(objects) <= len(asked) + preset.distractors,
         "colour": not missing("colour"),
         "shape": not missing("shape"),
-        "binding": all(
-            len(some) == each[kind(wanted)] for some, wanted in zip(matches, fact["objects"], strict=True)
-        ),
+        "binding": all(len(some) == each[kind(wanted)] for some, wanted in zip(matches, fact["objects"], strict=True)),
     }
     if fact["objects"][0]["size"]:
         verdict["size"] = not missing("colour", "shape", "size")

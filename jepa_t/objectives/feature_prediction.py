@@ -34,9 +34,7 @@ class FeaturePrediction(nn.Module):
         if not beta > 0:
             raise UserError(f"FeaturePrediction beta={beta}; it must be above 0")
         self.weight, self.beta, self.read = weight, beta, read
-        self.mlp = nn.Sequential(
-            linear(width, width), nn.LayerNorm(width, eps=EPS), nn.GELU(), linear(width, width)
-        )
+        self.mlp = nn.Sequential(linear(width, width), nn.LayerNorm(width, eps=EPS), nn.GELU(), linear(width, width))
 
     def forward(
         self,

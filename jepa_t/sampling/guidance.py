@@ -7,7 +7,7 @@ from ..errors import UserError, unknown
 
 # The share of the full strength after a share of the tokens has been drawn.
 SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda drawn: 1.0,
+    "constant": lambda _drawn: 1.0,
     "linear": lambda drawn: drawn,  # MAR: weak while the composition forms
 }
 

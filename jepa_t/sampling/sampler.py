@@ -142,9 +142,7 @@ class MaskedSampler:
         return plan
 
 
-def sampler_config(
-    sampler: str | Mapping[str, Any], preset: str | None = None, **changes: Any
-) -> dict[str, Any]:
+def sampler_config(sampler: str | Mapping[str, Any], preset: str | None = None, **changes: Any) -> dict[str, Any]:
     """The config of a sampler from a preset's name, or from options, of which ``preset`` may be one.
 
     Args:

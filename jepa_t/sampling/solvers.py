@@ -7,6 +7,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TypeVar
 
 from ..errors import UserError, unknown
@@ -17,14 +18,14 @@ Velocity = Callable[[State, float], State]
 
 def euler(velocity: Velocity, x: State, times: Sequence[float]) -> State:
     """First order; one evaluation a step."""
-    for t, following in zip(times, times[1:], strict=False):
+    for t, following in pairwise(times):
         x = x + (following - t) * velocity(x, t)
     return x
 
 
 def midpoint(velocity: Velocity, x: State, times: Sequence[float]) -> State:
     """Second order; two evaluations a step."""
-    for t, following in zip(times, times[1:], strict=False):
+    for t, following in pairwise(times):
         h = following - t
         x = x + h * velocity(x + h / 2 * velocity(x, t), t + h / 2)
     return x
@@ -32,7 +33,7 @@ def midpoint(velocity: Velocity, x: State, times: Sequence[float]) -> State:
 
 def heun(velocity: Velocity, x: State, times: Sequence[float]) -> State:
     """Second order; two evaluations a step."""
-    for t, following in zip(times, times[1:], strict=False):
+    for t, following in pairwise(times):
         h = following - t
         slope = velocity(x, t)
         x = x + h / 2 * (slope + velocity(x + h * slope, following))
@@ -42,7 +43,7 @@ def heun(velocity: Velocity, x: State, times: Sequence[float]) -> State:
 def ab2(velocity: Velocity, x: State, times: Sequence[float]) -> State:
     """Adams-Bashforth: second order with one evaluation a step; the first step is Euler's."""
     previous, previous_h = None, 0.0
-    for t, following in zip(times, times[1:], strict=False):
+    for t, following in pairwise(times):
         h, slope = following - t, velocity(x, t)
         if previous is None:
             x = x + h * slope

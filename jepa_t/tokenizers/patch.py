@@ -53,7 +53,11 @@ class PatchTokenizer(nn.Module):
         if not self.whiten:
             variances = variances.mean().expand_as(variances)
         floor = 1e-6 * variances[0].clamp(min=1e-6)  # components that never vary stay small, not infinite
-        for buffer, value in ((self.mean, mean), (self.basis, vectors), (self.std, variances.clamp(min=floor).sqrt())):
+        for buffer, value in (
+            (self.mean, mean),
+            (self.basis, vectors),
+            (self.std, variances.clamp(min=floor).sqrt()),
+        ):
             buffer.copy_(value)
         self.fitted.fill_(True)
 

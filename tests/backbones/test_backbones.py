@@ -109,9 +109,7 @@ def test_an_image_does_not_depend_on_its_batch(name):
     together = run(backbone, split, *data)
     for row in range(4):
         alone = type(split)(split.order[row : row + 1], 2, split.asked_count)
-        torch.testing.assert_close(
-            run(backbone, alone, *(x[row : row + 1] for x in data)), together[row : row + 1]
-        )
+        torch.testing.assert_close(run(backbone, alone, *(x[row : row + 1] for x in data)), together[row : row + 1])
 
 
 @every
@@ -184,9 +182,7 @@ def test_the_predictor_calls_back_after_each_block_with_what_the_next_one_reads(
     assert seen == [(0, REGISTERS + TOKENS), (1, 3)]
     plain = predictor(x, split)
     for changed in (0, 1):
-        assert not torch.allclose(
-            predictor(x, split, lambda i, y, c=changed: y.roll(1, -1) if i == c else y), plain
-        )
+        assert not torch.allclose(predictor(x, split, lambda i, y, c=changed: y.roll(1, -1) if i == c else y), plain)
 
 
 def test_registers_start_and_stay_distinct_without_dropout():
@@ -196,9 +192,7 @@ def test_registers_start_and_stay_distinct_without_dropout():
     optimizer = torch.optim.SGD(encoder.parameters(), lr=0.1)
     split, tokens = random_split(2, 3), random_tokens(2)
     for _ in range(5):
-        registers, _ = encoder(
-            gather(tokens, split.visible), split.visible, encoder.registers.expand(2, -1, -1)
-        )
+        registers, _ = encoder(gather(tokens, split.visible), split.visible, encoder.registers.expand(2, -1, -1))
         distances = torch.pdist(registers[0])
         assert distances.min() > 1.0
         optimizer.zero_grad()

@@ -63,8 +63,7 @@ def said(caption: str) -> dict:
 
 def withheld(facts: dict) -> list[bool]:
     return [
-        bool(WITHHELD[digit, list(INKS).index(ink)])
-        for digit, ink in zip(facts["digits"], facts["inks"], strict=True)
+        bool(WITHHELD[digit, list(INKS).index(ink)]) for digit, ink in zip(facts["digits"], facts["inks"], strict=True)
     ]
 
 

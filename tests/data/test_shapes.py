@@ -100,9 +100,7 @@ def test_default_of_tiny_is_the_ablation():
     assert {item["shape"] for item in objects} == set(SHAPES[:3])
     assert {item["size"] for item in objects} == {None}
     assert {fact["background"] for fact in facts} == {None, "black", "white"}
-    assert not {word for caption in data.captions for word in caption.split()} & set(
-        sum(SYNONYMS.values(), ())
-    )
+    assert not {word for caption in data.captions for word in caption.split()} & set(sum(SYNONYMS.values(), ()))
     assert "a red square at the top left" in data.captions
     assert "a red circle left of a blue square" in data.captions
 
@@ -220,9 +218,7 @@ def test_a_fifth_is_withheld_and_half_of_it_trained_the_other_way_round(name):
 
     def tuples(split):
         found = contents_of("related", split, preset)
-        return {
-            (*pair, relation) for pair, relation in zip(map(tuple, found.kinds), found.relation, strict=True)
-        }
+        return {(*pair, relation) for pair, relation in zip(map(tuple, found.kinds), found.relation, strict=True)}
 
     seen, unseen, swap = tuples("seen"), tuples("unseen_relation"), tuples("swap")
     assert len(unseen) / len(seen | unseen) == pytest.approx(0.2, abs=0.04)

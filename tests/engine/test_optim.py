@@ -90,9 +90,7 @@ def test_accumulation_averages_the_gradients():
     assert weight.item() == -3
 
 
-@pytest.mark.parametrize(
-    ("precision", "dtype"), [("fp32", "float32"), ("bf16", "bfloat16"), ("auto", "float32")]
-)
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", "float32"), ("bf16", "bfloat16"), ("auto", "float32")])
 def test_precision_on_a_cpu(precision, dtype):
     guarded = wrapper(precision=precision)
     with guarded.optim_context(nn.Identity()):

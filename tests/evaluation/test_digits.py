@@ -24,9 +24,7 @@ def held_out() -> tuple[torch.Tensor, Scenes]:
     scans = load_scans()[1]
     ink, paper = (column.ravel() for column in np.meshgrid(range(len(INKS)), range(len(PAPERS))))
     count = len(scans.digits)
-    scenes = Scenes(
-        np.tile(scans.digits, len(ink))[:, None], np.repeat(ink, count)[:, None], np.repeat(paper, count)
-    )
+    scenes = Scenes(np.tile(scans.digits, len(ink))[:, None], np.repeat(ink, count)[:, None], np.repeat(paper, count))
     coverage = scans.coverage.repeat(len(ink), 1, 1)[:, None]
     return render(coverage, scenes, LAYOUTS["single"]), scenes
 

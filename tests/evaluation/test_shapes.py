@@ -93,9 +93,7 @@ def test_kept_records_are_small(tiny):
 
 
 def test_pictures_of_other_prompts_are_wrong(tiny):
-    wrong = [
-        {**sample, "image": other["image"]} for sample, other in zip(tiny, tiny[1:] + tiny[:1], strict=True)
-    ]
+    wrong = [{**sample, "image": other["image"]} for sample, other in zip(tiny, tiny[1:] + tiny[:1], strict=True)]
     found = figures(wrong)
     assert found["seen/all"] < 0.05
     assert found["unseen/swap_group"] == 0

@@ -203,8 +203,7 @@ def garbage():
         "nan": torch.full((3, 24, 24), torch.nan),
         "infinite": torch.full((3, 24, 24), torch.inf),
         "huge": noise * 1e30,
-        "checkerboard": (torch.arange(24)[:, None] + torch.arange(24)).remainder(2).expand(3, 24, 24) * 2.0
-        - 1,
+        "checkerboard": (torch.arange(24)[:, None] + torch.arange(24)).remainder(2).expand(3, 24, 24) * 2.0 - 1,
         "spots": spotted,
         "gradient": torch.linspace(-1, 1, 24).expand(3, 24, 24),
     }

@@ -91,9 +91,7 @@ def test_padding_never_matters(name, seed, more):
 def test_the_output_follows_a_permutation_of_the_image_tokens(name, seed):
     fusion, x, text = make_fusion(name), image(seed), random_text(2, seed)
     first = LENGTH if name in ENTERS else 0
-    order = torch.cat(
-        [torch.arange(first), first + torch.randperm(x.shape[1] - first, generator=generator(seed))]
-    )
+    order = torch.cat([torch.arange(first), first + torch.randperm(x.shape[1] - first, generator=generator(seed))])
     torch.testing.assert_close(fusion(x[:, order], text), fusion(x, text)[:, order])
 
 
@@ -329,9 +327,7 @@ def test_only_early_fusion_shows_text_to_the_encoder(preset):
 @float64()
 def test_without_fusion_no_text_changes_a_bit(seed):
     model = without_fusion()
-    one, other = (
-        model.condition(random_tokens(2), random_split(2, 2), random_text(2, s)) for s in (seed, seed + 1)
-    )
+    one, other = (model.condition(random_tokens(2), random_split(2, 2), random_text(2, s)) for s in (seed, seed + 1))
     assert torch.equal(one.condition, other.condition)
     assert torch.equal(one.features, one.condition)
 

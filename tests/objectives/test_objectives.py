@@ -244,9 +244,7 @@ def test_the_flow_loss_of_a_silent_head_is_the_mean_square_velocity():
     objective, (prediction, target) = make_objective("FlowMatching", draws=5), inputs()
     objective.head = Silent()
     noise = torch.randn(5, *target.tokens.shape, generator=generator(7))
-    torch.testing.assert_close(
-        loss_of(objective, prediction, target, 7), (target.tokens - noise).square().mean()
-    )
+    torch.testing.assert_close(loss_of(objective, prediction, target, 7), (target.tokens - noise).square().mean())
 
 
 def test_times_are_uniform_and_noise_is_normal_and_both_are_drawn_anew():
@@ -315,9 +313,7 @@ def test_the_feature_loss_is_quadratic_near_0_and_linear_beyond_beta(distance, b
     target = Target(torch.zeros(1, 1, CHANNELS), torch.full((1, 1, WIDTH), distance))
     d = abs(distance)
     expected = d * d / (2 * beta) if d < beta else d - beta / 2
-    assert loss_of(identity(beta=beta), prediction, target).item() == pytest.approx(
-        expected, rel=1e-6, abs=1e-9
-    )
+    assert loss_of(identity(beta=beta), prediction, target).item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 @float64()
@@ -325,9 +321,7 @@ def test_the_slope_of_the_feature_loss_is_continuous_at_beta():
     slopes = []
     for distance in (2.0 - 1e-6, 2.0 + 1e-6):
         x = torch.full((1, 1, WIDTH), distance, requires_grad=True)
-        loss_of(
-            identity(), Prediction(x, x), Target(torch.zeros(1, 1, CHANNELS), torch.zeros(1, 1, WIDTH))
-        ).backward()
+        loss_of(identity(), Prediction(x, x), Target(torch.zeros(1, 1, CHANNELS), torch.zeros(1, 1, WIDTH))).backward()
         slopes.append(x.grad.sum().item())
     assert slopes == pytest.approx([1.0, 1.0], abs=1e-5)
 
@@ -344,9 +338,7 @@ def test_the_feature_loss_is_a_mean_over_asked_tokens(seed):
     torch.testing.assert_close(loss_of(objective, *twice[:2]), whole)
     torch.testing.assert_close(loss_of(objective, *twice[2:]), whole)
     parts = [
-        loss_of(
-            objective, *(type(x)(*(p[:, k : k + 1] for p in vars(x).values())) for x in (prediction, target))
-        )
+        loss_of(objective, *(type(x)(*(p[:, k : k + 1] for p in vars(x).values())) for x in (prediction, target)))
         for k in range(4)
     ]
     torch.testing.assert_close(torch.stack(parts).mean(), whole)

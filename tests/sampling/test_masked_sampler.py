@@ -125,9 +125,7 @@ def test_it_is_the_plain_loop(fusion, steps, scale, linear):
 
 @every
 def test_a_sampler_draws_tokens_for_each_caption(name):
-    tokens = build({"type": name, "steps": 2, "solver_steps": 2}, SAMPLERS)(
-        network(), random_text(3), [0, 1, 2]
-    )
+    tokens = build({"type": name, "steps": 2, "solver_steps": 2}, SAMPLERS)(network(), random_text(3), [0, 1, 2])
     assert tokens.shape == (3, TOKENS, CHANNELS)
     assert tokens.isfinite().all()
     assert tokens.abs().amax(-1).min() > 0
@@ -220,9 +218,7 @@ def test_without_guidance_the_null_branch_is_never_evaluated():
 )
 def test_outside_the_interval_the_null_branch_is_never_evaluated(interval, guided):
     watched = Watched(network())
-    sample(
-        watched, guidance_scale=2.0, guidance_interval=interval
-    )  # before the steps 0, 1/6 and 1/2 are drawn
+    sample(watched, guidance_scale=2.0, guidance_interval=interval)  # before the steps 0, 1/6 and 1/2 are drawn
     assert [step for step, draw in enumerate(watched.draws) if draw[2]] == guided
     assert watched.evaluated == 3 * (3 + len(guided))
 
@@ -278,8 +274,7 @@ def test_the_presets_are_what_they_say():
         "guidance_schedule": "linear",
     }
     effort = {
-        name: sum(len(s.times) for _, s, _ in build(sampler_config(name), SAMPLERS)._plan(256))
-        for name in PRESETS
+        name: sum(len(s.times) for _, s, _ in build(sampler_config(name), SAMPLERS)._plan(256)) for name in PRESETS
     }
     assert effort["reference"] > effort["quality"] > effort["balanced"] > effort["fast"]
 
@@ -289,9 +284,7 @@ def test_a_preset_gives_way_to_options_and_changes_to_nothing():
     merged = sampler_config({"preset": "fast", "steps": 5}, guidance_scale=2.0, order=None)
     assert merged == {"type": "MaskedSampler"} | PRESETS["fast"] | {"steps": 5, "guidance_scale": 2.0}
     replaced = sampler_config({"steps": 5, "guidance_scale": 2.0}, preset="quality", solver_steps=7)
-    assert replaced == {"type": "MaskedSampler", "guidance_scale": 2.0} | PRESETS["quality"] | {
-        "solver_steps": 7
-    }
+    assert replaced == {"type": "MaskedSampler", "guidance_scale": 2.0} | PRESETS["quality"] | {"solver_steps": 7}
     given_config = {"preset": "fast"}
     sampler_config(given_config)
     assert given_config == {"preset": "fast"}

@@ -1,5 +1,6 @@
 """Laws of the reveal schedules: every token once, at least one a step."""
 
+import itertools
 import math
 
 import pytest
@@ -24,9 +25,7 @@ def test_each_step_draws_at_least_one_and_all_draw_everything(tokens, steps, sch
     assert sum(counts) == tokens
 
 
-@pytest.mark.parametrize(
-    ("tokens", "steps"), [(256, 64), (256, 32), (256, 8), (64, 64), (16, 16), (9, 9), (6, 3)]
-)
+@pytest.mark.parametrize(("tokens", "steps"), [(256, 64), (256, 32), (256, 8), (64, 64), (16, 16), (9, 9), (6, 3)])
 def test_the_cosine_schedule_is_that_of_the_paper(tokens, steps):
     masked, expected = tokens, []
     for step in range(1, steps + 1):
@@ -39,7 +38,7 @@ def test_the_cosine_schedule_is_that_of_the_paper(tokens, steps):
 
 def test_the_schedules_differ_as_they_say():
     cosine, arccos, linear = (reveal_counts(256, 16, name) for name in ("cosine", "arccos", "linear"))
-    assert all(b >= a - 1 for a, b in zip(cosine, cosine[1:], strict=False))  # few at first, but for rounding
+    assert all(b >= a - 1 for a, b in itertools.pairwise(cosine))  # few at first, but for rounding
     assert cosine[-1] > 8 * cosine[0]
     assert arccos[0] > 4 * cosine[0]  # more at first than that
     assert linear == [16] * 16
@@ -87,9 +86,7 @@ def test_the_first_half_of_the_halton_order_leaves_no_gap():
 
 @given(st.integers(2, 6), st.integers(2, 6), st.integers(0, 1000))
 def test_the_checkerboard_shows_black_cells_first(height, width, seed):
-    order = reveal_order(
-        "checkerboard", torch.rand(2, height * width, generator=generator(seed)), (height, width)
-    )
+    order = reveal_order("checkerboard", torch.rand(2, height * width, generator=generator(seed)), (height, width))
     white = (order // width + order % width) % 2
     assert torch.equal(white, white.sort(1).values)
     assert white.sum(1).tolist() == [height * width // 2] * 2

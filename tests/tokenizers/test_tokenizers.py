@@ -1,5 +1,6 @@
 """The contract of the tokenizers: images to tokens and back, captions to text."""
 
+import itertools
 import math
 
 import pytest
@@ -73,9 +74,7 @@ def test_an_image_does_not_depend_on_its_batch(name):
     for row in range(3):
         one = slice(row, row + 1)
         torch.testing.assert_close(tokenizer.encode(pictures[one]), tokens[one], atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(
-            tokenizer.decode(tokens[one]), tokenizer.decode(tokens)[one], atol=1e-5, rtol=1e-5
-        )
+        torch.testing.assert_close(tokenizer.decode(tokens[one]), tokenizer.decode(tokens)[one], atol=1e-5, rtol=1e-5)
 
 
 @images
@@ -130,9 +129,9 @@ def test_more_components_are_never_worse_and_the_best_come_first(whiten):
         assert tokens.square().mean().item() == pytest.approx(1.0, abs=0.01)
         if whiten:
             torch.testing.assert_close(tokens.flatten(0, 1).std(0), torch.ones(channels), atol=0.01, rtol=0)
-    steps = [a - b for a, b in zip(errors, errors[1:], strict=False)]
+    steps = [a - b for a, b in itertools.pairwise(errors)]
     assert min(steps) >= -1e-7
-    assert all(a >= b - 1e-6 for a, b in zip(steps, steps[1:], strict=False))
+    assert all(a >= b - 1e-6 for a, b in itertools.pairwise(steps))
     assert errors[-1] < 1e-10
 
 
@@ -302,9 +301,7 @@ def test_pooled_is_the_mean_of_the_words():
 def test_every_parameter_of_the_text_learns():
     tokenizer = randomise(fitted("TransformerText"))
     text, null = tokenizer(CAPTIONS), tokenizer.null(2)
-    (
-        text.tokens[text.valid].square().sum() + text.pooled.square().sum() + null.pooled.square().sum()
-    ).backward()
+    (text.tokens[text.valid].square().sum() + text.pooled.square().sum() + null.pooled.square().sum()).backward()
     found = gradients(tokenizer)
     assert min(found.values()) > 1e-6, found
     learned = tokenizer.words.grad.abs().sum(1) > 0

@@ -22,14 +22,22 @@ SPEC.loader.exec_module(sample)
 def checkpoint(tmp_path):
     model = build(CONFIG, MODELS)
     model.fit(torch.rand(20, 3, 4, 4) * 2 - 1, ["a red three", "a blue seven"])
-    save_checkpoint(
-        {"state_dict": model.state_dict(), "meta": {"model": CONFIG}}, str(tmp_path / "iter_1.pth")
-    )
+    save_checkpoint({"state_dict": model.state_dict(), "meta": {"model": CONFIG}}, str(tmp_path / "iter_1.pth"))
     return tmp_path / "iter_1.pth"
 
 
 def test_one_picture_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, capsys):
-    words = [str(checkpoint), "a red three", "a blue seven", "--seed", "3", "--count", "2", "--guidance", "2.5"]
+    words = [
+        str(checkpoint),
+        "a red three",
+        "a blue seven",
+        "--seed",
+        "3",
+        "--count",
+        "2",
+        "--guidance",
+        "2.5",
+    ]
     assert sample.main([*words, "--steps", "2", "--solver-steps", "4", "--out", str(tmp_path / "out")]) == 0
     files = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert files == [

@@ -16,9 +16,7 @@ from jepa_t.engine import find_checkpoint, load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 ENV = os.environ | {
-    "PYTHONPATH": os.pathsep.join(
-        [str(ROOT), str(ROOT / "tests" / "engine"), os.environ.get("PYTHONPATH", "")]
-    ),
+    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "engine"), os.environ.get("PYTHONPATH", "")]),
     "OMP_NUM_THREADS": "1",
 }
 EVALUATION = """
