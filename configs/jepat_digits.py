@@ -6,12 +6,10 @@ _base_ = [
 ]
 model = dict(
     image_tokenizer=dict(type="PatchTokenizer", size=(8, 8), patch=2, whiten=True),
-    sampler=dict(
-        steps=16, solver="euler", solver_steps=20, guidance_scale=2.0, guidance_schedule="linear"
-    ),
+    sampler=dict(steps=16, solver="euler", solver_steps=20, guidance_scale=1.75, guidance_schedule="linear"),
     mask_ratio=dict(low=0.05, std=0.6),  # sampling goes on until one token is left
 )
-_steps = 1800
+_steps = 2500
 train_cfg = dict(max_iters=_steps)
 optim_wrapper = dict(optimizer=dict(lr=4e-3))
 param_scheduler = [

@@ -6,12 +6,12 @@ model = dict(
     predictor=dict(depth=3),
     objectives=dict(flow=dict(head_width=128, head_depth=3)),
     mask_ratio=dict(low=0.1, std=10.0),  # as good as uniform
-    sampler=dict(steps=8, guidance_scale=2.0, guidance_schedule="constant"),
+    sampler=dict(steps=8, order="checkerboard", guidance_scale=2.5, guidance_schedule="constant"),
 )
 train_dataloader = dict(dataset=dict(layout="pairs"))
 test_dataloader = dict(dataset=dict(layout="pairs", splits=("seen", "unseen", "paraphrase", "swap")))
 test_evaluator = dict(layout="pairs")
-_steps = 3000
+_steps = 3600
 train_cfg = dict(max_iters=_steps)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [

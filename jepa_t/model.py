@@ -88,9 +88,9 @@ class Network(nn.Module):
         It never sees the caption (the null text stands in where the fusion has the site ``encoder``), so no
         text can leak into the target.
         """
-        batch = len(tokens)
-        registers = self.encoder.registers.expand(batch, -1, -1)
-        registers = self.fusion.at("encoder", registers, self.null(batch))
+        registers = self.encoder.registers.expand(len(tokens), -1, -1)
+        if "encoder" in self.fusion:
+            registers = self.fusion.at("encoder", registers, self.null(len(tokens)))
         _, features = self.encoder(gather(tokens, split.order), split.order, registers)
         return features[:, split.visible_count : split.visible_count + split.asked_count]
 

@@ -2,9 +2,7 @@
 # default_hooks = dict(checkpoint=dict(interval=500)).
 default_scope = "jepa_t"
 randomness = dict(seed=0)
-threads = (
-    "auto"  # threads of a process on a CPU: a number, or auto, which measures one against all at the start
-)
+threads = "auto"  # threads of a process on a CPU: a number, or auto, which measures one against all at the start
 env_cfg = dict(dist_cfg=dict(backend="nccl"))
 log_level = "INFO"
 load_from = None
@@ -21,7 +19,5 @@ default_hooks = dict(
     progress=dict(type="ProgressHook"),
     interrupt=dict(type="InterruptHook"),
 )
-log_processor = dict(
-    by_epoch=False, window_size=1
-)  # each logged value is already a mean since the line before
+log_processor = dict(by_epoch=False, window_size=1)  # each logged value is already a mean since the line before
 visualizer = dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")])

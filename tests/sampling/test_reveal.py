@@ -93,9 +93,9 @@ def test_the_checkerboard_shows_black_cells_first(height, width, seed):
 
 
 def test_a_wrong_name_or_number_is_told():
-    with pytest.raises(UserError, match="unknown reveal schedule 'cosin': did you mean 'cosine'?"):
+    with pytest.raises(UserError, match="did you mean 'cosine'"):
         reveal_counts(4, 2, "cosin")
-    with pytest.raises(UserError, match="unknown reveal order 'haltom': did you mean 'halton'?"):
+    with pytest.raises(UserError, match="did you mean 'halton'"):
         reveal_order("haltom", torch.zeros(1, 4), (2, 2))
     with pytest.raises(UserError, match="sampling steps=0"):
         reveal_counts(4, 0)

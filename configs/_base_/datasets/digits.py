@@ -10,9 +10,7 @@ train_dataloader = dict(
 test_dataloader = dict(
     batch_size=200,
     num_workers=0,
-    dataset=dict(
-        type="DigitPrompts", layout="single", splits=("seen", "unseen", "paraphrase"), per_split=400
-    ),
+    dataset=dict(type="DigitPrompts", layout="single", splits=("seen", "unseen", "paraphrase"), per_split=400),
     sampler=dict(type="DefaultSampler", shuffle=False),
     collate_fn=dict(type="keep_batch"),
 )
