@@ -6,10 +6,12 @@ _base_ = [
 ]
 model = dict(
     image_tokenizer=dict(type="PatchTokenizer", size=(8, 8), patch=2, whiten=True),
-    sampler=dict(steps=16, solver="euler", solver_steps=20, guidance_scale=1.75, guidance_schedule="linear"),
+    sampler=dict(
+        type="MaskedSampler", steps=16, solver="euler", solver_steps=20, guidance_scale=1.75, guidance_schedule="linear"
+    ),
     mask_ratio=dict(low=0.05, std=0.6),  # sampling goes on until one token is left
 )
-_steps = 2500
+_steps = 1800
 train_cfg = dict(max_iters=_steps)
 optim_wrapper = dict(optimizer=dict(lr=4e-3))
 param_scheduler = [

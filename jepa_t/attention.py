@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .errors import unknown
+from .errors import UserError, unknown
 
 
 def attention(
@@ -37,15 +37,18 @@ def attention(
         ``[B, H, Q, d]``.
 
     Raises:
-        UserError: The backend is unknown.
-        RuntimeError: ``xformers`` was asked for by name and can't run here.
+        UserError: The backend is unknown, or ``xformers`` was asked for by name and can't run here.
     """
-    if backend == "auto":
-        backend = _choose(q)
-    if backend not in BACKENDS:
-        raise unknown("attention backend", backend, ["auto", *BACKENDS])
+    check_backend(backend)
+    backend = _choose(q) if backend == "auto" else backend
     bias = None if valid is None else torch.zeros_like(valid, dtype=q.dtype).masked_fill(~valid, -torch.inf)
     return BACKENDS[backend](q, k, v, None if bias is None else bias[:, None, None], dropout)
+
+
+def check_backend(name: str) -> None:
+    """Raise a UserError for a back end that is not there."""
+    if name != "auto" and name not in BACKENDS:
+        raise unknown("attention backend", name, ["auto", *BACKENDS])
 
 
 def _math(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
@@ -62,14 +65,14 @@ def _xformers(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: flo
     try:
         from xformers.ops import memory_efficient_attention
     except ImportError as error:
-        raise RuntimeError("attention backend 'xformers' isn't installed: pip install xformers") from error
+        raise UserError("attention backend 'xformers' isn't installed: pip install xformers") from error
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))  # xformers lays out [B, Q, H, d]
     if bias is not None:
         bias = _aligned(bias, q.shape[2], q.shape[1])
     try:
         return memory_efficient_attention(q, k, v, bias, dropout).transpose(1, 2)
     except NotImplementedError as error:
-        raise RuntimeError(
+        raise UserError(
             f"attention backend 'xformers' can't take {q.dtype} on {q.device}; use 'auto' or 'sdpa'"
         ) from error
 
@@ -102,7 +105,7 @@ def _gpu_backend(device: torch.device, dtype: torch.dtype, channels: int) -> str
             trial = torch.zeros(1, 1, 8, channels, device=device, dtype=dtype, requires_grad=True)
             _xformers(trial, trial, trial, torch.zeros(1, 1, 1, 8, device=device, dtype=dtype), 0.0).sum().backward()
         choice = "xformers"
-    except (RuntimeError, OSError) as error:
+    except (UserError, RuntimeError, OSError) as error:
         reason = f" ({str(error).splitlines()[0]})"
     logging.getLogger("jepa_t").info("attention on %s, %s: %s%s", device, dtype, choice, reason)
     return choice

@@ -10,6 +10,11 @@ class UserError(ValueError):
     """A user's mistake, told in one line: the field, the value found, and the remedy."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its kind where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def unknown(what: str, given: object, choices: Iterable[str]) -> UserError:
     """The error for a name that is not among the choices; offers the nearest match.
 

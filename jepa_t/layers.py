@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .attention import attention
+from .attention import attention, check_backend
 from .errors import UserError
 
 EPS = 1e-6  # of every norm
@@ -60,6 +60,7 @@ class Attention(nn.Module):
         zero: bool = False,
     ) -> None:
         super().__init__()
+        check_backend(backend)
         if heads < 1 or width % heads:
             raise UserError(f"heads={heads} doesn't divide the width {width}; choose one that does")
         self.heads, self.dropout, self.backend = heads, dropout, backend

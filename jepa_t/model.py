@@ -18,7 +18,7 @@ from .fusion import Fusion
 from .layers import Block
 from .masking import MaskRatio, draw, gather
 from .objectives.denoising_head import ResidualBlock
-from .registry import BACKBONES, MODELS, OBJECTIVES, SAMPLERS, TOKENIZERS, build
+from .registry import BACKBONES, MODELS, OBJECTIVES, SAMPLERS, TOKENIZERS, build, construct
 from .sampling import sampler_config
 from .structures import Prediction, Split, Target, Text
 
@@ -133,7 +133,7 @@ class JEPAT(BaseModel):
         self.image_tokenizer = build(image_tokenizer, TOKENIZERS).requires_grad_(False)
         self.network = Network(self.image_tokenizer, width, text_tokenizer, encoder, predictor, fusion, objectives)
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.mask_ratio, self.text_drop = MaskRatio(**(mask_ratio or {})), text_drop
+        self.mask_ratio, self.text_drop = construct(MaskRatio, mask_ratio or {}), text_drop
         self.sampler = build(sampler_config(sampler), SAMPLERS)
         if compile:
             for module in self.modules():
@@ -152,7 +152,7 @@ class JEPAT(BaseModel):
 
     def loss(self, images: Tensor, captions: Sequence[str]) -> dict[str, Tensor]:
         """The named losses of a batch: images ``[B, 3, H, W]`` in [-1, 1] and their B captions."""
-        network, tokens = self.network, self.image_tokenizer.encode(images)  # [B, N, C]
+        network, tokens = self.network, self._precisely(self.image_tokenizer.encode, images)  # [B, N, C]
         batch, count, _ = tokens.shape
         split = draw(batch, count, self.mask_ratio, tokens.device)
         keep = torch.rand(batch).to(tokens.device) >= self.text_drop
@@ -176,7 +176,7 @@ class JEPAT(BaseModel):
             seeds: B numbers; a picture depends on its caption and seed alone.
         """
         tokens = self.sampler(self.average, self.average.text_tokenizer(captions), seeds)
-        return self.image_tokenizer.decode(tokens).clamp(-1, 1)
+        return self._precisely(self.image_tokenizer.decode, tokens).clamp(-1, 1)
 
     def fit(self, images: Tensor, captions: Sequence[str]) -> None:
         """Fit the tokenizers that learn from data, unless that has been done."""
@@ -185,6 +185,12 @@ class JEPAT(BaseModel):
         for text_tokenizer in (self.network.text_tokenizer, self.average.text_tokenizer):
             if not getattr(text_tokenizer, "fitted", True):
                 text_tokenizer.fit(captions)
+
+    @staticmethod
+    def _precisely(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Apply a tokenizer in fp32, whatever autocast says: what it rounds is lost for good."""
+        with torch.autocast(x.device.type, enabled=False):
+            return function(x.float())
 
     def train(self, mode: bool = True) -> "JEPAT":
         """Switch the trained network; the average always evaluates."""

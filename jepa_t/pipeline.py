@@ -108,6 +108,8 @@ class Pipeline:
 
     def _check(self, caption: str) -> None:
         tokenizer = self.model.average.text_tokenizer
+        if not hasattr(tokenizer, "unknown_words"):  # one whose vocabulary has no end
+            return
         tokenizer.ids([caption])
         strange = tokenizer.unknown_words(caption)
         if strange and len(strange) == len(caption.split()):

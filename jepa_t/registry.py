@@ -13,7 +13,7 @@ from typing import Any
 from mmengine import registry as mmengine
 from mmengine.registry import Registry
 
-from .errors import UserError, unknown
+from .errors import UserError, first_line, unknown
 
 
 def build(cfg: dict, registry: Registry, **offered: Any) -> Any:
@@ -32,7 +32,15 @@ def build(cfg: dict, registry: Registry, **offered: Any) -> Any:
     if not isinstance(cfg, dict) or "type" not in cfg:
         raise UserError(f"{where}: a component is a dict with a 'type', got {cfg!r}")
     arguments = dict(cfg)
-    component = resolve(arguments.pop("type"), registry)
+    return construct(resolve(arguments.pop("type"), registry), arguments, **offered)
+
+
+def construct(component: Callable, arguments: dict, **offered: Any) -> Any:
+    """Call a component with ``arguments`` and with those of ``offered`` that it names.
+
+    Raises:
+        UserError: An argument is unknown, missing or refused.
+    """
     parameters = inspect.signature(component).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in arguments:
@@ -46,7 +54,12 @@ def build(cfg: dict, registry: Registry, **offered: Any) -> Any:
         )
         if needed and name not in arguments:
             raise UserError(f"{component.__name__} needs the option {name!r}")
-    return component(**arguments)
+    try:
+        return component(**arguments)
+    except UserError:
+        raise
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # such as a width of -4, a depth of "x"
+        raise UserError(f"{component.__name__}: {first_line(error)}") from error
 
 
 def resolve(kind: str | type | Callable, registry: Registry) -> Callable:

@@ -106,5 +106,5 @@ def test_an_unknown_backend_is_told():
 
 
 def test_xformers_asked_for_by_name_says_where_it_cannot_run():
-    with pytest.raises(RuntimeError, match=r"attention backend 'xformers' .*"):
+    with pytest.raises(UserError, match=r"attention backend 'xformers' .*"):
         attention(*inputs(0, 1, 1, 2, 3, 4), "xformers")

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tiny import generator
 
@@ -37,6 +37,7 @@ def test_the_mean_ratio_is_that_of_a_truncated_normal(low, std):
 
 
 @given(st.integers(1, 1000), st.integers(0, 100))
+@example(10, 70)  # 0.7 x 10 is 7.000000000000001
 def test_the_masked_count_is_the_ceiling(tokens, percent):
     assert masked_count(tokens, percent / 100) == max(1, -(-percent * tokens // 100))
 

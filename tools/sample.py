@@ -28,6 +28,8 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
     if args.count < 1 or args.batch_size < 1:
         raise UserError(f"--count is {args.count} and --batch-size {args.batch_size}; both must be at least 1")
+    if args.cfg_options and not args.config:
+        raise UserError("--cfg-options changes a config file; name one with --config")
     logging.basicConfig(format="%(message)s")
     set_threads("auto")
     config = load_config(args.config, args.cfg_options).model.to_dict() if args.config else None

@@ -44,13 +44,13 @@ def main(arguments: list[str] | None = None) -> None:
         figures = runner.test()
     figures["test_seconds"] = time.perf_counter() - started
     if is_main_process():
-        report = figures | protocol(runner, cfg.load_from)
+        report = figures | protocol(runner, cfg.load_from, args.amp)
         target = Path(runner.work_dir) / "metrics.json"
         write_whole(target, lambda file: file.write(json.dumps(report, indent=2).encode()))
         show(figures, str(target))
 
 
-def protocol(runner: JEPATRunner, checkpoint: str) -> dict:
+def protocol(runner: JEPATRunner, checkpoint: str, amp: bool) -> dict:
     """What must be known to get the same figures again."""
     meta = runner.checkpoint_meta
     facts = {
@@ -59,7 +59,8 @@ def protocol(runner: JEPATRunner, checkpoint: str) -> dict:
         "checkpoint": Path(checkpoint).name,
         "config": Path(runner.cfg.filename).name,
         "sampler": runner.cfg.model.get("sampler"),
-        "seed": runner.seed,
+        "seeds": "the number of each prompt",
+        "precision": "bf16" if amp else "fp32",
         "count": len(runner.test_dataloader.dataset),
         "versions": {name: installed(name) for name in ("torch", "mmengine", "jepa_t")},
     }

@@ -4,7 +4,7 @@ import argparse
 import importlib.util
 import sys
 
-from jepa_t.engine import JEPATRunner, find_checkpoint, set_threads
+from jepa_t.engine import JEPATRunner, find_checkpoint, load_checkpoint, set_threads
 from jepa_t.engine.checkpoint import Interrupted
 from jepa_t.engine.cli import add_run_arguments, friendly, resume_command, run_config
 from jepa_t.errors import UserError
@@ -29,18 +29,21 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError(f"{args.config} has no train_cfg; train one of the configs that do")
     if args.amp:
         cfg.optim_wrapper.precision = "bf16"
-    cfg.threads = set_threads(cfg.get("threads", "auto"))
-    if args.resume:
+    if args.resume or cfg.get("resume"):
         cfg.resume = True
-        cfg.load_from = find_checkpoint(cfg.work_dir if args.resume == "auto" else args.resume)
-    if cfg.get("visualizer") and importlib.util.find_spec("tensorboard"):
-        cfg.visualizer.vis_backends.append({"type": "TensorboardVisBackend"})
+        cfg.load_from = find_checkpoint(args.resume if args.resume not in (None, "auto") else cfg.work_dir)
+        cfg.threads = load_checkpoint(cfg.load_from).get("meta", {}).get("threads", cfg.get("threads", "auto"))
+    cfg.threads = set_threads(cfg.get("threads", "auto"))
+    tensorboard = {"type": "TensorboardVisBackend"}
+    backends = cfg.visualizer.vis_backends if cfg.get("visualizer") else [tensorboard]
+    if tensorboard not in backends and importlib.util.find_spec("tensorboard"):
+        backends.append(tensorboard)
     runner = JEPATRunner.from_cfg(cfg)
     runner.logger.info(f"threads: {cfg.threads}; work dir: {runner.work_dir}")
     try:
         runner.train()
     except Interrupted as stop:
-        raise Interrupted(f"{stop}\ngo on with: {resume_command(sys.argv)}") from None
+        raise Interrupted(f"{stop}\ngo on with: {resume_command(sys.argv, args.resume)}") from None
 
 
 if __name__ == "__main__":

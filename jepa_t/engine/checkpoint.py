@@ -42,12 +42,15 @@ class SafeCheckpointHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
         """Save if it is time to."""
-        if (batch_idx + 1) % self.interval == 0 or batch_idx + 1 == runner.max_iters:
+        pending = runner.optim_wrapper._accumulative_counts  # partial gradients aren't saved: wait for their step
+        due = (batch_idx + 1) % self.interval < pending and runner.optim_wrapper.should_update()
+        if (due and batch_idx + 1 >= self.interval) or batch_idx + 1 == runner.max_iters:
             self.save(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the model's config as plain data, from which the pipeline builds the model again."""
         checkpoint["meta"]["model"] = _plain(runner.cfg.model.to_dict())
+        checkpoint["meta"]["threads"] = torch.get_num_threads()  # other counts sum in another order
 
     def save(self, runner: Runner) -> None:
         """Save the state after the current step, unless that has been done."""
@@ -100,7 +103,7 @@ class InterruptHook(Hook):
             flag = torch.tensor(float(self._stopped), device=get_comm_device())
             all_reduce(flag, "max")
             self._stopped = bool(flag.item())
-        if not self._stopped:
+        if not (self._stopped and runner.optim_wrapper.should_update()):
             return
         runner.train_loop.stop_training = True
         for hook in runner.hooks:

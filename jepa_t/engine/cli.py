@@ -1,6 +1,7 @@
 """What the command-line tools share."""
 
 import functools
+import os
 import shlex
 import sys
 from argparse import ArgumentParser, Namespace
@@ -21,7 +22,7 @@ def friendly(main: Callable[..., int | None]) -> Callable[..., int]:
     def wrapped(*args, **kwargs) -> int:
         try:
             return main(*args, **kwargs) or 0
-        except UserError as error:
+        except (UserError, OSError) as error:  # a path that can't be read or written is the user's to mend as well
             sys.stderr.write(f"error: {error}\n")
             return 2
         except KeyboardInterrupt as stop:
@@ -54,7 +55,17 @@ def run_config(args: Namespace) -> Config:
     return cfg
 
 
-def resume_command(argv: list[str]) -> str:
-    """The command that goes on with the run that ``argv`` started."""
-    words = [word for word in argv if word != "auto"]
-    return shlex.join(["python", *words, *([] if "--resume" in words else ["--resume"])])
+def resume_command(argv: list[str], resume: str | None) -> str:
+    """The command that goes on, from its newest checkpoint, with the run that ``argv`` started.
+
+    Args:
+        argv: The words of that command.
+        resume: What its ``--resume`` was followed by, if anything.
+    """
+    words = list(argv)
+    if "--resume" in words:
+        place = words.index("--resume")
+        del words[place : place + (2 if words[place + 1 : place + 2] == [resume] else 1)]
+    processes = os.environ.get("WORLD_SIZE")
+    start = ["torchrun", "--nproc_per_node", processes] if processes else ["python"]
+    return shlex.join([*start, *words, "--resume"])

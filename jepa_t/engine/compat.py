@@ -28,6 +28,7 @@ ALLOWED = [
     np.dtypes.Float32DType,
     np.dtypes.Int64DType,
 ]
+LAUNCHERS = {"slurm": "srun", "mpi": "mpirun"}
 # What MMEngine 0.10.7 causes and the user can't mend.
 WARNINGS = [
     (ResourceWarning, r"unclosed file .*\.py' mode='rb\+'"),  # its copy of a config that failed
@@ -109,7 +110,11 @@ def distribute(cfg: Config) -> None:
     Raises:
         UserError: The process wasn't started by torchrun.
     """
-    if cfg.get("launcher", "none") != "pytorch":
+    launcher = cfg.get("launcher", "none")
+    for name, variable in (("slurm", "SLURM_PROCID"), ("mpi", "OMPI_COMM_WORLD_LOCAL_RANK")):
+        if launcher == name and variable not in os.environ:
+            raise UserError(f"--launcher {name} needs {variable}; start the command with {LAUNCHERS[name]}")
+    if launcher != "pytorch":
         return
     if "RANK" not in os.environ:
         raise UserError("--launcher pytorch needs torchrun: torchrun --nproc_per_node N tools/train.py CONFIG ...")

@@ -5,7 +5,7 @@ import os
 import time
 import traceback
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 from mmengine import registry as mmengine
@@ -14,7 +14,7 @@ from mmengine.registry import Registry
 from mmengine.runner import Runner
 
 from .. import registry as ours
-from ..errors import UserError, unknown
+from ..errors import UserError, first_line, unknown
 from . import compat
 
 # Top-level names beside the arguments of MMEngine's Runner; a leading "_" marks a config's variables.
@@ -129,11 +129,7 @@ def _read(path: str) -> Config:
         cause: BaseException = error
         while isinstance(cause, ImportError) and cause.__context__:  # MMEngine wraps a failed import twice
             cause = cause.__context__
-        raise UserError(f"config {path!r}: {type(cause).__name__}: {_first_line(cause)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]
+        raise UserError(f"config {path!r}: {type(cause).__name__}: {first_line(cause)}") from error
 
 
 def _apply(cfg: Config, option: str) -> None:
@@ -178,7 +174,8 @@ def _child(node: Any, part: str, place: str) -> Any:
 def _check_kind(key: str, old: Any, new: Any, hint: Any) -> None:
     if old is None or new is None or key == "threads":
         return
-    kinds = {kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)} | {type(old)}
+    hinted = [get_origin(kind) or kind for kind in (get_args(hint) or (hint,))]  # int | tuple[int, int]: int, tuple
+    kinds = {kind for kind in hinted if isinstance(kind, type)} | {type(old)}
     kinds |= {int} if float in kinds else set()
     kinds |= {float} if int in kinds and hint is None else set()  # lr=1 in a config, 1e-4 on the command line
     kinds |= {list, tuple} if kinds & {list, tuple} else set()

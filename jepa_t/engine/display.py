@@ -1,5 +1,6 @@
 """What a person watches: a progress bar, and pictures of fixed captions as they get better."""
 
+import atexit
 import logging
 import sys
 
@@ -107,6 +108,7 @@ class ProgressHook(Hook):
         self._bar = Progress(*columns, console=Console(stderr=True))
         self._task = self._bar.add_task(what, total=total, completed=done)
         self._bar.start()
+        atexit.register(self._bar.stop)  # an error must not leave the terminal without a cursor
         _log_to(runner, sys.stdout)  # rich has put its own stream there, which writes above the bar
 
     def _move(self, batch_idx: int) -> None:

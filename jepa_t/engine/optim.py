@@ -48,6 +48,8 @@ class GuardedOptimWrapper(OptimWrapper):
             if name != "max_norm":
                 raise unknown("option of clip_grad", name, ["max_norm"])
         self.max_norm = (clip_grad or {}).get("max_norm", math.inf)
+        if not self.max_norm > 0:
+            raise UserError(f"clip_grad.max_norm is {self.max_norm}; it must be above 0")
         self.base_param_settings = None  # MMEngine's extra learning rate for the log; ours has one for all groups
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.device = self.parameters[0].device.type

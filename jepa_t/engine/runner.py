@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.hooks import LoggerHook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
@@ -13,7 +14,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..registry import FUNCTIONS, resolve
 from . import compat
 
@@ -49,6 +50,30 @@ class JEPATRunner(Runner):
 
     checkpoint_meta: dict[str, Any]
     _number = itertools.count()
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> "JEPATRunner":
+        """MMEngine's runner from a config.
+
+        Raises:
+            UserError: A value is refused, such as a batch size of 0.
+        """
+        try:
+            return super().from_cfg(cfg)
+        except UserError:
+            raise
+        except (ValueError, TypeError, KeyError, AssertionError) as error:
+            raise UserError(f"{cfg.filename}: {type(error).__name__}: {first_line(error)}") from error
+
+    def resume(self, filename: str, **options: Any) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            UserError: It holds weights alone.
+        """
+        if "optimizer" not in compat.load_checkpoint(filename):
+            raise UserError(f"checkpoint {filename!r} holds weights alone; start from them with load_from={filename!r}")
+        super().resume(filename, **options)
 
     def setup_env(self, env_cfg: dict) -> None:
         """MMEngine's set-up; runs of one process get names of their own, even within one second."""

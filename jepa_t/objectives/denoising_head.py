@@ -73,7 +73,7 @@ class DenoisingHead(nn.Module):
             A function ``(x [..., C], time) -> [..., outputs]``.
         """
         distinct = sorted(set(times))
-        stacked = torch.tensor(distinct, device=condition.device, dtype=condition.dtype)
+        stacked = torch.tensor(distinct, device=condition.device)
         stacked = stacked.view(-1, *[1] * (condition.dim() - 1))
         modulations = self._modulations(stacked, condition)
         place = {time: index for index, time in enumerate(distinct)}
@@ -94,5 +94,5 @@ class DenoisingHead(nn.Module):
 def sinusoids(time: Tensor) -> Tensor:
     """Cosines, then sines of ``time [...]`` in [0, 1] at 128 frequencies: ``[..., 256]``."""
     frequencies = torch.exp(torch.arange(128, device=time.device) * (-math.log(10000.0) / 128))
-    angles = time[..., None] * TIME_SCALE * frequencies
+    angles = time[..., None].float() * TIME_SCALE * frequencies  # bf16 would round the times away
     return torch.cat([angles.cos(), angles.sin()], -1)

@@ -68,8 +68,8 @@ class FlowMatching(nn.Module):
             target: Its ``tokens [B, K, C]``.
             generator: Source of noise and times, on the tokens' device; by default PyTorch's own.
         """
-        tokens = target.tokens.expand(self.draws, *target.tokens.shape)
-        options = {"device": tokens.device, "dtype": tokens.dtype, "generator": generator}
+        tokens = target.tokens.float().expand(self.draws, *target.tokens.shape)
+        options = {"device": tokens.device, "dtype": torch.float32, "generator": generator}
         noise = torch.randn(tokens.shape, **options)
         time = torch.rand(*tokens.shape[:2], 1, **options)  # one per image and draw: the head embeds few times
         noisy, velocity = interpolate(tokens, noise, time[..., None])

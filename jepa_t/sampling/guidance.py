@@ -1,5 +1,6 @@
 """Guidance schedules: how strongly each sampling step follows the text."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ class Guidance:
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise unknown("guidance schedule", self.schedule, SCHEDULES)
-        if self.scale < 0:
+        if not 0 <= self.scale < math.inf:
             raise UserError(f"guidance scale is {self.scale}; use 0 (ignore the text), 1 (none) or more")
         low, high = self.interval
         if not 0 <= low <= high <= 1:

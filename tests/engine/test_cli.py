@@ -35,7 +35,14 @@ def test_a_defect_of_ours_keeps_its_traceback():
         main()
 
 
-def test_the_command_to_go_on():
+def test_the_command_to_go_on(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
     start = ["tools/train.py", "c.py", "--work-dir", "my dir"]
-    assert resume_command(start) == "python tools/train.py c.py --work-dir 'my dir' --resume"
-    assert resume_command([*start, "--resume"]) == "python tools/train.py c.py --work-dir 'my dir' --resume"
+    whole = "python tools/train.py c.py --work-dir 'my dir' --resume"
+    assert resume_command(start, None) == whole
+    assert resume_command([*start, "--resume"], "auto") == whole
+    assert resume_command([*start, "--resume", "auto"], "auto") == whole
+    assert resume_command([*start, "--resume", "my dir/iter_3.pth"], "my dir/iter_3.pth") == whole
+    assert resume_command(["c.py", "--work-dir", "auto"], None) == "python c.py --work-dir auto --resume"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert resume_command(start, None).startswith("torchrun --nproc_per_node 2 tools/train.py")

@@ -237,10 +237,17 @@ def test_the_null_text_is_a_batch_of_equal_rows_of_the_same_shape(name):
 
 
 @texts
-@pytest.mark.parametrize("caption", ["", "   ", "\x00", None, 7, b"red"])
-def test_a_caption_that_says_nothing_is_refused(name, caption):
-    with pytest.raises(UserError, match="caption"):
-        fitted(name)(["red", caption])
+@pytest.mark.parametrize(
+    ("caption", "says"),
+    [("", "is empty"), ("   ", "is empty"), ("\x00", "nothing to read"), (None, "is a text"), (7, "is a text")],
+)
+def test_a_caption_that_says_nothing_is_refused(name, caption, says):
+    tokenizer = fitted(name)
+    with pytest.raises(UserError, match=says):
+        tokenizer(["red", caption])
+    if says != "nothing to read":
+        with pytest.raises(UserError, match=says):
+            tokenizer.fit(["red", caption])
 
 
 @texts
