@@ -9,20 +9,21 @@ model = dict(
     sampler=dict(
         type="MaskedSampler", steps=16, solver="euler", solver_steps=20, guidance_scale=1.75, guidance_schedule="linear"
     ),
+    objectives=dict(flow=dict(head_width=128, head_depth=3)),
     mask_ratio=dict(low=0.05, std=0.6),  # sampling goes on until one token is left
 )
-_steps = 1800
+_steps = 2000
 train_cfg = dict(max_iters=_steps)
 optim_wrapper = dict(optimizer=dict(lr=4e-3))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=100),
     dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False, begin=_steps // 2, end=_steps),
 ]
-default_hooks = dict(average=dict(decay=0.998), checkpoint=dict(interval=600))
+default_hooks = dict(average=dict(decay=0.998), checkpoint=dict(interval=500))
 custom_hooks = [
     dict(
         type="PreviewHook",
-        interval=600,
+        interval=500,
         captions=[
             "a red three on white paper",
             "a blue seven",

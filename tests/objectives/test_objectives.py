@@ -93,7 +93,6 @@ def test_the_generator_is_the_only_source_of_randomness(name):
 
 
 @every
-@float64()
 def test_a_weight_multiplies_the_loss_and_0_stops_its_gradient(name):
     data = inputs()
     plain = loss_of(make_objective(name), *data)
@@ -232,14 +231,12 @@ class Silent(nn.Module):
 
 
 @given(seeds)
-@float64()
 def test_the_flow_loss_is_0_for_the_true_velocity(seed):
     objective, (prediction, target) = make_objective("FlowMatching"), inputs(seed)
     objective.head = Oracle(target.tokens)
-    assert loss_of(objective, prediction, target, seed) < 1e-11  # taken in float32
+    assert loss_of(objective, prediction, target, seed) < 1e-6
 
 
-@float64()
 def test_the_flow_loss_of_a_silent_head_is_the_mean_square_velocity():
     objective, (prediction, target) = make_objective("FlowMatching", draws=5), inputs()
     objective.head = Silent()
