@@ -508,6 +508,12 @@ def test_a_list_instead_of_a_caption_is_told():
         shared_model().generate([["red"]], [0])
 
 
+@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="tensors of different sizes meet instead")
+def test_another_number_of_seeds_than_of_captions_is_told():
+    with pytest.raises(UserError, match="seeds"):
+        shared_model().generate(CAPTIONS[:2], [0])
+
+
 def test_images_of_another_size_are_told():
     with pytest.raises(UserError, match=r"the images are \[3, 8, 8\]"):
         shared_model().loss(torch.zeros(1, 3, 8, 8), ["red"])

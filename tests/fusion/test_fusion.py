@@ -13,6 +13,7 @@ from tiny import (
     LENGTH,
     TEXT_WIDTH,
     WIDTH,
+    config,
     float64,
     generator,
     gradients,
@@ -219,6 +220,14 @@ def test_in_context_without_room_is_told():
         UserError, match=r"a register for each of the 6 text tokens and has 5; raise encoder\.registers"
     ):
         make_fusion("InContext")(image(0, LENGTH - 1), random_text(2))
+
+
+@pytest.mark.xfail(strict=True, reason="words beyond the registers are added to image tokens, whichever come first")
+def test_in_context_never_puts_words_on_image_tokens():
+    few = config()["encoder"] | {"registers": LENGTH - 1}
+    model = make_model(encoder=few, fusion={"predictor": {"type": "InContext"}}).network
+    with pytest.raises(UserError, match=r"encoder\.registers"):
+        model.condition(random_tokens(2), random_split(2, 2), random_text(2))
 
 
 # The sites
