@@ -1,3 +1,5 @@
+# Scenes whose captions need word order, with an exact verifier.
+# Seen on 2 shared AVX2 cores: 5,000 steps in 12 minutes; unseen located 0.998, unseen related 0.873, swap pairs 0.755.
 _base_ = [
     "./_base_/models/jepat_tiny.py",
     "./_base_/datasets/shapes.py",
