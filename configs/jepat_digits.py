@@ -11,10 +11,9 @@ model = dict(
     sampler=dict(
         type="MaskedSampler", steps=16, solver="euler", solver_steps=20, guidance_scale=1.75, guidance_schedule="linear"
     ),
-    objectives=dict(flow=dict(head_width=128, head_depth=3)),
     mask_ratio=dict(low=0.05, std=0.6),  # sampling goes on until one token is left
 )
-_steps = 2000
+_steps = 1600
 train_cfg = dict(max_iters=_steps)
 optim_wrapper = dict(optimizer=dict(lr=4e-3))
 param_scheduler = [

@@ -6,6 +6,7 @@ model = dict(
     image_tokenizer=dict(size=(8, 16), patch=4),
     text_tokenizer=dict(width=96),
     predictor=dict(depth=3),
+    objectives=dict(flow=dict(head_width=128, head_depth=3)),
     mask_ratio=dict(low=0.1, std=10.0),  # as good as uniform
     sampler=dict(steps=8, order="checkerboard", guidance_scale=2.5, guidance_schedule="constant"),
 )

@@ -1,5 +1,9 @@
 """What the Transformers are made of. Weights are initialised, and tagged for the optimizer, where they are made."""
 
+import zlib
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,6 +35,13 @@ def table(*shape: int) -> nn.Parameter:
     parameter = nn.Parameter(torch.randn(*shape))
     parameter.no_decay = True
     return parameter
+
+
+def seeded(name: str, make: Callable[[], Any]) -> Any:
+    """Build a part from randomness of its own, so that another part more or less doesn't change its weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch.initial_seed() ^ zlib.crc32(name.encode()))
+        return make()
 
 
 class Attention(nn.Module):

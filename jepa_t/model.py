@@ -4,7 +4,6 @@ Letters: B batch, N image tokens, V visible, K asked, C token channels, D width,
 """
 
 import copy
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from .errors import UserError
 from .fusion import Fusion
-from .layers import Block
+from .layers import Block, seeded
 from .masking import MaskRatio, draw, gather
 from .objectives.denoising_head import ResidualBlock
 from .registry import BACKBONES, MODELS, OBJECTIVES, SAMPLERS, TOKENIZERS, build, construct
@@ -50,15 +49,15 @@ class Network(nn.Module):
         super().__init__()
         self.grid, self.channels = image_tokenizer.grid, image_tokenizer.channels
         offered = {"width": width, "channels": self.channels, "tokens": self.grid[0] * self.grid[1]}
-        self.text_tokenizer = _seeded("text", lambda: build(text_tokenizer, TOKENIZERS))
-        self.encoder = _seeded("encoder", lambda: build(encoder, BACKBONES, **offered))
-        self.predictor = _seeded("predictor", lambda: build(predictor, BACKBONES, **offered))
+        self.text_tokenizer = seeded("text", lambda: build(text_tokenizer, TOKENIZERS))
+        self.encoder = seeded("encoder", lambda: build(encoder, BACKBONES, **offered))
+        self.predictor = seeded("predictor", lambda: build(predictor, BACKBONES, **offered))
         text_width, depth = self.text_tokenizer.width, len(self.predictor.blocks)
-        self.fusion = _seeded("fusion", lambda: Fusion(fusion, width, text_width, depth))
+        self.fusion = seeded("fusion", lambda: Fusion(fusion, width, text_width, depth))
         self.text_tokenizer.requires_grad_(len(self.fusion) > 0)  # without a fusion nothing reads the text
         self.objectives = nn.ModuleDict()
         for name, cfg in objectives.items():
-            self.objectives[name] = _seeded(name, partial(build, cfg, OBJECTIVES, **offered))
+            self.objectives[name] = seeded(name, partial(build, cfg, OBJECTIVES, **offered))
         generative = [o for o in self.objectives.values() if hasattr(o, "draw")]
         if len(generative) != 1:
             raise UserError(f"model.objectives has {len(generative)} that generate; give one, such as FlowMatching")
@@ -159,11 +158,12 @@ class JEPAT(BaseModel):
         text = network.text_tokenizer(captions).where(keep, network.null(batch))
         prediction = network.condition(tokens, split, text)
         target = Target(gather(tokens, split.asked))
-        if any(objective.needs_target_features for objective in network.objectives.values()):
+        objectives = [o for o in network.objectives.values() if getattr(o, "weight", 1.0)]
+        if any(objective.needs_target_features for objective in objectives):
             with torch.no_grad():
                 target = Target(target.tokens, self.average.target(tokens, split))
         losses: dict[str, Tensor] = {}
-        for objective in network.objectives.values():
+        for objective in objectives:
             losses |= objective(prediction, target)
         return losses
 
@@ -174,7 +174,12 @@ class JEPAT(BaseModel):
         Args:
             captions: B texts.
             seeds: B numbers; a picture depends on its caption and seed alone.
+
+        Raises:
+            UserError: A caption is empty or too long, or the numbers of captions and seeds differ.
         """
+        if len(seeds) != len(captions):
+            raise UserError(f"{len(captions)} captions and {len(seeds)} seeds; give one seed per caption")
         tokens = self.sampler(self.average, self.average.text_tokenizer(captions), seeds)
         return self._precisely(self.image_tokenizer.decode, tokens).clamp(-1, 1)
 
@@ -197,10 +202,3 @@ class JEPAT(BaseModel):
         super().train(mode)
         self.average.eval()
         return self
-
-
-def _seeded(name: str, make: Callable[[], nn.Module]) -> nn.Module:
-    """Build a part from randomness of its own, so that another part more or less doesn't change its weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch.initial_seed() ^ zlib.crc32(name.encode()))
-        return make()

@@ -83,14 +83,18 @@ def main(arguments: list[str] | None = None) -> None:
     watched = Clock()
     network = model.network
     for name, module in {
-        "text tokenizer": network.text_tokenizer,
         "context encoder": network.encoder,
         "predictor": network.predictor,
         "target encoder": model.average.encoder,
         **{f"fusion at {site}": module for site, module in network.fusion.items() if site != "blocks"},
-        **{f"objective {key}": module for key, module in network.objectives.items()},
     }.items():
         watched.watch(module, name)
+    # Hooks of the backward pass need modules that return tensors: the parts of these two do.
+    for block in network.text_tokenizer.blocks:
+        watched.watch(block, "text tokenizer")
+    for key, objective in network.objectives.items():
+        for part in objective.children():
+            watched.watch(part, f"objective {key}")
     optimizer_step = wrapper.optimizer.step
     wrapper.optimizer.step = lambda *_: watched.around("optimizer", optimizer_step)
     for indices in batches[: args.steps]:

@@ -1,11 +1,13 @@
 """The five sites, and the fusions of the paper's ablation as dictionaries over them."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..errors import UserError, unknown
+from ..layers import seeded
 from ..registry import FUSIONS, build
 from ..structures import Text
 
@@ -46,7 +48,8 @@ class Fusion(nn.ModuleDict):
             if site not in SITES:
                 raise unknown("fusion site", site, SITES)
             count = depth if site == "blocks" else 1
-            modules = [build(cfg, FUSIONS, width=width, text_width=text_width) for _ in range(count)]
+            make = partial(build, cfg, FUSIONS, width=width, text_width=text_width)
+            modules = [seeded(f"{site} {number}", make) for number in range(count)]
             if not isinstance(modules[0], nn.Module):
                 raise UserError(f"fusion {cfg['type']!r} is a {type(modules[0]).__name__}; derive it from nn.Module")
             self[site] = nn.ModuleList(modules) if site == "blocks" else modules[0]

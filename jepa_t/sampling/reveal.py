@@ -58,7 +58,7 @@ def halton_order(priority: Tensor, grid: tuple[int, int]) -> Tensor:
     cells: dict[int, None] = {}
     index = 1
     while len(cells) < height * width:
-        row, column = (int(_radical_inverse(index, base) * n) for base, n in ((2, height), (3, width)))
+        row, column = (_mirrored(index, base, n) for base, n in ((2, height), (3, width)))
         cells.setdefault(row * width + column)
         index += 1
     order = torch.tensor(list(cells), device=priority.device)
@@ -72,14 +72,13 @@ def checkerboard_order(priority: Tensor, grid: tuple[int, int]) -> Tensor:
     return (priority + white).argsort(dim=1)
 
 
-def _radical_inverse(index: int, base: int) -> float:
-    """The digits of ``index``, mirrored at the point: the Halton sequence in one dimension."""
-    value, share = 0.0, 1.0 / base
+def _mirrored(index: int, base: int, cells: int) -> int:
+    """The cell, of so many, in which the Halton number lies: the digits of ``index``, mirrored at the point."""
+    numerator, denominator = 0, 1
     while index:
         index, digit = divmod(index, base)
-        value += digit * share
-        share /= base
-    return value
+        numerator, denominator = numerator * base + digit, denominator * base
+    return numerator * cells // denominator
 
 
 ORDERS: dict[str, Callable[[Tensor, tuple[int, int]], Tensor]] = {

@@ -92,7 +92,7 @@ class TransformerText(nn.Module):
         Raises:
             UserError: A caption is no text, empty or too long.
         """
-        missing = [caption for caption in captions if caption not in self._cache]
+        missing = [caption for caption in captions if not isinstance(caption, str) or caption not in self._cache]
         if missing:
             rows = {pair: FIRST_WORD + row for row, pair in enumerate(self.clip_ids.tolist()) if pair >= 0}
             for caption in missing:
