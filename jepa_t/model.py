@@ -53,7 +53,7 @@ class Network(nn.Module):
         self.encoder = seeded("encoder", lambda: build(encoder, BACKBONES, **offered))
         self.predictor = seeded("predictor", lambda: build(predictor, BACKBONES, **offered))
         text_width, depth = self.text_tokenizer.width, len(self.predictor.blocks)
-        self.fusion = seeded("fusion", lambda: Fusion(fusion, width, text_width, depth))
+        self.fusion = seeded("fusion", lambda: Fusion(fusion, width, text_width, depth, len(self.encoder.registers)))
         self.text_tokenizer.requires_grad_(len(self.fusion) > 0)  # without a fusion nothing reads the text
         self.objectives = nn.ModuleDict()
         for name, cfg in objectives.items():

@@ -30,7 +30,7 @@ CAPTIONS = [
     "black eight",
     "a magenta six",
 ]
-OFFERED = {"width": WIDTH, "text_width": TEXT_WIDTH, "channels": CHANNELS, "tokens": TOKENS}
+OFFERED = {"width": WIDTH, "text_width": TEXT_WIDTH, "channels": CHANNELS, "tokens": TOKENS, "registers": LENGTH + 3}
 
 # For each registered tokenizer a config that is quick to build. The contract tests run over these.
 IMAGE_TOKENIZERS: dict[str, dict[str, Any]] = {"PatchTokenizer": {"size": SIZE, "patch": 2}}

@@ -18,23 +18,25 @@ class InContext(nn.Module):
     Args:
         width: D.
         text_width: E.
+        registers: How many tokens at the front of ``x`` are registers; image tokens are left alone.
     """
 
-    def __init__(self, width: int, text_width: int) -> None:
+    def __init__(self, width: int, text_width: int, registers: int) -> None:
         super().__init__()
+        self.registers = registers
         self.proj = linear(text_width, width)
 
     def forward(self, x: Tensor, text: Text) -> Tensor:
         """Fuse ``x [B, K, D]`` with the text: ``[B, K, D]``.
 
         Raises:
-            UserError: There are fewer tokens in ``x`` than in the text.
+            UserError: There are fewer registers than text tokens.
         """
         words = self.proj(text.tokens) * text.valid[..., None].to(x.dtype)
-        rest = x.shape[1] - words.shape[1]
-        if rest < 0:
+        room = min(self.registers, x.shape[1])
+        if words.shape[1] > room:
             raise UserError(
-                f"InContext needs a register for each of the {words.shape[1]} text tokens and has {x.shape[1]}; "
-                "raise encoder.registers, and use the site 'encoder' or 'predictor'"
+                f"InContext needs a register for each of the {words.shape[1]} text tokens and there are "
+                f"{room}; raise encoder.registers, and use the site 'encoder' or 'predictor'"
             )
-        return x + nn.functional.pad(words, (0, 0, 0, rest))
+        return x + nn.functional.pad(words, (0, 0, 0, x.shape[1] - words.shape[1]))

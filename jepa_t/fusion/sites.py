@@ -33,12 +33,13 @@ class Fusion(nn.ModuleDict):
         width: D.
         text_width: E.
         depth: The predictor's blocks, each of which gets its own module at the site ``blocks``.
+        registers: R, offered to fusions that put text there.
 
     Raises:
         UserError: A preset, site, component or option is unknown, or a component is no module.
     """
 
-    def __init__(self, sites: str | Mapping[str, Any], width: int, text_width: int, depth: int) -> None:
+    def __init__(self, sites: str | Mapping[str, Any], width: int, text_width: int, depth: int, registers: int) -> None:
         super().__init__()
         if isinstance(sites, str):
             if sites not in PRESETS:
@@ -48,7 +49,7 @@ class Fusion(nn.ModuleDict):
             if site not in SITES:
                 raise unknown("fusion site", site, SITES)
             count = depth if site == "blocks" else 1
-            make = partial(build, cfg, FUSIONS, width=width, text_width=text_width)
+            make = partial(build, cfg, FUSIONS, width=width, text_width=text_width, registers=registers)
             modules = [seeded(f"{site} {number}", make) for number in range(count)]
             if not isinstance(modules[0], nn.Module):
                 raise UserError(f"fusion {cfg['type']!r} is a {type(modules[0]).__name__}; derive it from nn.Module")

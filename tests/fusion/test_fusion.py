@@ -217,12 +217,11 @@ def test_in_context_gives_each_word_a_token_of_its_own():
 
 def test_in_context_without_room_is_told():
     with pytest.raises(
-        UserError, match=r"a register for each of the 6 text tokens and has 5; raise encoder\.registers"
+        UserError, match=r"a register for each of the 6 text tokens and there are 5; raise encoder\.registers"
     ):
         make_fusion("InContext")(image(0, LENGTH - 1), random_text(2))
 
 
-@pytest.mark.xfail(strict=True, reason="words beyond the registers are added to image tokens, whichever come first")
 def test_in_context_never_puts_words_on_image_tokens():
     few = config()["encoder"] | {"registers": LENGTH - 1}
     model = make_model(encoder=few, fusion={"predictor": {"type": "InContext"}}).network
@@ -377,7 +376,7 @@ class Plain:
 )
 def test_a_wrong_fusion_is_told(sites, says):
     with pytest.raises(UserError) as caught:
-        Fusion(sites, WIDTH, TEXT_WIDTH, 2)
+        Fusion(sites, WIDTH, TEXT_WIDTH, 2, LENGTH)
     assert says in str(caught.value)
 
 
@@ -417,7 +416,7 @@ def own(tmp_path, monkeypatch):
 
 
 def check(kind, at="features"):
-    fusion = Fusion({at: {"type": kind, "gain": 3.0}}, WIDTH, TEXT_WIDTH, 2)
+    fusion = Fusion({at: {"type": kind, "gain": 3.0}}, WIDTH, TEXT_WIDTH, 2, LENGTH)
     randomise(fusion)
     x, text = image(0), random_text(2)
     expected = x + 3.0 * fusion[at].proj(text.pooled)[:, None]
