@@ -27,6 +27,7 @@ from ..data.hashing import draw
 from ..errors import UserError
 from ..registry import METRICS
 from .frechet import Moments, frechet_distance, nearest_distance
+from .verdicts import Columns, in_order, shares, swap_group
 
 # A picture further than this (root mean square) from all blends of an ink and a paper, or whose coverage
 # varies by no more than a half, shows nothing. Noise of 0.2 on a real picture is forgiven, mere noise is not.
@@ -184,17 +185,21 @@ class DigitsMetric(BaseMetric):
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """The figures of all results, whose order and repetitions don't matter."""
-        once = {record["index"]: record for record in results}
-        records = [once[index] for index in sorted(once)]
+        records = in_order(results)
         if not records:
             return {}
-        figures = {}
-        for split in dict.fromkeys(record["split"] for record in records):
-            figures |= _rates(split, [record["verdict"] for record in records if record["split"] == split])
-        figures |= _swap_group(records)
         facts = [record["facts"] for record in records]
-        figures |= _rates("oracle", judge(render_facts(facts, self.layout), facts, self.layout)[0])
+        oracle = judge(render_facts(facts, self.layout), facts, self.layout)[0]
+        figures = shares(self.columns(records)) | shares(_by_attribute("oracle", oracle))
         return figures | _likeness([r for r in records if r["split"] in ("seen", "unseen")])
+
+    @staticmethod
+    def columns(results: Sequence[dict]) -> Columns:
+        """By the name of each figure that is a share: whether each picture, or pair, is right."""
+        records, columns = in_order(results), {}
+        for split in dict.fromkeys(record["split"] for record in records):
+            columns |= _by_attribute(split, [record["verdict"] for record in records if record["split"] == split])
+        return columns | {"swap_group": swap_group(records)}
 
     def _check(self, sample: dict) -> None:
         shape, places = tuple(sample["image"].shape), len(sample["facts"]["digits"])
@@ -205,22 +210,12 @@ class DigitsMetric(BaseMetric):
             )
 
 
-def _rates(prefix: str, verdicts: list[Verdict]) -> dict[str, float]:
-    """The share of right ones among those that were asked for, by attribute."""
-    columns: dict[str, list[bool]] = {}
+def _by_attribute(prefix: str, verdicts: Sequence[Verdict]) -> Columns:
+    columns: Columns = {}
     for verdict in verdicts:
         for attribute, right in verdict.items():
-            columns.setdefault(attribute, []).append(right)
-    return {f"{prefix}/{attribute}": float(np.mean(column)) for attribute, column in columns.items()}
-
-
-def _swap_group(records: list[dict]) -> dict[str, float]:
-    groups: dict[int, bool] = {}
-    for record in records:
-        if "group" in record["facts"]:
-            group = record["facts"]["group"]
-            groups[group] = groups.get(group, True) and record["verdict"]["all"]
-    return {"swap_group": float(np.mean(list(groups.values())))} if groups else {}
+            columns.setdefault(f"{prefix}/{attribute}", []).append(right)
+    return columns
 
 
 def _likeness(records: list[dict]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from ..data.scene_captions import contents_from
 from ..data.scenes import SHAPES, Contents, Preset, Scenes, cell_of, complete, preset_named, render
 from ..errors import UserError
 from ..registry import METRICS
+from .verdicts import Columns, in_order, shares, swap_group
 from .verifier import judge, nearest_size, read
 
 # The split that holds a family's own unseen compositions.
@@ -86,13 +87,24 @@ class ShapesMetric(BaseMetric):
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """The figures of all results, whose order and repetitions don't matter."""
-        once = {record["index"]: record for record in results}
-        records = [once[index] for index in sorted(once)]
+        records = in_order(results)
         if not records:
             return {}
-        figures = _rates(records) | _swap_group(records)
+        figures = shares(self.columns(records))
         figures["residual"] = float(np.mean([record["residual"] for record in records]))
         return figures | self._against_truth(records)
+
+    @staticmethod
+    def columns(results: Sequence[dict]) -> Columns:
+        """By the name of each figure that is a share: whether each picture, or pair, is right."""
+        records, columns = in_order(results), {}
+        for record in records:
+            family, split = record["facts"]["family"], record["split"]
+            split = "unseen" if split == UNSEEN[family] else split
+            for attribute, right in record["verdict"].items():
+                for key in (f"{split}/{attribute}", f"{split}/{family}/{attribute}"):
+                    columns.setdefault(key, []).append(right)
+        return dict(sorted(columns.items())) | {"unseen/swap_group": swap_group(records)}
 
     def _against_truth(self, records: list[dict]) -> dict[str, float]:
         """Diversity, and what the verifier makes of true pictures."""
@@ -139,24 +151,3 @@ def total_variation(first: np.ndarray, second: np.ndarray) -> float:
     """Half the summed difference between the histograms of two samples of whole numbers, in [0, 1]."""
     counts = [np.bincount(sample, minlength=16**3) / len(sample) for sample in (first, second)]
     return float(abs(counts[0] - counts[1]).sum() / 2)
-
-
-def _rates(records: list[dict]) -> dict[str, float]:
-    """The share of right ones among those that were asked for: by split, and by split and family."""
-    columns: dict[str, list[bool]] = {}
-    for record in records:
-        family, split = record["facts"]["family"], record["split"]
-        split = "unseen" if split == UNSEEN[family] else split
-        for attribute, right in record["verdict"].items():
-            for key in (f"{split}/{attribute}", f"{split}/{family}/{attribute}"):
-                columns.setdefault(key, []).append(right)
-    return {key: float(np.mean(columns[key])) for key in sorted(columns)}
-
-
-def _swap_group(records: list[dict]) -> dict[str, float]:
-    groups: dict[int, bool] = {}
-    for record in records:
-        if record["split"] == "swap":
-            group = record["facts"]["group"]
-            groups[group] = groups.get(group, True) and record["verdict"]["all"]
-    return {"unseen/swap_group": float(np.mean(list(groups.values())))} if groups else {}

@@ -1,0 +1,26 @@
+"""What the metrics of prompts share: verdicts, one per picture, and what becomes of them."""
+
+from collections.abc import Mapping, Sequence
+
+Columns = dict[str, list[bool]]  # by the figure's name: whether each picture is right
+
+
+def in_order(results: Sequence[dict]) -> list[dict]:
+    """Records sorted by ``index``, each once: several processes may have padded their share with repetitions."""
+    once = {record["index"]: record for record in results}
+    return [once[index] for index in sorted(once)]
+
+
+def swap_group(records: Sequence[dict]) -> list[bool]:
+    """For each pair of swapped prompts (equal ``facts["group"]``): whether both are right in all."""
+    groups: dict[int, bool] = {}
+    for record in records:
+        if "group" in record["facts"]:
+            group = record["facts"]["group"]
+            groups[group] = groups.get(group, True) and record["verdict"]["all"]
+    return list(groups.values())
+
+
+def shares(columns: Mapping[str, Sequence[bool]]) -> dict[str, float]:
+    """The share of right ones in each column that has any."""
+    return {name: sum(column) / len(column) for name, column in columns.items() if column}
