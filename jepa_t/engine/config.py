@@ -31,19 +31,23 @@ CONSUMED = {
 }
 
 
-def load_config(path: str, options: list[str] | None = None, work_dir: str | None = None) -> Config:
+def load_config(
+    path: str, options: list[str] | None = None, work_dir: str | None = None, changes: dict | None = None
+) -> Config:
     """Read a config, change it by options, and check every key in it.
 
     Args:
         path: A Python config file.
         options: ``key.sub=value`` entries, as given to ``--cfg-options``.
         work_dir: Where the run writes; by default the config's own, else ``work_dirs/<config name>``.
+        changes: Merged into the config as a derived config's keys are.
 
     Raises:
         UserError: The file can't be read, or a key, option or value doesn't fit; names the nearest match.
     """
     compat.apply()
     cfg = _read(path)
+    cfg.merge_from_dict(changes or {})
     for option in options or []:
         _apply(cfg, option)
     allowed = set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | OWN_KEYS

@@ -1,0 +1,78 @@
+"""Many runs over a few processes, with one display."""
+
+import multiprocessing
+import os
+import queue
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from .runs import execute
+
+_events: Any = None  # in a worker: the queue to the display
+
+
+def run_all(
+    runs: Mapping[str, Config],
+    folder: Path,
+    jobs: int | None = None,
+    moved: Callable[[str, int], object] = lambda _key, _step: None,
+) -> dict[str, dict[str, Any]]:
+    """Execute runs, those done before excepted, and give their records by hash.
+
+    The records don't depend on ``jobs``: each run is a function of its config.
+
+    Args:
+        runs: Configs by their :func:`~jepa_t.benchmark.runs.config_hash`.
+        folder: Each run gets a folder of its own in it.
+        jobs: Processes; by default one per GPU, or per CPU core.
+        moved: Called now and then with a run's hash and how many steps it has done.
+    """
+    gpus = torch.cuda.device_count()
+    jobs = min(jobs or gpus or os.cpu_count() or 1, max(len(runs), 1))
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        events, devices = manager.Queue(), manager.Queue()
+        for number in range(jobs):
+            devices.put(number % gpus if gpus else None)
+        with ProcessPoolExecutor(jobs, context, _start, (events, devices)) as pool:
+            pending = {pool.submit(_execute, key, cfg, folder / key): key for key, cfg in runs.items()}
+            records = {}
+            try:
+                while pending:
+                    done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        records[pending.pop(future)] = future.result()
+                    _pass_on(events, moved)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+            _pass_on(events, moved)
+    return {key: records[key] for key in runs}
+
+
+def _pass_on(events: Any, moved: Callable[[str, int], object]) -> None:
+    while True:
+        try:
+            moved(*events.get_nowait())
+        except queue.Empty:
+            return
+
+
+def _start(events: Any, devices: Any) -> None:
+    global _events
+    _events = events
+    multiprocessing.set_start_method("fork", force=True)  # as MMEngine does, which warns when it isn't yet so
+    device = devices.get()
+    if device is not None:  # before CUDA is first used
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(device)
+
+
+def _execute(key: str, cfg: Config, folder: Path) -> dict[str, Any]:
+    record = execute(cfg, folder, lambda step: _events.put((key, step)))
+    _events.put((key, cfg.train_cfg.max_iters))
+    return record

@@ -1,0 +1,169 @@
+"""From ``results.json`` to tables and plots, and nothing else: made again, they are the same."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..engine.compat import write_whole
+from ..errors import UserError
+from .plots import PLOTS
+from .records import Record, curve, curved, outcomes
+from .statistics import Interval, interval, paired, steps_to
+from .suites import TASKS
+
+RESULTS, REPORT = "results.json", "report.md"
+THRESHOLDS = (0.5, 0.9)
+Results = dict[str, Any]
+
+
+def load(folder: str | Path) -> Results:
+    """The results in a folder.
+
+    Raises:
+        UserError: There are none, or they can't be read.
+    """
+    path = Path(folder) / RESULTS
+    if not path.is_file():
+        raise UserError(f"no {RESULTS} in '{folder}'; run a suite with --out {folder} first")
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"'{path}' is damaged: {error}; run the suite again, finished runs are kept") from error
+
+
+def save(folder: Path, results: Results) -> None:
+    """Write the results."""
+    write_whole(folder / RESULTS, lambda file: file.write(json.dumps(results, indent=1).encode()))
+
+
+def write_report(folder: str | Path) -> Path:
+    """Write ``report.md`` and its plots into a folder with results; gives the report's path.
+
+    Raises:
+        UserError: As :func:`load`; or matplotlib is missing.
+    """
+    folder, results = Path(folder), load(folder)
+    parts = ["# Benchmark", _about(results)]
+    for suite, records in results["suites"].items():
+        parts.append(f"## {suite}")
+        for task in dict.fromkeys(record["task"] for record in records):
+            chosen = [record for record in records if record["task"] == task]
+            parts += _section(folder, suite, task, chosen)
+    target = folder / REPORT
+    write_whole(target, lambda file: file.write(("\n\n".join(parts) + "\n").encode()))
+    return target
+
+
+def _about(results: Results) -> str:
+    records = [record for suite in results["suites"].values() for record in suite]
+    machines = sorted({record["machine"] for record in records if "machine" in record})
+    versions = next((record["versions"] for record in records if "versions" in record), {})
+    return (
+        f"Made by `{results['command']}` on {results['date']}; machine: {'; '.join(machines)}; "
+        f"{', '.join(f'{name} {number}' for name, number in versions.items())}.\n\n"
+        "Means over seeds, with 95 % intervals of a hierarchical bootstrap over seeds and prompts. Seeds are paired: "
+        "seed k has the same pictures in the same order, masks, noise and initial weights of shared parts in every "
+        "arm. With 3 seeds a sign-flip test can't go below p = 0.25, with 5 not below 0.0625: no difference here is "
+        "called significant. The guidance scale of each run is the best of 1, 1.5, 2 and 3 on seen validation "
+        "prompts, never on the test's."
+    )
+
+
+def _section(folder: Path, suite: str, task: str, records: list[Record]) -> list[str]:
+    arms = list(dict.fromkeys(record["arm"] for record in records))
+    figures = _figures(task, records)
+    parts = [f"### {suite}: {task}"]
+    if "ratios" in records[0]:
+        return [*parts, _speed_table(records)]
+    parts += [_main_table(arms, figures, records), _difference_table(arms, figures, records)]
+    if any(record.get("curve") for record in records):
+        parts.append(_learning_table(arms, figures, records))
+    for plot in PLOTS:
+        if name := plot(folder, f"{suite}_{task}", arms, figures, records):
+            parts.append(f"![{suite}: {task}]({name})")
+    return parts
+
+
+def _figures(task: str, records: Sequence[Record]) -> list[str]:
+    """The figures of a task that its records have; for a task of one's own, all shares of right pictures."""
+    found = {name for record in records for name in record["metrics"]}
+    named = TASKS[task].figures if task in TASKS else sorted(records[0]["outcomes"])
+    extra = sorted(n for n in found if "synonym" in n or "class_only" in n if n.endswith("/all") and n not in named)
+    return [name for name in [*named, *extra] if name in found]
+
+
+def _cell(value: Interval, sign: str = "") -> str:
+    return f"{value.mean:{sign}.3f} [{value.low:{sign}.3f}, {value.high:{sign}.3f}]"
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _main_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
+    lines = []
+    for arm in arms:
+        mine = [record for record in records if record["arm"] == arm]
+        cells = [interval(list(found.values())) for f in figures if (found := outcomes(records, arm, f))]
+        scales = ", ".join(f"{record['guidance_scale']:g}" for record in mine if record["guidance_scale"] is not None)
+        lines.append([arm, _parameters(mine[0]), str(len(mine)), scales, *map(_cell, cells)])
+    oracle = [record["metrics"]["oracle/all"] for record in records if "oracle/all" in record["metrics"]]
+    note = f"\n\nThe oracle's own share on real pictures of these prompts: {np.mean(oracle):.3f}." if oracle else ""
+    floor = [record["metrics"]["frechet_floor"] for record in records if "frechet_floor" in record["metrics"]]
+    note += f" The Fréchet distance's floor: {np.mean(floor):.3f}." if floor else ""
+    steps = sorted({record["steps"] for record in records})
+    note += f" Steps of training: {', '.join(map(str, steps))}."
+    return _table(["arm", "parameters", "seeds", "guidance", *figures], lines) + note
+
+
+def _parameters(record: Record) -> str:
+    count, unmatched = record["parameters"], record["unmatched"]
+    return f"{count:,}" if count == unmatched else f"{count:,} ({unmatched:,} unmatched)"
+
+
+def _difference_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
+    first = arms[0]
+    lines = []
+    for arm in arms[1:]:
+        pairs = [paired(outcomes(records, arm, f), outcomes(records, first, f)) for f in figures]
+        lines.append([arm, *(_cell(interval(pair), "+") if pair else "" for pair in pairs)])
+    return f"Paired differences to `{first}`:\n\n" + _table(["arm", *figures], lines) if lines else ""
+
+
+def _learning_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
+    """Composition appears suddenly, so a mean at the end says little about when."""
+    chosen, lines = curved(figures, records), []
+    for arm in arms:
+        cells = []
+        for figure in chosen:
+            for threshold in THRESHOLDS:
+                found = [
+                    (steps_to(curve(record, figure), threshold), record["steps"])
+                    for record in records
+                    if record["arm"] == arm
+                ]
+                cells.append(", ".join(f"> {end}" if step is None else str(step) for step, end in found))
+        lines.append([arm, *cells])
+    head = ["arm", *(f"{figure} at {threshold}" for figure in chosen for threshold in THRESHOLDS)]
+    return "Steps until a figure was reached, by seed (on validation prompts, untuned guidance):\n\n" + _table(
+        head, lines
+    )
+
+
+def _speed_table(records: Sequence[Record]) -> str:
+    first = records[0]["arm"]
+    lines = []
+    for record in records:
+        ratios = sorted(record["ratios"])
+        middle = float(np.median(ratios))
+        lines.append(
+            [record["arm"], f"{record['milliseconds']:.2f}", f"{middle:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"]
+        )
+    return (
+        _table(["what", "ms, median", f"time / {first}"], lines)
+        + "\n\nMedians and ranges of paired ratios, taken in turn in one process."
+    )

@@ -1,0 +1,228 @@
+"""Which runs a suite asks for: arms that differ in one thing, on tasks, with paired seeds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..errors import UserError
+from .runs import configure, match_parameters, step_flops, trainable_parameters
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learned, and the figures that tell.
+
+    Attributes:
+        config: A config file, by its name in ``configs/``.
+        figures: Names of the figures that stand in tables and plots, the deciding ones first.
+        validation: Splits of the validation prompts, seen ones first.
+    """
+
+    config: str
+    figures: tuple[str, ...]
+    validation: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much a suite spends.
+
+    Attributes:
+        seeds: How many runs an arm gets.
+        steps: Of training, by task; None for the config's own.
+        prompts: Per split.
+    """
+
+    seeds: int
+    steps: dict[str, int | None]
+    prompts: int
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One variant.
+
+    Attributes:
+        changes: Merged into the task's config.
+        config: What they are merged into instead of the task's config.
+        equal_compute: Whether it trains for as many operations as the reference, instead of as many steps.
+    """
+
+    changes: dict = field(default_factory=dict)
+    config: Path | None = None
+    equal_compute: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run of a suite, not run yet.
+
+    Attributes:
+        task, arm, seed: Which.
+        config: From :func:`~jepa_t.benchmark.runs.configure`.
+        parameters: How many weights it trains.
+        unmatched: How many it would, had its denoising head been left as wide as the reference's.
+    """
+
+    task: str
+    arm: str
+    seed: int
+    config: Config
+    parameters: int
+    unmatched: int
+
+
+TASKS = {
+    "shapes": Task(
+        "jepat_shapes.py",
+        (
+            "unseen/located/all",
+            "unseen/related/all",
+            "unseen/swap_group",
+            "seen/located/all",
+            "seen/related/all",
+            "unseen_template/located/all",
+            "unseen_template/related/all",
+            "unseen_binding/all",
+            "residual",
+            "diversity",
+        ),
+        ("seen", "unseen_place", "unseen_relation"),
+    ),
+    "pairs": Task(
+        "jepat_digits_pairs.py",
+        ("unseen/all", "swap_group", "seen/all", "paraphrase/all", "frechet"),
+        ("seen", "unseen"),
+    ),
+    "digits": Task(
+        "jepat_digits.py",
+        ("unseen/all", "seen/all", "paraphrase/all", "frechet"),
+        ("seen", "unseen"),
+    ),
+}
+
+PRESETS = {
+    "smoke": Preset(1, {"shapes": 16, "pairs": 16, "digits": 16}, 8),
+    "quick": Preset(3, {"shapes": 2500, "pairs": 1500, "digits": 600}, 200),
+    "full": Preset(5, {"shapes": None, "pairs": None, "digits": None}, 400),
+}
+
+
+def _fusion(sites: str | dict, **model: Any) -> Arm:
+    return Arm({"model": {"fusion": sites, **model}})
+
+
+ENTRANCES = {
+    "add": ("predictor", {"type": "Add"}),
+    "cross": ("features", {"type": "CrossAttention"}),
+    "inject": ("objective", {"type": "Concat"}),
+}
+FUSIONS = {
+    "jepa_t": Arm(),
+    "none": _fusion("none"),
+    "early": _fusion("early", encoder={"registers": 16}),  # a register for each text token
+    "late": _fusion("late"),
+    "in every block": _fusion({"blocks": {"type": "CrossAttention"}}),
+}
+# "inject" alone is "late" under another name: nothing reads the features between the two sites.
+SUBSETS = {
+    " + ".join(names): _fusion(dict(ENTRANCES[name] for name in names))
+    for count in (1, 2)
+    for names in combinations(ENTRANCES, count)
+    if names != ("inject",)
+}
+
+
+def fusion() -> dict[str, dict[str, Arm]]:
+    """Where the text enters. The first arm of each task is the one that the others are compared with."""
+    return {"shapes": FUSIONS | SUBSETS, "pairs": FUSIONS, "digits": FUSIONS}
+
+
+def objective() -> dict[str, dict[str, Arm]]:
+    """The JEPA loss: its weight, what it reads, and what its time buys when spent on more steps instead."""
+
+    def feature(**options: Any) -> Arm:
+        return Arm({"model": {"objectives": {"feature": options}}})
+
+    arms = {
+        "weight 1": Arm(),
+        "weight 0": feature(weight=0.0),
+        "weight 0, equal compute": Arm(feature(weight=0.0).changes, equal_compute=True),
+        "weight 0.1": feature(weight=0.1),
+        "weight 3": feature(weight=3.0),
+        "reads features": feature(read="features"),
+    }
+    return {"shapes": arms, "digits": arms}
+
+
+def data() -> dict[str, dict[str, Arm]]:
+    """How many scans of handwritten digits each fusion needs."""
+    sizes, names = (30, 100, 300, 800, 1500), ("jepa_t", "early", "late")
+    return {
+        "digits": {
+            f"{name}, {size} scans": Arm(FUSIONS[name].changes | {"train_dataloader": {"dataset": {"scans": size}}})
+            for name in names
+            for size in sizes
+        }
+    }
+
+
+def text() -> dict[str, dict[str, Arm]]:
+    """What reads the caption, and how much of it the fusion sees."""
+    pooled = {"features": {"type": "CrossAttention", "read": "pooled"}}
+    synonyms = {"test_dataloader": {"dataset": {"splits": ("seen", "unseen", "paraphrase", "synonym")}}}
+    return {"shapes": {"tokens": Arm(), "pooled": _fusion(pooled)}, "digits": {"tokens": Arm(synonyms)}}
+
+
+SUITES: dict[str, Callable[[], dict[str, dict[str, Arm]]]] = {
+    "fusion": fusion,
+    "objective": objective,
+    "text": text,
+    "data": data,
+}
+
+
+def rows(
+    arms: dict[str, Arm],
+    task: str,
+    config: Path,
+    preset: Preset,
+    seeds: int | None = None,
+    match: bool = True,
+) -> list[Row]:
+    """All runs of one task: every arm with every seed, the seeds outermost.
+
+    Args:
+        arms: The first is the reference.
+        task: Its name, for the tables.
+        config: What the arms' changes are merged into.
+        preset: How much to spend.
+        seeds: How many seeds; by default the preset's.
+        match: False leaves all parameter counts as they are.
+
+    Raises:
+        UserError: A config is wrong, or the parameters can't be matched within 2 %.
+    """
+    if (count := preset.seeds if seeds is None else seeds) < 1:
+        raise UserError(f"--seeds is {count}; use at least 1")
+    validation = TASKS[task].validation if task in TASKS else None
+    budget = preset.steps.get(task) or configure(config).train_cfg.max_iters
+    made, reference, target = [], None, 0
+    for name, arm in arms.items():
+        base = arm.config or config
+        cfg = configure(base, arm.changes, 0, budget, preset.prompts, validation)
+        unmatched = parameters = trainable_parameters(cfg)
+        reference, target = reference or cfg, target or unmatched
+        if match and unmatched != target:
+            cfg = match_parameters(cfg, target)
+            parameters = trainable_parameters(cfg)
+        steps = round(budget * step_flops(reference) / step_flops(cfg)) if arm.equal_compute else budget
+        for seed in range(count):
+            own = configure(base, arm.changes, seed, steps, preset.prompts, validation)
+            own.model.objectives = cfg.model.objectives
+            made.append(Row(task, name, seed, own, parameters, unmatched))
+    return sorted(made, key=lambda row: row.seed)

@@ -1,0 +1,107 @@
+"""Compare variants: python tools/benchmark.py fusion --preset quick"""
+
+import argparse
+import datetime
+import shlex
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from jepa_t.benchmark import PRESETS, run_suite, write_report
+from jepa_t.benchmark.work import NAMES, Silent, keep
+from jepa_t.engine.cli import friendly
+from jepa_t.errors import UserError, unknown
+from jepa_t.fusion import SITES
+from jepa_t.registry import load_plugins
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+class Display(Silent):
+    """One bar for the whole suite, with the time left; finished runs in a line each."""
+
+    def __init__(self) -> None:
+        columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+        console = Console(stderr=True)
+        self.bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+
+    def begin(self, what: str, total: int) -> None:
+        """A new bar."""
+        self.task = self.bar.add_task(what, total=total)
+
+    def moved(self, done: int) -> None:
+        """Move the bar."""
+        self.bar.update(self.task, completed=done)
+
+    def said(self, line: str) -> None:
+        """A line above the bar."""
+        self.bar.console.log(line, highlight=False)
+
+
+@friendly
+def main(arguments: list[str] | None = None) -> None:
+    """Parse, run, report."""
+    parser = argparse.ArgumentParser(description="Run the suites of the ablation, or make their report again.")
+    parser.add_argument("suite", choices=[*NAMES, "all", "report"])
+    parser.add_argument("folder", nargs="?", help="for report: a folder with results.json")
+    parser.add_argument("--preset", default="quick", help="quick (an hour or so on 2 cores), full, or smoke")
+    parser.add_argument("--tasks", nargs="+", help="of the suite, such as shapes pairs digits; default all")
+    parser.add_argument(
+        "--configs", nargs="+", metavar="FILE", help="compare these configs; the first is the reference"
+    )
+    parser.add_argument(
+        "--fusion", nargs="+", default=[], metavar="[SITE=]TYPE", help="further arms: fusions of your own, at features"
+    )
+    parser.add_argument("--seeds", type=int, help="runs per arm; default the preset's")
+    parser.add_argument("--jobs", type=int, help="processes; default one per GPU or CPU core")
+    parser.add_argument("--no-match", action="store_true", help="don't bring parameter counts within 2 %%")
+    parser.add_argument("--out", help="default work_dirs/benchmark_<preset>")
+    args = parser.parse_args(arguments)
+    if args.suite == "report":
+        if not args.folder:
+            raise UserError("report needs a folder with results.json, such as work_dirs/benchmark_quick")
+        sys.stdout.write(f"written: {write_report(args.folder)}\n")
+        return
+    if args.folder:
+        raise UserError(f"unexpected {args.folder!r}; only report takes a folder, suites write to --out")
+    if args.preset not in PRESETS:
+        raise unknown("preset", args.preset, PRESETS)
+    if args.jobs is not None and args.jobs < 1:
+        raise UserError(f"--jobs is {args.jobs}; use at least 1")
+    load_plugins()
+    folder = Path(args.out or f"work_dirs/benchmark_{args.preset}")
+    command = shlex.join(["python", *sys.argv])
+    own = {Path(path).stem: Path(path) for path in args.configs} if args.configs else None
+    display = Display()
+    with display.bar:
+        for suite in NAMES if args.suite == "all" else [args.suite]:
+            records = run_suite(
+                suite,
+                PRESETS[args.preset],
+                CONFIGS,
+                folder,
+                tasks=args.tasks,
+                own=own,
+                fusions=dict(map(_arm, args.fusion)),
+                seeds=args.seeds,
+                jobs=args.jobs,
+                match=not args.no_match,
+                display=display,
+            )
+            keep(folder, suite, records, command, datetime.date.today().isoformat())
+            report = write_report(folder)
+    sys.stdout.write(f"written: {report}\n")
+
+
+def _arm(text: str) -> tuple[str, dict]:
+    site, equals, kind = text.rpartition("=")
+    site = site if equals else "features"
+    if site not in SITES:
+        raise unknown("fusion site", site, SITES)
+    return f"{kind} at {site}" if equals else kind, {site: {"type": kind}}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
