@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import UserError
 from .records import Record, curve, curved, outcomes
 from .statistics import interval
+
+COST = "ms per picture"
 
 
 def _pyplot() -> Any:
@@ -99,22 +99,22 @@ def scans(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], 
     return _keep(plot, folder, name, "scans")
 
 
-def cost(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
+def costs(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
     """Accuracy against time per picture; of the sampler suite alone."""
-    if "milliseconds" not in records[0]:
+    if COST not in records[0]["metrics"]:
         return ""
     shown = figures[:2] + [figure for figure in figures if figure in ("frechet", "residual")]
     plot, axes = _pyplot().subplots(1, len(shown), figsize=(4.2 * len(shown), 3), squeeze=False)
     for axis, figure in zip(axes[0], shown, strict=True):
         for row, arm in enumerate(arms):
-            cost = np.mean([record["milliseconds"] for record in records if record["arm"] == arm])
+            cost = interval(list(outcomes(records, arm, COST).values())).mean
             value = interval(list(outcomes(records, arm, figure).values()))
             error = [[value.mean - value.low], [value.high - value.mean]]
             axis.errorbar(cost, value.mean, yerr=error, marker="o", ms=4, capsize=3, color=f"C{row % 10}", label=arm)
-        axis.set(xscale="log", xlabel="ms per picture", title=figure)
+        axis.set(xscale="log", xlabel=COST, title=figure)
         axis.grid(alpha=0.3)
     axes[0][-1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     return _keep(plot, folder, name, "cost")
 
 
-PLOTS = (dots, curves, scans, cost)
+PLOTS = (dots, curves, scans, costs)

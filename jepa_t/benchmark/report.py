@@ -15,6 +15,7 @@ from .statistics import Interval, interval, paired, steps_to
 from .suites import TASKS
 
 RESULTS, REPORT = "results.json", "report.md"
+EXTRA = ("ms per picture", "network evaluations", "head evaluations per token")  # of the sampler suite
 THRESHOLDS = (0.5, 0.9)
 Results = dict[str, Any]
 
@@ -73,11 +74,11 @@ def _about(results: Results) -> str:
 
 
 def _section(folder: Path, suite: str, task: str, records: list[Record]) -> list[str]:
-    arms = list(dict.fromkeys(record["arm"] for record in records))
-    figures = _figures(task, records)
     parts = [f"### {suite}: {task}"]
     if "ratios" in records[0]:
         return [*parts, _speed_table(records)]
+    arms = list(dict.fromkeys(record["arm"] for record in records))
+    figures = _figures(task, records)
     parts += [_main_table(arms, figures, records), _difference_table(arms, figures, records)]
     if any(record.get("curve") for record in records):
         parts.append(_learning_table(arms, figures, records))
@@ -91,8 +92,11 @@ def _figures(task: str, records: Sequence[Record]) -> list[str]:
     """The figures of a task that its records have; for a task of one's own, all shares of right pictures."""
     found = {name for record in records for name in record["metrics"]}
     named = TASKS[task].figures if task in TASKS else sorted(records[0]["outcomes"])
-    extra = sorted(n for n in found if "synonym" in n or "class_only" in n if n.endswith("/all") and n not in named)
-    return [name for name in [*named, *extra] if name in found]
+    return [name for name in dict.fromkeys([*named, *EXTRA, *sorted(found)]) if name in found and _shown(name, named)]
+
+
+def _shown(name: str, named: Sequence[str]) -> bool:
+    return name in named or name in EXTRA or ("synonym" in name and name.endswith("/all"))
 
 
 def _cell(value: Interval, sign: str = "") -> str:

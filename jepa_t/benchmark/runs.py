@@ -123,7 +123,7 @@ def match_parameters(cfg: Config, target: int) -> Config:
     while high - low > 1 and heads:
         middle = (low + high) // 2
         low, high = (middle, high) if count(middle) <= target else (low, middle)
-    found = count(low)
+    found = count(min((low, high), key=lambda width: abs(count(width) - target)))
     if abs(found / target - 1) > TOLERANCE:
         raise UserError(
             f"{cfg.filename} trains {found} weights at best, the reference {target}; they must agree within "

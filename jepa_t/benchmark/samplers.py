@@ -67,7 +67,9 @@ def run_samplers(row: Row, record: Record, folder: Path, moved: Callable[[str], 
     shared = {"task": row.task, "seed": row.seed, "versions": versions(), "machine": machine()}
     shared |= {name: record[name] for name in ("steps", "guidance_scale", "config_hash", "parameters", "unmatched")}
     times = _milliseconds(model, [result["options"] for result in found], prompts.captions[:PICTURES])
-    return [result | shared | {"milliseconds": cost} for result, cost in zip(found, times, strict=True)]
+    for result, cost in zip(found, times, strict=True):
+        result["metrics"]["ms per picture"] = cost
+    return [result | shared for result in found]
 
 
 def _milliseconds(model: JEPAT, settings: list[dict], captions: list[str]) -> list[float]:

@@ -1,4 +1,7 @@
-"""Which runs a suite asks for: arms that differ in one thing, on tasks, with paired seeds."""
+"""Which runs a suite asks for: arms that differ in one thing, on tasks, with paired seeds.
+
+A suite is a function that gives, for each task, its arms by name; the first is what the others are compared with.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,12 +36,12 @@ class Preset:
 
     Attributes:
         seeds: How many runs an arm gets.
-        steps: Of training, by task; None for the config's own.
+        steps: Of training, by task; a task that isn't named takes its config's own.
         prompts: Per split.
     """
 
     seeds: int
-    steps: dict[str, int | None]
+    steps: dict[str, int]
     prompts: int
 
 
@@ -98,6 +101,11 @@ TASKS = {
         ("unseen/all", "swap_group", "seen/all", "paraphrase/all", "frechet"),
         ("seen", "unseen"),
     ),
+    "classes": Task(
+        "jepat_shapes.py",
+        ("class_only/all", "seen/single/all", "seen/located/all", "seen/related/all", "residual", "diversity"),
+        ("seen",),
+    ),
     "digits": Task(
         "jepat_digits.py",
         ("unseen/all", "seen/all", "paraphrase/all", "frechet"),
@@ -106,9 +114,9 @@ TASKS = {
 }
 
 PRESETS = {
-    "smoke": Preset(1, {"shapes": 16, "pairs": 16, "digits": 16}, 8),
-    "quick": Preset(3, {"shapes": 2500, "pairs": 1500, "digits": 600}, 200),
-    "full": Preset(5, {"shapes": None, "pairs": None, "digits": None}, 400),
+    "smoke": Preset(1, {"shapes": 16, "classes": 16, "pairs": 16, "digits": 16}, 8),
+    "quick": Preset(3, {"shapes": 2500, "classes": 2500, "pairs": 1500, "digits": 600}, 200),
+    "full": Preset(5, {}, 400),
 }
 
 
@@ -138,7 +146,7 @@ SUBSETS = {
 
 
 def fusion() -> dict[str, dict[str, Arm]]:
-    """Where the text enters. The first arm of each task is the one that the others are compared with."""
+    """Where the text enters."""
     return {"shapes": FUSIONS | SUBSETS, "pairs": FUSIONS, "digits": FUSIONS}
 
 
@@ -172,10 +180,34 @@ def data() -> dict[str, dict[str, Arm]]:
 
 
 def text() -> dict[str, dict[str, Arm]]:
-    """What reads the caption, and how much of it the fusion sees."""
-    pooled = {"features": {"type": "CrossAttention", "read": "pooled"}}
-    synonyms = {"test_dataloader": {"dataset": {"splits": ("seen", "unseen", "paraphrase", "synonym")}}}
-    return {"shapes": {"tokens": Arm(), "pooled": _fusion(pooled)}, "digits": {"tokens": Arm(synonyms)}}
+    """What reads the caption, how much of it the fusion sees, and whether a class name is a caption like others.
+
+    Attention over one pooled vector has nothing to choose from and is an affine map of it: that is ``Add``.
+    """
+
+    def prompts(*splits: str, **options: Any) -> dict:
+        return {"test_dataloader": {"dataset": {"splits": splits, **options}}}
+
+    def families(**weights: float) -> dict:
+        return {"train_dataloader": {"dataset": {"families": {"_delete_": True, **weights}}}}
+
+    shapes = prompts("seen", "unseen_place", "unseen_relation", "unseen_template", "unseen_synonym", "swap")
+    digits = prompts("seen", "unseen", "paraphrase", "synonym")
+    encoders = {
+        "trained Transformer": {},
+        "trained word vectors": {"model": {"text_tokenizer": {"depth": 0}}},
+    }
+    pooled = {"predictor": {"type": "Add"}, "features": {"type": "Add"}, "objective": {"type": "Concat"}}
+    classes = prompts("seen", "class_only", families=("single", "located", "related"))
+    return {
+        "shapes": {name: Arm(shapes | changes) for name, changes in encoders.items()}
+        | {"pooled": Arm(shapes | _fusion(pooled).changes)},
+        "digits": {name: Arm(digits | changes) for name, changes in encoders.items()},
+        "classes": {
+            "sentences and class names": Arm(classes | families(single=0.2, located=0.4, related=0.4)),
+            "sentences": Arm(classes | families(located=0.5, related=0.5)),
+        },
+    }
 
 
 SUITES: dict[str, Callable[[], dict[str, dict[str, Arm]]]] = {

@@ -91,14 +91,14 @@ def _plan(
     seeds: int | None,
     match: bool,
 ) -> list[Row]:
+    extra = {arm: Arm({"model": {"fusion": sites}}) for arm, sites in fusions.items()}
     if own:
         arms = {arm: Arm(config=path) for arm, path in own.items()}
-        return rows(arms, "own", next(iter(own.values())), preset, seeds, match)
+        return rows(arms | extra, "own", next(iter(own.values())), preset, seeds, match)
     arms_of = {key: {"jepa_t": Arm()} for key in SAMPLED} if name == "sampler" else SUITES[name]()
     for task in tasks or []:
         if task not in arms_of:
             raise unknown(f"task of the suite {name!r}", task, arms_of)
-    extra = {arm: Arm({"model": {"fusion": sites}}) for arm, sites in fusions.items()}
     return [
         row
         for task, arms in arms_of.items()

@@ -1,0 +1,88 @@
+import json
+
+import pytest
+
+from jepa_t.benchmark import write_report
+from jepa_t.benchmark.records import curve, outcomes
+from jepa_t.benchmark.work import keep
+from jepa_t.errors import UserError
+
+
+def record(arm, seed, right, **more):
+    bits = "1" * right + "0" * (20 - right)
+    return {
+        "task": "digits", "arm": arm, "seed": seed, "parameters": 1000, "unmatched": 1000 if arm == "jepa_t" else 900,
+        "steps": 40, "guidance_scale": 2.0, "machine": "a CPU", "versions": {"torch": "2"},
+        "metrics": {"unseen/all": right / 20, "seen/all": right / 20, "frechet": 0.5 + seed, "oracle/all": 0.99},
+        "outcomes": {"unseen/all": bits, "seen/all": bits},
+        "curve": {"20": {"unseen/all": 0.3}, "40": {"unseen/all": right / 20}},
+    } | more  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    records = [record(arm, seed, right + seed) for arm, right in (("jepa_t", 16), ("late", 4)) for seed in range(3)]
+    keep(tmp_path, "fusion", records, "python tools/benchmark.py fusion", "2026-01-01")
+    return tmp_path
+
+
+def test_the_table_has_means_differences_and_steps(folder):
+    text = write_report(folder).read_text()
+    assert "| jepa_t | 1,000 | 3 | 2, 2, 2 | 0.850 [" in text
+    assert "| late | 1,000 (900 unmatched) | 3 | 2, 2, 2 | 0.250 [" in text
+    assert "| late | -0.600 [-" in text
+    assert "| jepa_t | 40, 40, 40 | > 40, > 40, 40 |" in text
+    assert "real pictures of these prompts: 0.990" in text
+    assert "python tools/benchmark.py fusion" in text
+    for name in ("fusion_digits_dots.png", "fusion_digits_curves.png"):
+        assert f"]({name})" in text
+        assert (folder / name).stat().st_size > 5000
+
+
+def test_a_report_made_again_is_the_same(folder):
+    def files():
+        write_report(folder)
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    assert files() == files()
+
+
+def test_suites_stand_side_by_side(folder):
+    scans = [record(f"{arm}, {size} scans", 0, 9) for arm in ("jepa_t", "late") for size in (30, 100)]
+    keep(folder, "data", scans, "command", "2026-01-02")
+    timed = [record(arm, 0, 9) for arm in ("balanced", "fast")]
+    for row, cost in zip(timed, (2.0, 1.0), strict=True):
+        row["metrics"]["ms per picture"] = cost
+    keep(folder, "sampler", timed, "command", "2026-01-02")
+    ratios = [{"task": "attention", "arm": "sdpa", "seed": 0, "ratios": [1.0, 1.0], "metrics": {}, "milliseconds": 2.0}]
+    ratios.append(ratios[0] | {"arm": "math", "ratios": [2.0, 1.5]})
+    keep(folder, "speed", ratios, "command", "2026-01-02")
+    text = write_report(folder).read_text()
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        "## fusion", "## data", "## sampler", "## speed"
+    ]  # fmt: skip
+    assert "data_digits_scans.png" in text
+    assert "sampler_digits_cost.png" in text
+    assert "| ms per picture |" in text
+    assert "| math | 2.00 | 1.75 (1.50 to 2.00) |" in text
+
+
+def test_a_suite_run_again_replaces_itself(folder):
+    keep(folder, "fusion", [record("jepa_t", 0, 20)], "command", "2026-01-02")
+    assert len(json.loads((folder / "results.json").read_text())["suites"]["fusion"]) == 1
+
+
+def test_outcomes_and_curves_are_read_by_seed():
+    records = [record("a", 0, 3), record("a", 1, 5), record("b", 0, 9)]
+    found = outcomes(records, "a", "unseen/all")
+    assert {seed: values.sum() for seed, values in found.items()} == {0: 3, 1: 5}
+    assert outcomes(records, "a", "frechet")[1].tolist() == [1.5]
+    assert curve(records[0], "unseen/all") == {20: 0.3, 40: 0.15}
+
+
+@pytest.mark.parametrize(("content", "says"), [(None, "no results.json"), ("{", "is damaged")])
+def test_a_folder_without_results_is_told(tmp_path, content, says):
+    if content:
+        (tmp_path / "results.json").write_text(content)
+    with pytest.raises(UserError, match=says):
+        write_report(tmp_path)

@@ -1,0 +1,137 @@
+import json
+
+import pytest
+import torch
+
+from jepa_t.benchmark.runs import (
+    config_hash,
+    configure,
+    execute,
+    match_parameters,
+    step_flops,
+    trainable_parameters,
+)
+from jepa_t.benchmark.suites import FUSIONS
+from jepa_t.engine import JEPATRunner
+from jepa_t.engine.runner import unwrap
+from jepa_t.errors import UserError
+from jepa_t.objectives import flow_matching
+
+LATE = {"model": {"fusion": "late"}}
+TIMED = {"train_seconds", "test_seconds"}
+
+
+def test_the_schedule_is_stretched_with_the_steps(small):
+    cfg = configure(small, steps=2500)
+    assert [(part.get("begin"), part["end"]) for part in cfg.param_scheduler] == [(0, 15625), (15625, 781250)]
+    cfg = configure(small, steps=4)
+    assert [(part["begin"], part["end"]) for part in cfg.param_scheduler] == [(0, 25), (25, 1250)]
+
+
+def test_validation_prompts_are_not_the_tests(small):
+    cfg = configure(small, prompts=40, validation=["seen"])
+    test, validation = cfg.test_dataloader.dataset, cfg.val_dataloader.dataset
+    assert (test.per_split, validation.per_split) == (40, 20)
+    assert validation.splits == ("seen",)
+    assert validation.seed != test.get("seed", 1)
+
+
+def test_the_hash_tells_runs_apart(small):
+    one = configure(small)
+    assert config_hash(one) == config_hash(configure(small))
+    others = [configure(small, LATE), configure(small, seed=1), configure(small, steps=17), configure(small, prompts=2)]
+    assert len({config_hash(cfg) for cfg in (one, *others)}) == 5
+
+
+@pytest.mark.parametrize("arm", FUSIONS)
+def test_parameters_are_matched_within_two_per_cent(small, arm):
+    target = trainable_parameters(configure(small))
+    found = match_parameters(configure(small, FUSIONS[arm].changes), target)
+    assert trainable_parameters(found) == pytest.approx(target, rel=0.02)
+
+
+def test_what_can_not_be_matched_is_told(small):
+    with pytest.raises(UserError, match=r"trains \d+ weights at best.*within 2%.*--no-match"):
+        match_parameters(configure(small), 1000)
+
+
+def test_the_jepa_loss_costs_operations(small):
+    without = configure(small, {"model": {"objectives": {"feature": {"weight": 0.0}}}})
+    assert 0.5 * step_flops(configure(small)) < step_flops(without) < 0.98 * step_flops(configure(small))
+
+
+def followed(cfg, folder, monkeypatch):
+    """Initial weights, captions, orders and noise of a training."""
+    cfg.work_dir = str(folder)
+    seen = {"order": [], "noise": [], "captions": []}
+
+    def interpolate(tokens, noise, time):
+        seen["noise"].append(noise.clone())
+        return original(tokens, noise, time)
+
+    original = flow_matching.interpolate
+    monkeypatch.setattr(flow_matching, "interpolate", interpolate)
+    runner = JEPATRunner.from_cfg(cfg)
+    model = unwrap(runner.model)
+    weights = {name: value.clone() for name, value in model.network.state_dict().items()}
+    condition, loss = model.network.condition, model.loss
+    model.network.condition = lambda tokens, split, text: (
+        seen["order"].append(split.order.clone()) or condition(tokens, split, text)
+    )
+    model.loss = lambda images, captions: seen["captions"].append(list(captions)) or loss(images, captions)
+    cfg.val_cfg = None
+    runner._train_loop["val_interval"] = 0
+    runner.train()
+    monkeypatch.setattr(flow_matching, "interpolate", original)
+    return weights, seen
+
+
+def test_seeds_are_paired_over_arms(small, tmp_path, monkeypatch):
+    weights, seen = followed(configure(small), tmp_path / "a", monkeypatch)
+    other_weights, other = followed(configure(small, LATE), tmp_path / "b", monkeypatch)
+    shared = weights.keys() & other_weights.keys()
+    assert {name.split(".")[0] for name in shared} >= {"encoder", "predictor", "text_tokenizer", "objectives"}
+    assert all(torch.equal(weights[name], other_weights[name]) for name in shared)
+    assert seen["captions"] == other["captions"]
+    for kind in ("order", "noise"):
+        assert len(seen[kind]) == 16
+        assert all(torch.equal(a, b) for a, b in zip(seen[kind], other[kind], strict=True))
+    _, third = followed(configure(small, seed=1), tmp_path / "c", monkeypatch)
+    assert third["captions"] != seen["captions"]
+
+
+def test_a_killed_run_goes_on_and_gives_the_same_record(small, tmp_path):
+    cfg = configure(small, steps=48, prompts=8)
+    whole = execute(cfg, tmp_path / "whole")
+
+    def kill(step):
+        if step > 20:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        execute(cfg, tmp_path / "killed", kill)
+    assert not (tmp_path / "killed" / "record.json").exists()
+    steps = []
+    again = execute(cfg, tmp_path / "killed", steps.append)
+    assert steps == [21, 41]  # not from step 1 again
+    assert {k: v for k, v in again.items() if k not in TIMED} == {k: v for k, v in whole.items() if k not in TIMED}
+    assert len(whole["curve"]) == 8
+    assert json.loads((tmp_path / "killed" / "record.json").read_text()) == again
+    assert execute(cfg, tmp_path / "killed", pytest.fail) == again
+
+
+def test_a_record_says_what_a_table_needs(small, tmp_path):
+    record = execute(configure(small, prompts=8), tmp_path / "run")
+    assert record["guidance_scale"] in (1.0, 1.5, 2.0, 3.0)
+    assert set(record["validation"]) == {"1.0", "1.5", "2.0", "3.0"}
+    assert len(record["outcomes"]["seen/all"]) == 8
+    assert len(record["outcomes"]["unseen/swap_group"]) == 4
+    for name, bits in record["outcomes"].items():
+        assert record["metrics"][name] == pytest.approx(bits.count("1") / len(bits))
+
+
+def test_a_config_without_prompts_is_told(tmp_path, small):
+    path = tmp_path / "bare.py"
+    path.write_text(small.read_text() + "test_evaluator = None\n")
+    with pytest.raises(UserError, match="has no test_evaluator"):
+        configure(path)
