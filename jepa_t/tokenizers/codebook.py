@@ -1,5 +1,6 @@
 """What a discrete image tokenizer lends to an objective that thinks in ids."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,8 @@ class Borrowed:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The method's result, whatever autocast says: half precision would snap to the wrong code."""
-        with torch.autocast(x.device.type, enabled=False):
+        device = x.device.type
+        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
             return getattr(self.owner, self.name)(x)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Borrowed":
