@@ -93,6 +93,16 @@ def test_a_shorter_schedule_agrees_with_the_whole_at_the_steps_it_keeps(kept):
     assert gaps[1:-1].float().sub(STEPS / kept).abs().max().item() <= 1 if kept > 1 else True
 
 
+@given(st.integers(2, STEPS))
+def test_a_variance_lies_between_the_posterior_and_beta_and_the_first_is_that_of_the_second(kept):
+    schedule = NoiseSchedule(kept)
+    least, greatest = schedule.variances()
+    torch.testing.assert_close(least[1:].exp(), schedule.posterior[1:])
+    torch.testing.assert_close(greatest.exp(), schedule.beta)
+    assert schedule.posterior[0] == 0
+    assert least[0] == least[1]
+
+
 def test_all_steps_are_the_whole_schedule():
     assert NoiseSchedule(STEPS).steps == list(range(STEPS))
 
