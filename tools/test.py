@@ -38,6 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
     runner = JEPATRunner.from_cfg(cfg)
     if args.preset:
         model, options = unwrap(runner.model), cfg.model.get("sampler", "balanced")
+        if not hasattr(model, "sample_with"):
+            raise UserError(f"--preset is of a sampler, and {type(model).__name__} draws nothing")
         runner.cfg.model.sampler = sampler_config(options, args.preset, model.network.draw)
         model.sample_with(runner.cfg.model.sampler)
     device = get_device().split(":")[0]
