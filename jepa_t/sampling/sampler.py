@@ -76,7 +76,7 @@ class Generators:
 
     def gumbel(self, *shape: int) -> Tensor:
         """Standard Gumbel numbers ``[B, *shape]``."""
-        return -(-self.uniform(*shape).log()).log()
+        return -(-self.uniform(*shape).clamp(min=torch.finfo(torch.float32).tiny).log()).log()  # 0 would be infinite
 
     def _draw(self, function: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
         return torch.stack([function(shape, generator=g) for g in self.generators]).to(self.device)
