@@ -16,6 +16,8 @@ _HOMES = {
     "Prediction": "structures",
     "Target": "structures",
     "FlowMatching": "objectives",
+    "GaussianDiffusion": "objectives",
+    "TokenCrossEntropy": "objectives",
     "FeaturePrediction": "objectives",
     "JEPAT": "model",
     "MaskedSampler": "sampling",

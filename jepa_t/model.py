@@ -20,13 +20,14 @@ from .objectives.denoising_head import ResidualBlock
 from .registry import BACKBONES, MODELS, OBJECTIVES, SAMPLERS, TOKENIZERS, build, construct
 from .sampling import sampler_config
 from .structures import Prediction, Split, Target, Text
+from .tokenizers.codebook import codebook
 
 
 class Network(nn.Module):
     """Everything that learns, as one module, so that its averaged copy is one module too.
 
     Args:
-        image_tokenizer: Gives grid and channels; its weights stay outside.
+        image_tokenizer: Gives grid, channels and, if discrete, its codes; its weights stay outside.
         width: D.
         text_tokenizer, encoder, predictor: Configs of these components.
         fusion: A preset's name, or a config per site.
@@ -49,6 +50,7 @@ class Network(nn.Module):
         super().__init__()
         self.grid, self.channels = image_tokenizer.grid, image_tokenizer.channels
         offered = {"width": width, "channels": self.channels, "tokens": self.grid[0] * self.grid[1]}
+        offered |= codebook(image_tokenizer)
         self.text_tokenizer = seeded("text", lambda: build(text_tokenizer, TOKENIZERS))
         self.encoder = seeded("encoder", lambda: build(encoder, BACKBONES, **offered))
         self.predictor = seeded("predictor", lambda: build(predictor, BACKBONES, **offered))
@@ -61,7 +63,7 @@ class Network(nn.Module):
         generative = [o for o in self.objectives.values() if hasattr(o, "draw")]
         if len(generative) != 1:
             raise UserError(f"model.objectives has {len(generative)} that generate; give one, such as FlowMatching")
-        self.draw = generative[0].draw
+        self.draw, self.gives_confidence = generative[0].draw, getattr(generative[0], "gives_confidence", False)
         self.null = self.text_tokenizer.null
 
     def condition(self, tokens: Tensor, split: Split, text: Text) -> Prediction:
@@ -133,7 +135,7 @@ class JEPAT(BaseModel):
         self.network = Network(self.image_tokenizer, width, text_tokenizer, encoder, predictor, fusion, objectives)
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.mask_ratio, self.text_drop = construct(MaskRatio, mask_ratio or {}), text_drop
-        self.sampler = build(sampler_config(sampler), SAMPLERS)
+        self.sample_with(sampler)
         if compile:
             for module in self.modules():
                 if isinstance(module, (Block, ResidualBlock)):
@@ -166,6 +168,17 @@ class JEPAT(BaseModel):
         for objective in objectives:
             losses |= objective(prediction, target)
         return losses
+
+    def sample_with(self, sampler: str | Mapping[str, Any]) -> None:
+        """Draw with this sampler from now on: a preset's name, or options, ``preset`` among them.
+
+        Raises:
+            UserError: An option is wrong, or the generative objective doesn't read it.
+        """
+        chosen = build(sampler_config(sampler, draw=self.network.draw), SAMPLERS)
+        if hasattr(chosen, "check"):
+            chosen.check(self.network)
+        self.sampler = chosen
 
     @torch.no_grad()
     def generate(self, captions: Sequence[str], seeds: Sequence[int]) -> Tensor:

@@ -74,7 +74,7 @@ class Pipeline:
 
     def settings(self, **sampler: Any) -> dict[str, Any]:
         """The sampler's options with changes, as :meth:`__call__` takes them; None changes nothing."""
-        return sampler_config(self.config.get("sampler", "balanced"), **sampler)
+        return sampler_config(self.config.get("sampler", "balanced"), draw=self.model.network.draw, **sampler)
 
     def __call__(
         self,
@@ -98,7 +98,7 @@ class Pipeline:
         """
         for caption in captions:
             self._check(caption)
-        self.model.sampler = registry.build(self.settings(**sampler), registry.SAMPLERS)
+        self.model.sample_with(self.settings(**sampler))
         pictures: list[Image.Image] = []
         for start in range(0, len(captions), batch_size):
             chunk = slice(start, start + batch_size)

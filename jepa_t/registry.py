@@ -91,7 +91,7 @@ def _child(parent: Registry, *folders: str) -> Registry:
 TOKENIZERS = _own("tokenizer", "tokenizers")  # PatchTokenizer, TransformerText
 BACKBONES = _own("backbone", "backbones")  # ContextEncoder, Predictor
 FUSIONS = _own("fusion", "fusion")  # Add, Concat, CrossAttention, FiLM, InContext
-OBJECTIVES = _own("objective", "objectives")  # FlowMatching, FeaturePrediction
+OBJECTIVES = _own("objective", "objectives")  # FlowMatching, GaussianDiffusion, TokenCrossEntropy, FeaturePrediction
 SAMPLERS = _own("sampler", "sampling")  # MaskedSampler
 
 MODELS = _child(mmengine.MODELS, "model")  # JEPAT

@@ -103,3 +103,16 @@ class Target:
 
     tokens: Tensor
     features: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a generative objective draws at the asked positions.
+
+    Attributes:
+        tokens: Image tokens ``[B, K, C]``.
+        confidence: How sure the objective is of each ``[B, K]``, as a log-probability; None when it can't say.
+    """
+
+    tokens: Tensor
+    confidence: Tensor | None = None

@@ -12,7 +12,9 @@ from torch import nn
 
 from jepa_t.model import JEPAT
 from jepa_t.registry import FUSIONS, MODELS, OBJECTIVES, TOKENIZERS, build
+from jepa_t.sampling import Generators
 from jepa_t.structures import Split, Text
+from jepa_t.tokenizers.codebook import codebook
 
 WIDTH, TEXT_WIDTH, CHANNELS, LENGTH, REGISTERS = 16, 12, 5, 6, 6
 SIZE, GRID, TOKENS = (4, 6), (2, 3), 6  # pixels, and patches of 2 x 2 pixels
@@ -38,7 +40,33 @@ TEXT_TOKENIZERS: dict[str, dict[str, Any]] = {
     "TransformerText": {"width": TEXT_WIDTH, "depth": 1, "heads": 2, "length": LENGTH, "vocabulary": 64}
 }
 # Options that keep an objective small; the others are built as they are.
-OBJECTIVE_OPTIONS: dict[str, dict[str, Any]] = {"FlowMatching": {"head_width": 16, "head_depth": 2, "draws": 2}}
+OBJECTIVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "FlowMatching": {"head_width": 16, "head_depth": 2, "draws": 2},
+    "GaussianDiffusion": {"head_width": 16, "head_depth": 2, "draws": 2},
+}
+
+
+class CodedPatches(nn.Module):
+    """The smallest discrete tokenizer: a patch's pixels, by a random linear map, are the nearest of some codes."""
+
+    def __init__(self, size: tuple[int, int] = SIZE, patch: int = 2, codes: int = 9) -> None:
+        super().__init__()
+        self.patches = build({"type": "PatchTokenizer", "size": size, "patch": patch}, TOKENIZERS)
+        self.grid, self.channels, self.codebook_size = self.patches.grid, CHANNELS, codes
+        self.register_buffer("codes", torch.randn(codes, CHANNELS, generator=generator(0)))
+        self.register_buffer("pixels", torch.randn(CHANNELS, self.patches.channels, generator=generator(1)) / 3)
+
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.codes[ids]
+
+    def snap(self, tokens: torch.Tensor) -> torch.Tensor:
+        return torch.cdist(tokens, self.codes).argmin(-1)
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        return self.embed(self.snap(self.patches.encode(images) @ torch.linalg.pinv(self.pixels)))
+
+    def decode(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.patches.decode(self.embed(self.snap(tokens)) @ self.pixels)
 
 
 def registered(registry: Registry) -> list[str]:
@@ -60,6 +88,11 @@ def float64():
 
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def seeded(batch: int, seed: int = 0) -> Generators:
+    """A source of randomness for each image of a batch."""
+    return Generators(range(seed, seed + batch), torch.device("cpu"))
 
 
 def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
@@ -111,7 +144,8 @@ def make_fusion(name: str, seed: int | None = 0, **options) -> nn.Module:
 
 
 def make_objective(name: str, seed: int = 0, **options) -> nn.Module:
-    return randomise(build({"type": name} | OBJECTIVE_OPTIONS.get(name, {}) | options, OBJECTIVES, **OFFERED), seed)
+    offered = OFFERED | codebook(CodedPatches())
+    return randomise(build({"type": name} | OBJECTIVE_OPTIONS.get(name, {}) | options, OBJECTIVES, **offered), seed)
 
 
 def make_tokenizer(name: str, **options) -> nn.Module:
@@ -134,6 +168,13 @@ def config(**changes) -> dict[str, Any]:
         "mask_ratio": {"low": 0.3, "std": 0.5},
         "sampler": {"steps": 3, "solver_steps": 3},
     } | changes
+
+
+def with_objective(name: str, **changes) -> dict[str, Any]:
+    """What makes :func:`config` generate by another objective, over discrete tokens."""
+    own = {"type": name} | OBJECTIVE_OPTIONS.get(name, {})
+    objectives = {"own": own, "feature": {"type": "FeaturePrediction"}}
+    return {"objectives": objectives, "image_tokenizer": {"type": CodedPatches}, "sampler": {"steps": 3}} | changes
 
 
 def make_model(seed: int = 0, **changes) -> JEPAT:

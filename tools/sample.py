@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
         "solver": args.solver,
         "solver_steps": args.solver_steps,
         "order": args.order,
+        "temperature": args.temperature,
         "guidance_scale": args.guidance,
     }
     captions = [caption for caption in args.captions for _ in range(args.count)]
@@ -75,10 +76,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=1, help="pictures per caption, each with the next seed")
     parser.add_argument("--preset", help="sampler preset: reference, quality, balanced or fast")
     parser.add_argument("--guidance", type=float, help="guidance scale; 1 is none")
+    parser.add_argument("--temperature", type=float, help="of what is drawn: 1 as learned, below it surer, 0 certain")
     parser.add_argument("--steps", type=int, help="sampling steps")
-    parser.add_argument("--solver", help="euler, ab2, heun or midpoint")
-    parser.add_argument("--solver-steps", type=int, help="steps of the solver in each sampling step")
-    parser.add_argument("--order", help="random, halton or checkerboard")
+    parser.add_argument("--solver", help="of flow matching: euler, ab2, heun or midpoint")
+    parser.add_argument("--solver-steps", type=int, help="denoising steps in each sampling step")
+    parser.add_argument("--order", help="random, halton, checkerboard or confidence")
     parser.add_argument("--out", "--work-dir", default="samples", help="folder for the pictures")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")

@@ -33,11 +33,15 @@ def main(arguments: list[str] | None = None) -> None:
     cfg = run_config(args)
     if cfg.get("test_evaluator") is None:
         raise UserError(f"{args.config} has no test_evaluator; evaluate one of the configs that do")
-    if args.preset:
-        cfg.model.sampler = sampler_config(cfg.model.get("sampler", "balanced"), args.preset)
     set_threads(cfg.get("threads", "auto"))
     cfg.resume, cfg.load_from = False, find_checkpoint(args.checkpoint or cfg.work_dir)
     runner = JEPATRunner.from_cfg(cfg)
+    if args.preset:
+        model, options = unwrap(runner.model), cfg.model.get("sampler", "balanced")
+        if not hasattr(model, "sample_with"):
+            raise UserError(f"--preset is of a sampler, and {type(model).__name__} draws nothing")
+        runner.cfg.model.sampler = sampler_config(options, args.preset, model.network.draw)
+        model.sample_with(runner.cfg.model.sampler)
     device = get_device().split(":")[0]
     with torch.autocast(device, torch.bfloat16, enabled=args.amp):
         started = time.perf_counter()

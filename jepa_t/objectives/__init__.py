@@ -1,7 +1,19 @@
-"""What is learned: generation (flow matching) and feature prediction (JEPA)."""
+"""What is learned: generation (flow matching, Gaussian diffusion, codes) and feature prediction (JEPA)."""
 
 from .denoising_head import DenoisingHead
 from .feature_prediction import FeaturePrediction
 from .flow_matching import FlowMatching, interpolate
+from .gaussian_diffusion import GaussianDiffusion, NoiseSchedule, gaussian_kl
+from .token_cross_entropy import TokenCrossEntropy, choose
 
-__all__ = ["DenoisingHead", "FeaturePrediction", "FlowMatching", "interpolate"]
+__all__ = [
+    "DenoisingHead",
+    "FeaturePrediction",
+    "FlowMatching",
+    "GaussianDiffusion",
+    "NoiseSchedule",
+    "TokenCrossEntropy",
+    "choose",
+    "gaussian_kl",
+    "interpolate",
+]

@@ -79,6 +79,30 @@ class DenoisingHead(nn.Module):
         place = {time: index for index, time in enumerate(distinct)}
         return lambda x, time: self._denoise(x, [m[place[time]] for m in modulations])
 
+    def guided(
+        self, condition: Tensor, times: Sequence[float], null: Tensor | None, scale: float
+    ) -> Callable[[Tensor, float], Tensor]:
+        """As :meth:`at_times`, under classifier-free guidance: ``null + scale (text - null)``.
+
+        It acts on the first C outputs; those beyond, such as a learned variance, are the text's (MAR).
+
+        Args:
+            condition: ``[..., D]``.
+            times: All times that will be asked for, in [0, 1].
+            null: The condition of the null text ``[..., D]``; None for no guidance.
+            scale: 1 is no guidance.
+        """
+        if null is None:
+            return self.at_times(condition, times)
+        head, channels = self.at_times(torch.stack([condition, null]), times), self.embed.in_features
+
+        def both(x: Tensor, time: float) -> Tensor:
+            with_text, without = head(x, time)
+            guided = torch.lerp(without[..., :channels], with_text[..., :channels], scale)
+            return torch.cat([guided, with_text[..., channels:]], -1)
+
+        return both
+
     def _modulations(self, time: Tensor, condition: Tensor) -> list[Tensor]:
         c = F.silu(self.embed_condition(condition) + self.embed_time(sinusoids(time)))
         return [block.modulation(c) for block in self.blocks] + [self.modulation(c)]

@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..registry import OBJECTIVES
-from ..structures import Prediction, Target
+from ..sampling.solvers import Solver
+from ..structures import Drawn, Prediction, Target
 from .denoising_head import DenoisingHead
 
 if TYPE_CHECKING:
-    from ..sampling import Solver
+    from ..sampling import Generators
 
 
 def interpolate(tokens: Tensor, noise: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,29 +80,24 @@ class FlowMatching(nn.Module):
     def draw(
         self,
         condition: Tensor,
-        noise: Tensor,
-        solver: "Solver",
+        random: "Generators",
         null: Tensor | None = None,
         guidance_scale: float = 1.0,
-    ) -> Tensor:
+        temperature: float = 1.0,
+        solver: str = "euler",
+        solver_steps: int = 99,
+    ) -> Drawn:
         """Draw tokens: solve the flow from noise at t = 0 to data at t = 1.
 
         Args:
             condition: ``[B, K, D]``.
-            noise: Where to start, standard normal ``[B, K, C]``.
-            solver: Integrates a velocity from 0 to 1.
+            random: Source of the noise.
             null: The condition of the null text ``[B, K, D]``; None for no guidance.
             guidance_scale: w in ``v_null + w (v_text - v_null)``.
-
-        Returns:
-            Tokens ``[B, K, C]``.
+            temperature: Times the noise at t = 0.
+            solver: ``euler``, ``ab2``, ``heun`` or ``midpoint``.
+            solver_steps: Its steps.
         """
-        if null is None:
-            return solver(self.head.at_times(condition, solver.times), noise)
-        head = self.head.at_times(torch.stack([condition, null]), solver.times)
-
-        def guided(x: Tensor, time: float) -> Tensor:
-            with_text, without = head(x, time)
-            return torch.lerp(without, with_text, guidance_scale)
-
-        return solver(guided, noise)
+        solve = Solver(solver, solver_steps)
+        noise = random.normal(condition.shape[1], self.channels) * temperature
+        return Drawn(solve(self.head.guided(condition, solve.times, null, guidance_scale), noise))

@@ -2,7 +2,7 @@
 
 from .guidance import Guidance
 from .reveal import reveal_counts, reveal_order
-from .sampler import PRESETS, Generators, MaskedSampler, sampler_config
+from .sampler import PRESETS, Generators, MaskedSampler, options_read, sampler_config
 from .solvers import SOLVERS, Solver
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Guidance",
     "MaskedSampler",
     "Solver",
+    "options_read",
     "reveal_counts",
     "reveal_order",
     "sampler_config",

@@ -15,7 +15,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 @dataclass(frozen=True)
 class Guidance:
-    """Classifier-free guidance: the velocity is ``v_null + w (v_text - v_null)``.
+    """Classifier-free guidance: ``null + w (text - null)``, of velocity, noise or logits as the objective predicts.
 
     Args:
         scale: w at full strength; 1 is no guidance.

@@ -81,8 +81,15 @@ def _mirrored(index: int, base: int, cells: int) -> int:
     return numerator * cells // denominator
 
 
+def most_confident_first(order: Tensor, before: int, confidence: Tensor) -> Tensor:
+    """The order ``[B, N]``, what follows its first ``before`` positions sorted by ``confidence [B, N - before]``."""
+    ranks = confidence.argsort(dim=1, descending=True)
+    return torch.cat([order[:, :before], order[:, before:].gather(1, ranks)], 1)
+
+
 ORDERS: dict[str, Callable[[Tensor, tuple[int, int]], Tensor]] = {
     "random": random_order,
+    "confidence": random_order,  # MaskGIT: where it starts; each step re-sorts it by what it has drawn
     "halton": halton_order,
     "checkerboard": checkerboard_order,
 }

@@ -41,6 +41,20 @@ def test_the_fast_head_works_under_two_conditions_at_once():
         torch.testing.assert_close(fast(x[0], time), plain, atol=1e-5, rtol=1e-5)
 
 
+@given(seeds, st.floats(-2, 5), st.sampled_from([CHANNELS, 2 * CHANNELS]))
+def test_guidance_acts_on_the_first_channels_and_leaves_the_others_to_the_text(seed, scale, outputs):
+    head, (x, _, condition), (_, _, null) = make(outputs=outputs), inputs(seed, 2, 3), inputs(seed + 1, 2, 3)
+    times = [0.2, 0.7]
+    text, blind = head.at_times(condition, times), head.at_times(null, times)
+    guided, plain = head.guided(condition, times, null, scale), head.guided(condition, times, None, scale)
+    for time in times:
+        with_text, without, found = text(x, time), blind(x, time), guided(x, time)
+        expected = without + scale * (with_text - without)
+        torch.testing.assert_close(found[..., :CHANNELS], expected[..., :CHANNELS], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(found[..., CHANNELS:], with_text[..., CHANNELS:], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(plain(x, time), with_text)
+
+
 def test_the_fast_head_embeds_times_and_condition_once():
     head, (x, _, condition) = make(), inputs(0, 2, 3)
     calls = {"embed_time": 0, "embed_condition": 0, "embed": 0}

@@ -15,13 +15,14 @@ from tiny import (
     make_objective,
     options_of,
     registered,
+    seeded,
 )
 from torch import nn
 
 from jepa_t.errors import UserError
 from jepa_t.objectives import FlowMatching, interpolate
 from jepa_t.registry import OBJECTIVES
-from jepa_t.sampling import SOLVERS, Solver
+from jepa_t.sampling import SOLVERS
 from jepa_t.structures import Prediction, Target
 
 NAMES = registered(OBJECTIVES)
@@ -41,8 +42,7 @@ def inputs(seed=0, batch=3, asked=4):
 
 
 def loss_of(objective, prediction, target, seed=0):
-    (loss,) = objective(prediction, target, generator(seed)).values()
-    return loss
+    return sum(objective(prediction, target, generator(seed)).values())
 
 
 # The contract
@@ -114,13 +114,16 @@ def test_the_loss_is_finite_in_bfloat16(name):
 
 CHANGES = {
     "FlowMatching": {"head_width": 20, "head_depth": 1, "draws": 3, "weight": 2.0},
+    "GaussianDiffusion": {"head_width": 20, "head_depth": 1, "draws": 3, "weight": 2.0},
+    "TokenCrossEntropy": {"label_smoothing": 0.3, "weight": 2.0},
     "FeaturePrediction": {"weight": 2.0, "beta": 0.5, "read": "features"},
 }
 
 
 @every
 def test_each_option_changes_the_loss(name):
-    assert options_of(OBJECTIVES.get(name)) - {"width", "channels", "tokens"} == set(CHANGES[name])
+    offered = {"width", "channels", "tokens", "codebook_size", "embed", "snap"}
+    assert options_of(OBJECTIVES.get(name)) - offered == set(CHANGES[name])
     data = inputs()
     before = loss_of(make_objective(name), *data)
     for option, value in CHANGES[name].items():
@@ -132,6 +135,9 @@ def test_each_option_changes_the_loss(name):
     [
         ("FlowMatching", {"draws": 0}, "draws=0"),
         ("FlowMatching", {"draw": 2}, "did you mean 'draws'"),
+        ("GaussianDiffusion", {"draws": 0}, "draws=0"),
+        ("TokenCrossEntropy", {"label_smoothing": 1.0}, "label_smoothing=1.0"),
+        ("TokenCrossEntropy", {"codebook_size": None}, "the image tokenizer is continuous; take a discrete one"),
         ("FeaturePrediction", {"read": "conditon"}, "did you mean 'condition'"),
         ("FeaturePrediction", {"beta": 0.0}, "beta=0.0; it must be above 0"),
     ],
@@ -148,52 +154,115 @@ def test_something_generates():
     assert GENERATIVE
 
 
+# For each option that an objective's `draw` reads, a value that draws something else.
+DRAWS = {
+    "FlowMatching": {"temperature": 0.5, "solver": "heun", "solver_steps": 2},
+    "GaussianDiffusion": {"temperature": 0.5, "solver_steps": 2, "eta": 0.5},
+    "TokenCrossEntropy": {"temperature": 30.0, "top_k": 1},
+}
+FEW = {"FlowMatching": {"solver_steps": 3}, "GaussianDiffusion": {"solver_steps": 3}, "TokenCrossEntropy": {}}
+
+
+def draw(objective, condition, seed=0, **options):
+    options = FEW[type(objective).__name__] | options
+    with torch.no_grad():
+        return objective.draw(condition, seeded(len(condition), seed), **options).tokens
+
+
 @generative
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_drawing_gives_tokens_that_depend_on_condition_noise_and_solver(name, solver):
-    objective, solve = make_objective(name), Solver(solver, 3)
-    condition, noise = inputs()[0].condition, inputs()[1].tokens
-    drawn = objective.draw(condition, noise, solve)
-    assert drawn.shape == noise.shape
+def test_drawing_gives_tokens_that_depend_on_condition_randomness_and_every_option(name):
+    objective = make_objective(name)
+    condition = inputs(batch=8)[0].condition
+    drawn = draw(objective, condition)
+    assert drawn.shape == (8, 4, CHANNELS)
     assert drawn.isfinite().all()
-    assert torch.equal(objective.draw(condition, noise, solve), drawn)
-    for other in (
-        (condition + 1, noise, solve),
-        (condition, noise + 1, solve),
-        (condition, noise, Solver(solver, 2)),
-    ):
-        assert not torch.allclose(objective.draw(*other), drawn)
+    assert torch.equal(draw(objective, condition), drawn)
+    assert not torch.allclose(draw(objective, condition + 1), drawn)
+    assert not torch.allclose(draw(objective, condition, seed=50), drawn)
+    assert options_of(objective.draw) - {"condition", "random", "null", "guidance_scale"} == set(DRAWS[name])
+    for option, value in DRAWS[name].items():
+        assert not torch.allclose(draw(objective, condition, **{option: value}), drawn), option
 
 
 @generative
 @given(seed=seeds, scale=st.floats(-2, 5))
+def test_guidance_of_1_is_none_of_0_ignores_the_text_and_equal_branches_make_it_idle(name, seed, scale):
+    objective, condition, null = make_objective(name), inputs(seed)[0].condition, inputs(seed + 1)[0].condition
+    close = {"atol": 1e-4, "rtol": 1e-4}
+    plain = draw(objective, condition)
+    torch.testing.assert_close(draw(objective, condition, null=null, guidance_scale=1.0), plain, **close)
+    torch.testing.assert_close(draw(objective, condition, null=condition, guidance_scale=scale), plain, **close)
+    if name != "GaussianDiffusion":  # whose variance stays the text's
+        blind = draw(objective, null)
+        torch.testing.assert_close(draw(objective, condition, null=null, guidance_scale=0.0), blind, **close)
+
+
+@pytest.mark.parametrize(
+    ("name", "one"),
+    [("FlowMatching", {"solver_steps": 1}), ("GaussianDiffusion", {"solver_steps": 1})],
+)
+@given(seed=seeds, scale=st.floats(-2, 5))
 @float64()
-def test_guidance_is_the_line_through_both_branches(name, seed, scale):
-    objective, solve = make_objective(name), Solver("euler", 3)
-    (prediction, target), null = inputs(seed), inputs(seed + 1)[0].condition
+def test_guidance_is_the_line_through_both_branches(name, one, seed, scale):
+    objective, condition, null = make_objective(name), inputs(seed)[0].condition, inputs(seed + 1)[0].condition
+    text, blind = draw(objective, condition, **one), draw(objective, null, **one)  # a single step is affine
+    guided = draw(objective, condition, null=null, guidance_scale=scale, **one)
+    torch.testing.assert_close(guided, blind + scale * (text - blind))
 
-    def draw(*guidance, steps=solve):
-        return objective.draw(prediction.condition, target.tokens, steps, *guidance)
 
-    without = objective.draw(null, target.tokens, solve)
-    torch.testing.assert_close(draw(null, 1.0), draw())
-    torch.testing.assert_close(draw(null, 0.0), without)
-    torch.testing.assert_close(draw(prediction.condition, scale), draw())
-    one = Solver("euler", 1)  # with a single step the result is affine in the velocity
-    text, blind = draw(steps=one), objective.draw(null, target.tokens, one)
-    torch.testing.assert_close(draw(null, scale, steps=one), blind + scale * (text - blind))
+class Dealt:
+    """Randomness that is given: the same numbers for whichever images and tokens are drawn."""
+
+    def __init__(self, rows=slice(None), places=slice(None), batch=3, asked=4):
+        self.random, self.rows, self.places, self.asked = seeded(batch), rows, places, asked
+
+    def normal(self, *shape):
+        return self.random.normal(*shape[:-2], self.asked, shape[-1])[self.rows][..., self.places, :]
+
+    def uniform(self, *shape):
+        return self.random.uniform(*shape[:-1], self.asked)[self.rows][..., self.places]
 
 
 @generative
 @float64()
 def test_a_token_is_drawn_by_itself(name):
-    objective, solve = make_objective(name), Solver("heun", 2)
-    (prediction, target), null = inputs(), inputs(1)[0].condition
-    whole = objective.draw(prediction.condition, target.tokens, solve, null, 3.0)
+    objective, options = make_objective(name), FEW[name] | {"guidance_scale": 3.0}
+    condition, null = inputs()[0].condition, inputs(1)[0].condition
+    whole = objective.draw(condition, Dealt(), null, **options)
     for row, place in itertools.product(range(3), range(4)):
         one = slice(row, row + 1), slice(place, place + 1)
-        alone = objective.draw(prediction.condition[one], target.tokens[one], solve, null[one], 3.0)
-        torch.testing.assert_close(alone, whole[one])
+        alone = objective.draw(condition[one], Dealt(*one), null[one], **options)
+        torch.testing.assert_close(alone.tokens, whole.tokens[one])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [*((name, {}) for name in GENERATIVE), ("GaussianDiffusion", {"eta": 0.7})], ids=str
+)
+def test_a_temperature_of_0_leaves_only_the_start_to_chance(name, options):
+    """Flow matching and DDIM start from nothing, cross-entropy from the likeliest, ancestral steps from noise."""
+    objective, condition = make_objective(name), inputs()[0].condition
+    one, other = (draw(objective, condition, seed, temperature=0.0, **options) for seed in (0, 9))
+    assert torch.equal(one, other) == (name != "GaussianDiffusion" or bool(options))
+
+
+@generative
+def test_drawing_is_finite_in_bfloat16(name):
+    objective, condition = make_objective(name), inputs()[0].condition
+    with torch.autocast("cpu", torch.bfloat16):
+        drawn = draw(objective, condition.bfloat16(), null=condition.bfloat16() + 1, guidance_scale=2.0)
+    assert drawn.dtype == torch.float32
+    assert drawn.isfinite().all()
+
+
+@generative
+def test_confidence_is_given_where_it_is_promised(name):
+    objective, condition = make_objective(name), inputs()[0].condition
+    confidence = objective.draw(condition, seeded(3), **FEW[name]).confidence
+    if not getattr(objective, "gives_confidence", False):
+        assert confidence is None
+        return
+    assert confidence.shape == (3, 4)
+    assert confidence.max() <= 0
 
 
 # Flow matching
@@ -272,6 +341,19 @@ def test_more_draws_keep_the_mean_and_shrink_the_variance():
     assert many.std() < 0.4 * few.std()
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
+@float64()
+def test_flow_matching_solves_from_scaled_noise_by_the_solver_it_is_told(solver):
+    objective, condition = make_objective("FlowMatching"), inputs()[0].condition
+    noise = 0.7 * seeded(3).normal(4, CHANNELS)
+
+    def velocity(x, time):
+        return objective.head(x, torch.full(x.shape[:2], time), condition)
+
+    expected = SOLVERS[solver](velocity, noise, [0.0, 0.5, 1.0])
+    torch.testing.assert_close(draw(objective, condition, temperature=0.7, solver=solver, solver_steps=2), expected)
+
+
 def test_a_head_trained_on_one_picture_draws_it():
     objective = FlowMatching(CHANNELS, WIDTH, head_width=64, head_depth=2)
     prediction, target = inputs(batch=2)
@@ -280,8 +362,7 @@ def test_a_head_trained_on_one_picture_draws_it():
         optimizer.zero_grad()
         loss_of(objective, prediction, target, step).backward()
         optimizer.step()
-    noise = torch.randn(target.tokens.shape, generator=generator(0))
-    drawn = objective.draw(prediction.condition, noise, Solver("heun", 10))
+    drawn = draw(objective, prediction.condition, solver="heun", solver_steps=10)
     assert (drawn - target.tokens).square().mean() < 0.1 * target.tokens.square().mean()
 
 

@@ -1,6 +1,8 @@
 """The sampler against a plain loop, and the laws of what it draws."""
 
 import dataclasses
+import functools
+import itertools
 import math
 
 import pytest
@@ -13,18 +15,23 @@ from tiny import (
     GRID,
     TOKENS,
     float64,
+    make_model,
     random_text,
     registered,
     rows,
     shared_model,
+    with_objective,
 )
 
 from jepa_t.errors import UserError
-from jepa_t.registry import SAMPLERS, build
-from jepa_t.sampling import PRESETS, MaskedSampler, sampler_config
+from jepa_t.registry import OBJECTIVES, SAMPLERS, build
+from jepa_t.sampling import PRESETS, MaskedSampler, options_read, sampler_config
+from jepa_t.sampling.sampler import OWN_OPTIONS
 from jepa_t.structures import Split
 
 every = pytest.mark.parametrize("name", registered(SAMPLERS))
+GENERATIVE = [name for name in registered(OBJECTIVES) if hasattr(OBJECTIVES.get(name), "draw")]
+generative = pytest.mark.parametrize("objective", GENERATIVE)
 seeds = st.integers(0, 2**40)
 
 
@@ -32,11 +39,18 @@ def network(fusion="jepa_t", dtype=torch.float32):
     return shared_model(fusion, dtype).average
 
 
+@functools.cache
+def other_model(objective):
+    """Of random weights, over discrete tokens, and generating by this objective."""
+    return make_model(**with_objective(objective))
+
+
 class Watched:
     """A model that records what a sampler asks of it, and hides from the network what it must not read."""
 
     def __init__(self, model, poison=None):
         self.model, self.grid, self.channels = model, model.grid, model.channels
+        self.gives_confidence, self.drawn = model.gives_confidence, []
         self.poison, self.splits, self.tokens, self.evaluated, self.nulls, self.draws = (
             poison,
             [],
@@ -59,15 +73,23 @@ class Watched:
             tokens = tokens.masked_fill(hidden[..., None], self.poison)
         return self.model.condition(tokens, split, text)
 
-    def draw(self, condition, noise, solver, null=None, scale=1.0):
-        self.draws.append((condition.shape[1], solver, null is not None, scale))
-        return self.model.draw(condition, noise, solver, null, scale)
+    @property
+    def draw(self):
+        @functools.wraps(self.model.draw)
+        def draw(condition, random, null, scale, **options):
+            self.draws.append((condition.shape[1], options, null is not None, scale))
+            self.drawn.append(self.model.draw(condition, random, null, scale, **options))
+            return self.drawn[-1]
+
+        return draw
 
 
 @torch.no_grad()
 def sample(model=None, text=None, batch_seeds=(0, 1, 2), **options):
-    sampler = MaskedSampler(**{"steps": 3, "solver_steps": 3} | options)
-    return sampler(model or network(), random_text(len(batch_seeds)) if text is None else text, batch_seeds)
+    model = model or network()
+    few = {"solver_steps": 3} if "solver_steps" in options_read(model.draw) else {}
+    sampler = MaskedSampler(**{"steps": 3} | few | options)
+    return sampler(model, random_text(len(batch_seeds)) if text is None else text, batch_seeds)
 
 
 @torch.no_grad()
@@ -239,27 +261,127 @@ CHANGES = {
     "steps": 2,
     "schedule": "linear",
     "order": "halton",
-    "solver": "heun",
-    "solver_steps": (3, 2),
+    "temperature": 0.5,
     "guidance_scale": 1.0,
     "guidance_schedule": "linear",
     "guidance_interval": (0.2, 1.0),
 }
+OWN = {
+    "FlowMatching": {"solver": "heun", "solver_steps": (3, 2)},
+    "GaussianDiffusion": {"solver_steps": (3, 2), "eta": 0.5},
+    "TokenCrossEntropy": {"top_k": 1},
+}
 
 
-@pytest.mark.parametrize("option", [field.name for field in dataclasses.fields(MaskedSampler)])
-def test_each_option_changes_the_picture(option):
-    base = {"guidance_scale": 2.0}
-    assert not torch.allclose(sample(**base | {option: CHANGES[option]}), sample(**base), atol=1e-3)
+@generative
+def test_each_option_changes_the_picture_or_is_refused(objective):
+    model, base = other_model(objective), {"guidance_scale": 2.0, "batch_seeds": range(8)}
+    before = sample(model.average, **base)
+    for option, value in (CHANGES | OWN[objective]).items():
+        assert not torch.allclose(sample(model.average, **base | {option: value}), before, atol=1e-3), option
+    for option in set(OWN_OPTIONS) - set(OWN[objective]):
+        value = next(own[option] for own in OWN.values() if option in own)
+        with pytest.raises(UserError, match=f"sampler.{option}=.* would do nothing"):
+            make_model(**with_objective(objective, sampler={option: value}))
+    options = {field.name for field in dataclasses.fields(MaskedSampler)}
+    assert options == {*CHANGES, *OWN_OPTIONS, "choice_temperature"}
+
+
+@generative
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_sets_only_what_the_objective_reads(objective, preset):
+    model = make_model(**with_objective(objective, sampler=preset))
+    assert model.sampler.steps == PRESETS[preset]["steps"]
+    for option in OWN_OPTIONS:
+        expected = PRESETS[preset].get(option) if option in OWN[objective] else None
+        assert getattr(model.sampler, option) == expected
+
+
+@generative
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.7, "steps": 4}], ids=str)
+def test_under_every_objective_a_picture_depends_on_caption_and_seed_alone(objective, options):
+    model, text, numbers = other_model(objective).average, random_text(3), [4, 5, 6]
+    together = sample(model, text, numbers, **options)
+    for row in range(3):
+        alone = sample(model, rows(text, slice(row, row + 1)), numbers[row : row + 1], **options)
+        torch.testing.assert_close(alone[0], together[row], atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(sample(model, text, [7, 8, 9], **options), together)
+    assert not torch.allclose(sample(model, random_text(3, seed=1), numbers, **options), together)
+
+
+# The order by confidence
+
+
+def by_confidence(watched=None, text=None, **options):
+    model = watched or other_model("TokenCrossEntropy").average
+    return sample(model, text, **{"order": "confidence", "guidance_scale": 1.0} | options)
+
+
+@given(st.integers(1, 9), st.sampled_from(["cosine", "arccos", "linear"]), st.sampled_from([0.0, None, 9.0]))
+def test_by_confidence_each_position_is_kept_once_and_never_changed(steps, schedule, choice):
+    watched = Watched(other_model("TokenCrossEntropy").average)
+    final = by_confidence(watched, steps=steps, schedule=schedule, choice_temperature=choice)
+    assert len(watched.splits) == min(steps, TOKENS)
+    for split, tokens in zip(watched.splits, watched.tokens, strict=True):
+        assert split.visible_count + split.asked_count == TOKENS
+        assert torch.equal(split.order.sort(1).values, torch.arange(TOKENS).expand(3, -1))
+        for row in range(3):
+            assert torch.equal(tokens[row, split.visible[row]], final[row, split.visible[row]])
+    for one, following in itertools.pairwise(watched.splits):
+        assert torch.equal(following.visible[:, : one.visible_count], one.visible)
+
+
+@given(seed=seeds)
+def test_what_is_kept_is_what_the_objective_is_surest_of(seed):
+    watched = Watched(other_model("TokenCrossEntropy").average)
+    by_confidence(watched, steps=4, choice_temperature=0.0, batch_seeds=(seed, 1, 2))
+    for drawn, split, following in zip(watched.drawn, watched.splits, watched.splits[1:], strict=False):
+        kept = following.visible[:, split.visible_count :]
+        sure = (split.asked[:, :, None] == kept[:, None]).any(-1)
+        least = drawn.confidence.masked_fill(~sure, torch.inf).amin(1)
+        assert (least >= drawn.confidence.masked_fill(sure, -torch.inf).amax(1)).all()
+
+
+def test_by_confidence_what_is_not_kept_is_never_read():
+    model = other_model("TokenCrossEntropy").average
+    assert torch.equal(by_confidence(Watched(model, poison=float("nan"))), by_confidence())
+
+
+def test_by_confidence_a_picture_does_not_depend_on_its_batch():
+    text, numbers = random_text(3), (4, 5, 6)
+    together = by_confidence(text=text, batch_seeds=numbers)
+    for row in range(3):
+        alone = by_confidence(text=rows(text, slice(row, row + 1)), batch_seeds=numbers[row : row + 1])
+        torch.testing.assert_close(alone[0], together[row])
+
+
+def test_the_choice_is_freer_the_higher_its_temperature():
+    watched = {choice: Watched(other_model("TokenCrossEntropy").average) for choice in (0.0, 1e-6, 4.5, None)}
+    for choice, model in watched.items():
+        by_confidence(model, choice_temperature=choice, batch_seeds=range(8))
+    first = {choice: model.splits[1].visible for choice, model in watched.items()}
+    assert torch.equal(first[0.0], first[1e-6])
+    assert torch.equal(first[None], first[4.5])
+    assert not torch.equal(first[0.0], first[4.5])
+
+
+def test_the_choice_anneals_to_0():
+    plan = MaskedSampler(steps=4, order="confidence", choice_temperature=2.0)._plan(64)
+    assert [step.choice_temperature for step in plan] == [1.5, 1.0, 0.5, 0.0]
+
+
+def test_an_order_by_confidence_is_refused_where_there_is_none():
+    with pytest.raises(UserError, match="needs an objective that says how sure it is, such as TokenCrossEntropy"):
+        make_model(sampler={"order": "confidence"})
 
 
 def test_solver_steps_go_from_first_to_last():
     watched = Watched(network())
     sample(watched, steps=5, solver_steps=(9, 1))
-    assert [solver.steps for _, solver, *_ in watched.draws] == [9, 7, 5, 3, 1]
+    assert [options["solver_steps"] for _, options, *_ in watched.draws] == [9, 7, 5, 3, 1]
     watched = Watched(network())
     sample(watched, steps=5, solver_steps=4)
-    assert [solver.steps for _, solver, *_ in watched.draws] == [4] * 5
+    assert [options["solver_steps"] for _, options, *_ in watched.draws] == [4] * 5
 
 
 def test_a_config_gives_the_same_pair_as_a_list():
@@ -274,7 +396,8 @@ def test_the_presets_are_what_they_say():
         "guidance_schedule": "linear",
     }
     effort = {
-        name: sum(len(s.times) for _, s, _ in build(sampler_config(name), SAMPLERS)._plan(256)) for name in PRESETS
+        name: sum(step.options["solver_steps"] for step in build(sampler_config(name), SAMPLERS)._plan(256))
+        for name in PRESETS
     }
     assert effort["reference"] > effort["quality"] > effort["balanced"] > effort["fast"]
 
@@ -297,7 +420,13 @@ def test_a_preset_gives_way_to_options_and_changes_to_nothing():
         ({"preset": "balance"}, "did you mean 'balanced'"),
         ({"preset": "fast", "type": "Other"}, "sampler presets belong to MaskedSampler, not to 'Other'"),
         ({"step": 3}, "unknown option of MaskedSampler 'step': did you mean 'steps'"),
-        ({"temperature": 0.9}, "unknown option of MaskedSampler 'temperature'"),  # D10: it did nothing
+        ({"temperature": -0.1}, "sampler.temperature is -0.1"),
+        ({"temperature": math.inf}, "sampler.temperature is inf"),
+        ({"choice_temperature": 1.0}, "choice_temperature belongs to order='confidence', not to 'random'"),
+        ({"choice_temperature": -1.0, "order": "confidence"}, "sampler.choice_temperature is -1.0"),
+        ({"eta": 1.5}, "sampler.eta is 1.5"),
+        ({"top_k": 0}, "sampler.top_k is 0"),
+        ({"order": "confident"}, "did you mean 'confidence'"),
         ({"steps": 0}, "sampling steps=0"),
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
         ({"order": "chekerboard"}, "did you mean 'checkerboard'"),

@@ -37,6 +37,8 @@ def test_one_picture_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, caps
         "2",
         "--guidance",
         "2.5",
+        "--temperature",
+        "0.9",
     ]
     assert sample.main([*words, "--steps", "2", "--solver-steps", "4", "--out", str(tmp_path / "out")]) == 0
     files = sorted(path.name for path in (tmp_path / "out").iterdir())
@@ -53,6 +55,7 @@ def test_one_picture_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, caps
     assert picture.text["seed"] == "4"
     settings = json.loads(picture.text["sampler"])
     assert (settings["guidance_scale"], settings["steps"], settings["solver_steps"]) == (2.5, 2, 4)
+    assert settings["temperature"] == 0.9
     assert len(picture.text["weights_sha256"]) == 64
     assert json.loads(Image.open(tmp_path / "out" / "samples.png").text["seeds"]) == [3, 4, 3, 4]
     assert "4 pictures" in capsys.readouterr().out
@@ -67,6 +70,8 @@ def test_one_picture_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, caps
         (["a red three", "--preset", "fastt"], "did you mean 'fast'"),
         (["a red three", "--solver", "eulr"], "did you mean 'euler'"),
         (["a red three", "--guidance", "-1"], "guidance scale is -1"),
+        (["a red three", "--temperature", "-1"], "sampler.temperature is -1"),
+        (["a red three", "--order", "confidence"], "needs an objective that says how sure it is"),
         (["a red three", "--device", "tpu"], "device 'tpu'"),
         (["a red three", "--count", "0"], "count is 0"),
     ],

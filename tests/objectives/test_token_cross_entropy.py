@@ -1,0 +1,175 @@
+"""Laws of cross-entropy over codes: its closed form, and how codes are chosen."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import (
+    WIDTH,
+    CodedPatches,
+    float64,
+    generator,
+    make_model,
+    make_objective,
+    random_images,
+    seeded,
+    with_objective,
+)
+
+from jepa_t.errors import UserError
+from jepa_t.objectives import choose
+from jepa_t.registry import OBJECTIVES, build
+from jepa_t.structures import Prediction, Target
+from jepa_t.tokenizers.codebook import Borrowed, codebook
+
+seeds = st.integers(0, 1000)
+CODES = 9
+
+
+def make(**options):
+    return make_objective("TokenCrossEntropy", **options)
+
+
+def inputs(batch=3, asked=4, seed=0):
+    condition = torch.randn(batch, asked, WIDTH, generator=generator(seed))
+    ids = torch.randint(CODES, (batch, asked), generator=generator(seed + 1))
+    return condition, ids, Prediction(condition, condition), Target(CodedPatches().embed(ids))
+
+
+# The loss
+
+
+@given(seeds, st.floats(0, 0.9))
+@float64()
+def test_the_loss_is_the_closed_form_with_smoothing(seed, smoothing):
+    objective, (condition, ids, prediction, target) = make(label_smoothing=smoothing), inputs(seed=seed)
+    chances = objective.head(condition).softmax(-1)
+    total = 0.0
+    for row in range(3):
+        for place in range(4):
+            wanted = torch.full((CODES,), smoothing / CODES)
+            wanted[ids[row, place]] += 1 - smoothing
+            total = total - (wanted * chances[row, place].log()).sum()
+    torch.testing.assert_close(objective(prediction, target)["loss_token"], (total / 12).float())
+
+
+def test_half_precision_snaps_to_the_same_codes():
+    tokenizer = CodedPatches()
+    tokenizer.snap = lambda tokens: tokens @ torch.eye(5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert codebook(tokenizer)["snap"](torch.randn(4, 5)).dtype == torch.float32
+
+
+# Drawing
+
+
+@given(seeds, st.floats(0.2, 4))
+def test_codes_are_chosen_as_often_as_their_chances_say(seed, temperature):
+    logits = torch.randn(CODES, generator=generator(seed))
+    uniform = (torch.arange(20000) + 0.5) / 20000  # evenly, so that the shares are exact
+    found = torch.bincount(choose(logits.expand(20000, -1), uniform, temperature), minlength=CODES) / 20000
+    torch.testing.assert_close(found, (logits / temperature).softmax(-1), atol=2e-4, rtol=0)
+
+
+@given(seeds, st.integers(1, CODES + 2))
+def test_top_k_chooses_among_the_likeliest_by_their_chances(seed, top_k):
+    logits = torch.randn(CODES, generator=generator(seed))
+    uniform = (torch.arange(20000) + 0.5) / 20000
+    found = torch.bincount(choose(logits.expand(20000, -1), uniform, 1.0, top_k), minlength=CODES) / 20000
+    order = logits.argsort(descending=True)
+    expected = torch.zeros(CODES).scatter(0, order[:top_k], logits[order[:top_k]].softmax(-1))
+    torch.testing.assert_close(found, expected, atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("uniform", [0.0, 1 - 2**-24])
+def test_a_code_without_a_chance_is_never_chosen(uniform):
+    """Not even where rounding puts the draw on an edge."""
+    for seed in range(300):
+        logits = 3 * torch.randn(1, 50, generator=generator(seed))
+        logits[0, [0, 7, 49]] = -torch.inf
+        index = choose(logits, torch.tensor([uniform]))
+        assert 0 <= index < 50
+        assert logits[0, index].isfinite()
+
+
+@given(seeds)
+def test_top_1_and_temperature_0_take_the_likeliest(seed):
+    objective, (condition, *_) = make(), inputs(seed=seed)
+    best = objective.embed(objective.head(condition).argmax(-1))
+    assert torch.equal(objective.draw(condition, seeded(3, seed), top_k=1).tokens, best)
+    assert torch.equal(objective.draw(condition, seeded(3, seed), temperature=0.0).tokens, best)
+
+
+def test_a_low_temperature_tends_to_the_likeliest():
+    objective, (condition, *_) = make(), inputs(batch=50)
+    best = objective.embed(objective.head(condition).argmax(-1))
+    hits = [
+        (objective.draw(condition, seeded(50), temperature=t).tokens == best).all(-1).float().mean()
+        for t in (3.0, 1.0, 0.3, 0.01)
+    ]
+    assert hits == sorted(hits)
+    assert hits[-1] > 0.97
+    assert hits[0] < 0.6
+
+
+@given(seeds, st.floats(0, 5))
+@float64()
+def test_guidance_is_the_line_through_both_logits(seed, scale):
+    objective, (condition, *_), null = make(), inputs(seed=seed), inputs(seed=seed + 5)[0]
+    logits = objective.head(null) + scale * (objective.head(condition) - objective.head(null))
+    drawn = objective.draw(condition, seeded(3), null, scale, temperature=0.7, top_k=3)
+    ids = choose(logits, seeded(3).uniform(4), 0.7, 3)
+    assert torch.equal(drawn.tokens, objective.embed(ids))
+    chance = logits.softmax(-1).gather(-1, ids[..., None])[..., 0]
+    torch.testing.assert_close(drawn.confidence.exp(), chance.float())
+
+
+# The tokenizer's codes
+
+
+def test_a_continuous_tokenizer_is_refused():
+    with pytest.raises(UserError, match="the image tokenizer is continuous; take a discrete one"):
+        make_model(objectives={"own": {"type": "TokenCrossEntropy"}})
+    assert codebook(make_model().image_tokenizer) == {}
+
+
+def test_every_code_comes_back():
+    offered = codebook(CodedPatches())
+    assert torch.equal(offered["snap"](offered["embed"](torch.arange(CODES))), torch.arange(CODES))
+    assert offered["codebook_size"] == CODES
+
+
+def test_the_tokenizer_is_neither_registered_nor_copied_with_the_network():
+    model = make_model(**with_objective("TokenCrossEntropy"))
+    for network in (model.network, model.average, copy.deepcopy(model.network)):
+        objective = network.objectives["own"]
+        assert isinstance(objective.embed, Borrowed)
+        assert objective.embed.owner is model.image_tokenizer
+        assert objective.snap.owner is model.image_tokenizer
+        assert not any("codes" in name for name in network.state_dict())
+    assert [name for name in model.state_dict() if name.endswith("codes")] == ["image_tokenizer.codes"]
+
+
+def test_a_copy_of_the_whole_model_goes_on_with_its_own_tokenizer():
+    model = make_model(**with_objective("TokenCrossEntropy"))
+    other = copy.deepcopy(model)
+    for network in (other.network, other.average):
+        assert network.objectives["own"].embed.owner is other.image_tokenizer
+    other.to("meta")
+    assert model.generate(["red"], [0]).device.type == "cpu"
+    assert other.network.objectives["own"].embed(torch.zeros(2, device="meta").long()).device.type == "meta"
+
+
+def test_pictures_are_made_of_codes():
+    model = make_model(**with_objective("TokenCrossEntropy"))
+    tokens = model.sampler(model.average, model.average.text_tokenizer(["red"]), [0])
+    assert torch.equal(model.image_tokenizer.embed(model.image_tokenizer.snap(tokens)), tokens)
+    encoded = model.image_tokenizer.encode(random_images(4))
+    assert torch.equal(model.image_tokenizer.encode(model.image_tokenizer.decode(encoded)), encoded)
+
+
+def test_it_is_built_as_any_other():
+    offered = {"width": WIDTH, **codebook(CodedPatches())}
+    assert build({"type": "TokenCrossEntropy"}, OBJECTIVES, **offered).head[-1].out_features == CODES
