@@ -8,6 +8,7 @@ from typing import Any
 
 _HOMES = {
     "PatchTokenizer": "tokenizers",
+    "QuantizedAutoencoder": "tokenizers",
     "TransformerText": "tokenizers",
     "Text": "structures",
     "Split": "structures",

@@ -4,6 +4,9 @@ import contextlib
 import copy
 import functools
 import inspect
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,8 +35,42 @@ CAPTIONS = [
 ]
 OFFERED = {"width": WIDTH, "text_width": TEXT_WIDTH, "channels": CHANNELS, "tokens": TOKENS, "registers": LENGTH + 3}
 
-# For each registered tokenizer a config that is quick to build. The contract tests run over these.
-IMAGE_TOKENIZERS: dict[str, dict[str, Any]] = {"PatchTokenizer": {"size": SIZE, "patch": 2}}
+
+def smooth_images(batch: int, size: tuple[int, int] = SIZE, seed: int = 0) -> torch.Tensor:
+    """Images whose patches have large and small components."""
+    random = generator(seed)
+    coarse = torch.rand(batch, 3, 2, 2, generator=random) * 1.8 - 0.9
+    up = torch.nn.functional.interpolate(coarse, size=size, mode="bilinear")
+    return up + 0.1 * torch.rand(up.shape, generator=random)
+
+
+QUANTIZED = {"size": SIZE, "stride": 2, "width": 16, "depth": 1, "quantizer": {"name": "FSQ", "levels": (8, 8, 8, 5)}}
+
+
+@functools.cache
+def trained_quantized() -> dict[str, Any]:
+    """A quantised autoencoder that has learned smooth images, as a checkpoint of its training."""
+    torch.manual_seed(0)
+    training = build({"type": "TokenizerTraining", "tokenizer": {"type": "QuantizedAutoencoder", **QUANTIZED}}, MODELS)
+    optimizer = torch.optim.Adam(training.parameters(), lr=0.01)
+    pictures = smooth_images(256)
+    for step in range(120):
+        optimizer.zero_grad()
+        training.tokenizer.loss(pictures[torch.randperm(256, generator=generator(step))[:64]])[
+            "loss_reconstruction"
+        ].backward()
+        optimizer.step()
+    path = Path(tempfile.mkdtemp(prefix="jepa_t_tests_")) / "quantized.pth"
+    torch.save({"state_dict": training.state_dict()}, path)
+    return QUANTIZED | {"checkpoint": str(path)}
+
+
+# For each registered tokenizer a config that is quick to build, or what makes one when it is first needed. The
+# contract tests run over these.
+IMAGE_TOKENIZERS: dict[str, dict[str, Any] | Callable[[], dict[str, Any]]] = {
+    "PatchTokenizer": {"size": SIZE, "patch": 2},
+    "QuantizedAutoencoder": trained_quantized,
+}
 TEXT_TOKENIZERS: dict[str, dict[str, Any]] = {
     "TransformerText": {"width": TEXT_WIDTH, "depth": 1, "heads": 2, "length": LENGTH, "vocabulary": 64}
 }
@@ -115,7 +152,8 @@ def make_objective(name: str, seed: int = 0, **options) -> nn.Module:
 
 
 def make_tokenizer(name: str, **options) -> nn.Module:
-    return build({"type": name} | (IMAGE_TOKENIZERS | TEXT_TOKENIZERS)[name] | options, TOKENIZERS)
+    small = (IMAGE_TOKENIZERS | TEXT_TOKENIZERS)[name]
+    return build({"type": name} | (small() if callable(small) else small) | options, TOKENIZERS)
 
 
 def config(**changes) -> dict[str, Any]:

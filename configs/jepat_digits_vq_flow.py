@@ -1,0 +1,6 @@
+# Inked digits as discrete tokens, drawn by flow matching on the codes' embeddings, snapped to real codes at the end.
+# It needs the tokenizer, a minute on one core: python tools/train.py configs/tokenizers/fsq_digits.py
+_base_ = ["./jepat_digits.py", "./_base_/tokenizers/fsq_digits.py"]
+model = dict(
+    image_tokenizer=dict(_delete_=True, checkpoint="work_dirs/fsq_digits", **_base_._tokenizer),
+)
