@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError, first_line
+from .pretrained import in_one_line
 
 # In this order; the last level of the decoder comes first in diffusers.
 NAMES = [
@@ -46,8 +47,8 @@ def load_ldm(path: str, name: str) -> nn.Module:
         model = AutoencoderKL(**_architecture(weights))
         model.load_state_dict(_convert(weights))
     except (KeyError, RuntimeError, ValueError) as error:
-        what = " ".join(str(error).split())
-        raise UserError(f"{name} source {path!r} is no LDM autoencoder that diffusers knows: {what[:200]}") from error
+        what = in_one_line(error)
+        raise UserError(f"{name} source {path!r} is no LDM autoencoder that diffusers knows: {what}") from error
     return model.float()
 
 

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError, first_line
+from ..errors import UserError
+
+SAID = 240  # characters that are told of another library's error
 
 
 class Frozen(nn.Module):
@@ -69,7 +71,7 @@ def load_pretrained(kind: str, source: str, subfolder: str | None, name: str) ->
     place = str(local) if local.exists() else source
     log = logging.getLogger("diffusers")
     before = log.level
-    log.setLevel(logging.ERROR)  # what it warns of, absent weights, is an error here
+    log.setLevel(logging.CRITICAL)  # all that it would say is raised below
     try:
         model, report = getattr(diffusers, kind).from_pretrained(
             place,
@@ -81,16 +83,17 @@ def load_pretrained(kind: str, source: str, subfolder: str | None, name: str) ->
         )
     except Exception as error:  # a damaged or foreign folder can fail anywhere in the reader
         where = "" if local.exists() else ", which is no folder or file here,"
-        raise UserError(f"{name} source {source!r}{where} can't be read as {kind}: {first_line(error)}") from error
+        raise UserError(f"{name} source {source!r}{where} can't be read as {kind}: {in_one_line(error)}") from error
     finally:
         log.setLevel(before)
-    _complete(report, name, source, kind)
+    for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
+        if report[problem]:
+            what = f"{problem.split('_')[0]} {sorted(report[problem])[0]}"
+            raise UserError(f"{name} source {source!r} is no whole {kind}: {what}")
     return model
 
 
-def _complete(report: dict[str, Any], name: str, source: str, kind: str) -> None:
-    for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
-        if report.get(problem):
-            raise UserError(
-                f"{name} source {source!r} is no whole {kind}: {problem.split('_')[0]} {sorted(report[problem])[0]}"
-            )
+def in_one_line(error: Exception) -> str:
+    """The beginning of what an error says, without its line breaks."""
+    text = " ".join(str(error).split())
+    return text if len(text) < SAID else f"{text[:SAID]} ..."
