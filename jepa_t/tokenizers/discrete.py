@@ -8,7 +8,8 @@ from ..errors import UserError
 from .maps import check_images, grid_of, to_maps, to_tokens
 
 DISTANCES = 2**26  # how many are held at once
-IMAGES = 512  # how many are encoded at once to measure the codes
+MEASURED = 4096  # images that are enough to measure how often each code is used
+PIXELS = 2**21  # how many are encoded at once for that
 
 
 def nearest(x: Tensor, codes: Tensor) -> Tensor:
@@ -119,9 +120,15 @@ class DiscreteTokenizer(nn.Module):
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
-        """Measure mean and deviation of the codes that images ``[N, 3, H, W]`` in [-1, 1] use."""
-        codebook = self.codebook
-        parts = [self.find_ids(part.to(codebook.device)) for part in images.split(IMAGES)]
+        """Measure mean and deviation of the codes that images ``[N, 3, H, W]`` in [-1, 1] use.
+
+        Raises:
+            UserError: The images have another size.
+        """
+        check_images(images, self.grid, self.stride)
+        codebook, some = self.codebook, images[:: -(-len(images) // MEASURED)]  # evenly spaced
+        at_once = max(1, PIXELS // some[0, 0].numel())
+        parts = [self.find_ids(part.to(codebook.device)) for part in some.split(at_once)]
         shares = sum(_counts(part, self.codebook_size) for part in parts) / sum(part.numel() for part in parts)
         mean = shares @ codebook
         variance = shares @ (codebook - mean).square()

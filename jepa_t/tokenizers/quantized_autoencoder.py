@@ -169,13 +169,13 @@ class QuantizedAutoencoder(DiscreteTokenizer):
         from ..engine import find_checkpoint, load_checkpoint
         from ..engine.runner import check_weights
 
-        first = "train the tokenizer first, such as: python tools/train.py configs/tokenizers/fsq_digits.py"
+        first = "train it first, such as: python tools/train.py configs/tokenizers/fsq_digits.py"
         if self.checkpoint is None:
             raise UserError(f"QuantizedAutoencoder names no checkpoint; {first}")
         try:
             path = find_checkpoint(self.checkpoint)
         except UserError as error:
-            raise UserError(f"QuantizedAutoencoder: {error}; {first}") from error
+            raise UserError(f"QuantizedAutoencoder has no checkpoint at {self.checkpoint!r}; {first}") from error
         state = load_checkpoint(path)["state_dict"]
         weights = {name.removeprefix("tokenizer."): value for name, value in state.items()}
         check_weights(self.state_dict(), weights, path)

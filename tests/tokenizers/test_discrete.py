@@ -106,7 +106,21 @@ def test_codes_that_never_vary_give_finite_tokens(name):
 
 
 @discrete
-@pytest.mark.parametrize("call", ["ids", "encode"])
+def test_many_images_are_measured_in_parts_and_by_an_even_share(name, monkeypatch):
+    pictures = smooth_images(240)
+    whole, parts, share = make_tokenizer(name), make_tokenizer(name), make_tokenizer(name)
+    whole.fit(pictures)
+    monkeypatch.setattr("jepa_t.tokenizers.discrete.PIXELS", 170)  # 7 images
+    parts.fit(pictures)
+    torch.testing.assert_close(parts.codes, whole.codes)
+    monkeypatch.setattr("jepa_t.tokenizers.discrete.MEASURED", 130)  # every second image
+    share.fit(pictures)
+    whole.fit(pictures[::2])
+    torch.testing.assert_close(share.codes, whole.codes)
+
+
+@discrete
+@pytest.mark.parametrize("call", ["ids", "encode", "fit"])
 def test_images_of_another_size_are_refused(name, call):
     with pytest.raises(UserError, match=r"the images are \[3, 6, 4\], the tokenizer takes \[3, 4, 6\]"):
         getattr(shared(name), call)(torch.zeros(1, 3, 6, 4))
