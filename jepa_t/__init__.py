@@ -8,6 +8,9 @@ from typing import Any
 
 _HOMES = {
     "PatchTokenizer": "tokenizers",
+    "QuantizedAutoencoder": "tokenizers",
+    "KLTokenizer": "tokenizers",
+    "VQTokenizer": "tokenizers",
     "TransformerText": "tokenizers",
     "Text": "structures",
     "Split": "structures",

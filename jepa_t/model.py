@@ -211,7 +211,8 @@ class JEPAT(BaseModel):
             return function(x.float())
 
     def train(self, mode: bool = True) -> "JEPAT":
-        """Switch the trained network; the average always evaluates."""
+        """Switch the trained network; its average and the image tokenizer always evaluate."""
         super().train(mode)
         self.average.eval()
+        self.image_tokenizer.eval()
         return self

@@ -54,6 +54,8 @@ class Pipeline:
             _trust(found)
         plain = config or found
         model = registry.build(plain, registry.MODELS)
+        if not isinstance(model, JEPAT):
+            raise UserError(f"'{path}' holds a {type(model).__name__}, which draws nothing; give a trained JEPAT")
         _fill(model, weights, str(path))
         try:
             model = model.to(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)

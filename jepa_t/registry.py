@@ -88,13 +88,13 @@ def _child(parent: Registry, *folders: str) -> Registry:
     return Registry(parent.name, parent=parent, scope="jepa_t", locations=[f"jepa_t.{f}" for f in folders])
 
 
-TOKENIZERS = _own("tokenizer", "tokenizers")  # PatchTokenizer, TransformerText
+TOKENIZERS = _own("tokenizer", "tokenizers")  # PatchTokenizer, KLTokenizer, VQTokenizer, TransformerText
 BACKBONES = _own("backbone", "backbones")  # ContextEncoder, Predictor
 FUSIONS = _own("fusion", "fusion")  # Add, Concat, CrossAttention, FiLM, InContext
 OBJECTIVES = _own("objective", "objectives")  # FlowMatching, GaussianDiffusion, TokenCrossEntropy, FeaturePrediction
 SAMPLERS = _own("sampler", "sampling")  # MaskedSampler
 
-MODELS = _child(mmengine.MODELS, "model")  # JEPAT
+MODELS = _child(mmengine.MODELS, "model", "tokenizers")  # JEPAT, TokenizerTraining
 DATASETS = _child(mmengine.DATASETS, "data")  # InkedDigits, ShapeScenes
 DATA_SAMPLERS = _child(mmengine.DATA_SAMPLERS, "engine")  # SeededSampler
 FUNCTIONS = _child(mmengine.FUNCTIONS, "data")  # keep_batch
@@ -102,7 +102,7 @@ HOOKS = _child(mmengine.HOOKS, "engine")  # WeightAverageHook
 LOOPS = _child(mmengine.LOOPS, "engine")  # TrainLoop
 OPTIM_WRAPPERS = _child(mmengine.OPTIM_WRAPPERS, "engine")  # GuardedOptimWrapper
 OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine.OPTIM_WRAPPER_CONSTRUCTORS, "engine")  # TaggedGroups
-METRICS = _child(mmengine.METRICS, "evaluation")  # DigitsMetric, ShapesMetric
+METRICS = _child(mmengine.METRICS, "evaluation")  # DigitsMetric, ReconstructionMetric, ShapesMetric
 
 
 def load_plugins() -> list[str]:

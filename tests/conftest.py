@@ -19,7 +19,7 @@ settings.register_profile(
 settings.load_profile("ci")
 torch.set_num_threads(1)
 sys.path.insert(0, str(Path(__file__).parent / "engine"))  # for engine_fakes
-sys.path.insert(0, str(Path(__file__).parent))  # for tiny
+sys.path.insert(0, str(Path(__file__).parent))  # for tiny and ldm_reference
 
 
 @pytest.fixture(autouse=True)

@@ -122,6 +122,15 @@ def test_a_config_of_another_width_is_told(checkpoint):
         Pipeline.load(checkpoint, CONFIG | {"width": 32})
 
 
+def test_a_tokenizer_s_checkpoint_draws_nothing(tmp_path):
+    options = {"size": [4, 4], "stride": 2, "quantizer": {"name": "FSQ", "levels": [3, 3]}}
+    plain = {"type": "TokenizerTraining", "tokenizer": {"type": "QuantizedAutoencoder", **options}}
+    weights = build(plain, MODELS).state_dict()
+    save_checkpoint({"state_dict": weights, "meta": {"model": plain}}, str(tmp_path / "a.pth"))
+    with pytest.raises(UserError, match="holds a TokenizerTraining, which draws nothing"):
+        Pipeline.load(tmp_path / "a.pth")
+
+
 def test_a_checkpoint_without_config_needs_one(model, tmp_path):
     torch.save(model.state_dict(), tmp_path / "bare.pth")
     with pytest.raises(UserError, match="give the config file"):

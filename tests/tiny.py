@@ -1,9 +1,13 @@
 """Small parts with random weights, built as configs build them."""
 
+import atexit
 import contextlib
 import copy
 import functools
 import inspect
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,11 +38,89 @@ CAPTIONS = [
 ]
 OFFERED = {"width": WIDTH, "text_width": TEXT_WIDTH, "channels": CHANNELS, "tokens": TOKENS, "registers": LENGTH + 3}
 
-# For each registered tokenizer a config that is quick to build. The contract tests run over these.
-IMAGE_TOKENIZERS: dict[str, dict[str, Any]] = {"PatchTokenizer": {"size": SIZE, "patch": 2}}
+
+def smooth_images(batch: int, size: tuple[int, int] = SIZE, seed: int = 0) -> torch.Tensor:
+    """Images whose patches have large and small components."""
+    random = generator(seed)
+    coarse = torch.rand(batch, 3, 2, 2, generator=random) * 1.8 - 0.9
+    up = torch.nn.functional.interpolate(coarse, size=size, mode="bilinear")
+    return up + 0.1 * torch.rand(up.shape, generator=random)
+
+
+QUANTIZED = {"size": SIZE, "stride": 2, "width": 16, "depth": 1, "quantizer": {"name": "FSQ", "levels": (8, 8, 8, 5)}}
+DIFFUSERS = {
+    "down_block_types": ("DownEncoderBlock2D",) * 2,
+    "up_block_types": ("UpDecoderBlock2D",) * 2,
+    "block_out_channels": (16, 16),
+    "norm_num_groups": 4,
+    "latent_channels": 4,
+}
+
+
+@functools.cache
+def folder() -> Path:
+    """Where tiny files of trained parts lie; it goes with the process."""
+    made = tempfile.TemporaryDirectory(prefix="jepa_t_tests_")
+    atexit.register(made.cleanup)
+    return Path(made.name)
+
+
+@functools.cache
+def trained_quantized() -> dict[str, Any]:
+    """A quantised autoencoder that has learned smooth images, as a checkpoint of its training."""
+    torch.manual_seed(0)
+    training = build({"type": "TokenizerTraining", "tokenizer": {"type": "QuantizedAutoencoder", **QUANTIZED}}, MODELS)
+    optimizer, pictures = torch.optim.Adam(training.parameters(), lr=0.01), smooth_images(256)
+    for step in range(120):
+        optimizer.zero_grad()
+        batch = pictures[torch.randperm(256, generator=generator(step))[:64]]
+        training.tokenizer.loss(batch)["loss_reconstruction"].backward()
+        optimizer.step()
+    torch.save({"state_dict": training.state_dict()}, folder() / "quantized.pth")
+    return QUANTIZED | {"checkpoint": str(folder() / "quantized.pth")}
+
+
+@functools.cache
+def pretrained_kl() -> dict[str, Any]:
+    """A variational autoencoder of random weights as diffusers saves it, with the scale of smooth images."""
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    model = AutoencoderKL(**DIFFUSERS)
+    with torch.no_grad():
+        latents = model.encode(smooth_images(256)).latent_dist.mode()
+    model.register_to_config(scaling_factor=1 / latents.std().item(), shift_factor=latents.mean().item())
+    model.save_pretrained(folder() / "kl")
+    return {"source": str(folder() / "kl"), "size": SIZE, "posterior": "mode"}
+
+
+@functools.cache
+def pretrained_vq() -> dict[str, Any]:
+    """A vector-quantised autoencoder of random weights as diffusers saves it, whose codes are smooth images'."""
+    from diffusers import VQModel
+
+    torch.manual_seed(0)
+    model = VQModel(**DIFFUSERS, num_vq_embeddings=96)
+    with torch.no_grad():
+        latents = model.encode(smooth_images(16)).latents  # 96 in all
+        model.quantize.embedding.weight.copy_(latents.movedim(1, -1).flatten(0, -2))
+    model.save_pretrained(folder() / "vq")
+    return {"source": str(folder() / "vq"), "size": SIZE}
+
+
+# For each registered tokenizer a config that is quick to build, or what makes one when it is first needed. The
+# contract tests run over these.
+IMAGE_TOKENIZERS: dict[str, dict[str, Any] | Callable[[], dict[str, Any]]] = {
+    "PatchTokenizer": {"size": SIZE, "patch": 2},
+    "QuantizedAutoencoder": trained_quantized,
+    "KLTokenizer": pretrained_kl,
+    "VQTokenizer": pretrained_vq,
+}
 TEXT_TOKENIZERS: dict[str, dict[str, Any]] = {
     "TransformerText": {"width": TEXT_WIDTH, "depth": 1, "heads": 2, "length": LENGTH, "vocabulary": 64}
 }
+DISCRETE = ["QuantizedAutoencoder", "VQTokenizer"]  # those with ids
+PRETRAINED = ["KLTokenizer", "VQTokenizer"]  # those whose weights come from elsewhere, here random ones
 # Options that keep an objective small; the others are built as they are.
 OBJECTIVE_OPTIONS: dict[str, dict[str, Any]] = {
     "FlowMatching": {"head_width": 16, "head_depth": 2, "draws": 2},
@@ -149,7 +231,8 @@ def make_objective(name: str, seed: int = 0, **options) -> nn.Module:
 
 
 def make_tokenizer(name: str, **options) -> nn.Module:
-    return build({"type": name} | (IMAGE_TOKENIZERS | TEXT_TOKENIZERS)[name] | options, TOKENIZERS)
+    small = (IMAGE_TOKENIZERS | TEXT_TOKENIZERS)[name]
+    return build({"type": name} | (small() if callable(small) else small) | options, TOKENIZERS)
 
 
 def config(**changes) -> dict[str, Any]:

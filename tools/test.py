@@ -56,10 +56,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 def protocol(runner: JEPATRunner, checkpoint: str, amp: bool) -> dict:
     """What must be known to get the same figures again."""
-    meta = runner.checkpoint_meta
+    meta, model = runner.checkpoint_meta, unwrap(runner.model)
+    averaged = hasattr(model, "average")
     facts = {
-        "weights": "averaged",
-        "weights_sha256": weights_hash(unwrap(runner.model).average),
+        "weights": "averaged" if averaged else "as trained",
+        "weights_sha256": weights_hash(model.average if averaged else model),
         "checkpoint": Path(checkpoint).name,
         "config": Path(runner.cfg.filename).name,
         "sampler": runner.cfg.model.get("sampler"),

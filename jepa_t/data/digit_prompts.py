@@ -3,11 +3,26 @@
 from collections.abc import Sequence
 
 import numpy as np
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..errors import UserError, unknown
 from ..registry import DATASETS
-from .digits import DIGITS, INKS, PAPERS, Layout, Scenes, describe, draw_scenes, draw_templates, layout_named
+from .digits import (
+    DIGITS,
+    INKS,
+    PAPERS,
+    Layout,
+    Scenes,
+    describe,
+    draw_scenes,
+    draw_templates,
+    layout_named,
+    load_scans,
+    pick_at_random,
+    render,
+)
+from .hashing import draw
 
 SPLITS = ("seen", "unseen", "paraphrase", "synonym")  # of every layout
 SWAP = "swap"  # of layouts with two scans
@@ -34,6 +49,7 @@ class DigitPrompts(Dataset):
         splits: Which prompts, in this order.
         per_split: How many of each.
         seed: Seed of the scenes.
+        pictures: Give real pictures of the facts along, of held-out scans: what a tokenizer is measured on.
 
     Attributes:
         captions: All prompts.
@@ -51,6 +67,7 @@ class DigitPrompts(Dataset):
         splits: Sequence[str] = ("seen", "unseen", "paraphrase"),
         per_split: int = 200,
         seed: int = 1,
+        pictures: bool = False,
     ) -> None:
         form = layout_named(layout)
         known = (*SPLITS, SWAP) if form.places > 1 else SPLITS
@@ -66,15 +83,29 @@ class DigitPrompts(Dataset):
             captions, facts = _prompts(form, split, seed, np.arange(per_split))
             self.captions += captions
             self.facts += facts
+        self.images = render_facts(self.facts, form) if pictures else None
 
     def __len__(self) -> int:
         return len(self.captions)
 
     def __getitems__(self, indices: list[int]) -> dict:
-        """A batch: ``inputs`` None, ``data_samples`` with lists of caption, index, split and facts."""
+        """A batch: ``inputs [B, 3, H, W]`` or None, ``data_samples``: lists of caption, index, split and facts."""
         columns = {"caption": self.captions, "split": self.splits, "facts": self.facts}
         samples = {name: [column[i] for i in indices] for name, column in columns.items()}
-        return {"inputs": None, "data_samples": {**samples, "index": list(indices)}}
+        inputs = None if self.images is None else self.images[indices]
+        return {"inputs": inputs, "data_samples": {**samples, "index": list(indices)}}
+
+
+def render_facts(facts: Sequence[dict], layout: Layout) -> Tensor:
+    """Real pictures of the facts ``[N, 3, H, W]``, of held-out scans; a paper left open is drawn."""
+    _, held_out = load_scans()
+    index = np.arange(len(facts))
+    digits = np.array([fact["digits"] for fact in facts])
+    inks = np.array([[list(INKS).index(ink) for ink in fact["inks"]] for fact in facts])
+    said = [-1 if fact["paper"] is None else list(PAPERS).index(fact["paper"]) for fact in facts]
+    papers = np.where(np.array(said) < 0, draw(0, "held-out paper", index, len(PAPERS)), said)
+    coverage = pick_at_random(held_out, digits, 0, "held-out", index)
+    return render(coverage, Scenes(digits, inks, papers), layout)
 
 
 def _prompts(layout: Layout, split: str, seed: int, index: np.ndarray) -> tuple[list[str], list[dict]]:

@@ -58,12 +58,25 @@ def load_checkpoint(path: str, map_location: Any = "cpu") -> dict:
     Raises:
         UserError: The file is absent, damaged, not a checkpoint, or holds more than data.
     """
+    checkpoint = read_safely(path, map_location)
+    weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
+    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise UserError(f"checkpoint {path!r} holds no weights; use a file written by tools/train.py")
+    return checkpoint
+
+
+def read_safely(path: str, map_location: Any = "cpu") -> Any:
+    """What ``torch.save`` wrote, of tensors and plain data; nothing else is read, and nothing is run.
+
+    Raises:
+        UserError: The file is absent, damaged, or holds more than data.
+    """
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise UserError(f"checkpoint {path!r} doesn't exist; give the path of a .pth file")
     try:
         with torch.serialization.safe_globals(ALLOWED):
-            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+            return torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # a damaged file can fail anywhere in the reader: all of it is one user error
         foreign = re.search(r"(?:GLOBAL|global|class) ([\w.]+\.[\w.]+)", str(error))
         if isinstance(error, pickle.UnpicklingError) and foreign:
@@ -71,10 +84,6 @@ def load_checkpoint(path: str, map_location: Any = "cpu") -> dict:
                 f"checkpoint {path!r} refused: it calls {foreign[1]!r}; only tensors and plain data are read"
             ) from error
         raise UserError(f"checkpoint {path!r} is damaged or no checkpoint; use an earlier one") from error
-    weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
-    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise UserError(f"checkpoint {path!r} holds no weights; use a file written by tools/train.py")
-    return checkpoint
 
 
 def save_checkpoint(checkpoint: dict, filename: str, **_: Any) -> None:

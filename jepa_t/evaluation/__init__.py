@@ -1,6 +1,7 @@
 """Is it any good?"""
 
 from .digits import DigitsMetric
+from .reconstruction import ReconstructionMetric
 from .shapes import ShapesMetric
 
-__all__ = ["DigitsMetric", "ShapesMetric"]
+__all__ = ["DigitsMetric", "ReconstructionMetric", "ShapesMetric"]

@@ -10,20 +10,8 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from ..data.digits import (
-    INKS,
-    PAPERS,
-    SIDE,
-    Layout,
-    Scenes,
-    layout_named,
-    load_scans,
-    occurrence,
-    pick,
-    pick_at_random,
-    render,
-)
-from ..data.hashing import draw
+from ..data.digit_prompts import render_facts
+from ..data.digits import INKS, PAPERS, SIDE, Layout, layout_named, load_scans, occurrence, pick
 from ..errors import UserError
 from ..registry import METRICS
 from .frechet import Moments, frechet_distance, nearest_distance
@@ -125,18 +113,6 @@ def judge(pictures: Tensor, facts: Sequence[dict], layout: Layout) -> tuple[list
             verdict["paper"] = {paper_names[i] for i in paper} == {asked["paper"]}
         verdicts.append({"all": all(verdict.values())} | verdict)
     return verdicts, seen.coverage.unflatten(0, (-1, layout.places))
-
-
-def render_facts(facts: Sequence[dict], layout: Layout) -> Tensor:
-    """Real pictures of the facts ``[N, 3, H, W]``, of held-out scans; a paper left open is drawn."""
-    _, held_out = load_scans()
-    index = np.arange(len(facts))
-    digits = np.array([fact["digits"] for fact in facts])
-    inks = np.array([[list(INKS).index(ink) for ink in fact["inks"]] for fact in facts])
-    said = [-1 if fact["paper"] is None else list(PAPERS).index(fact["paper"]) for fact in facts]
-    papers = np.where(np.array(said) < 0, draw(0, "held-out paper", index, len(PAPERS)), said)
-    coverage = pick_at_random(held_out, digits, 0, "held-out", index)
-    return render(coverage, Scenes(digits, inks, papers), layout)
 
 
 @METRICS.register_module()

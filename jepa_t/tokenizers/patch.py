@@ -1,11 +1,11 @@
 """Pixels cut into patches: image tokens that need no learned network, with an exact inverse."""
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import UserError
 from ..registry import TOKENIZERS
+from .maps import check_images, grid_of, to_maps, to_tokens
 
 
 @TOKENIZERS.register_module()
@@ -28,15 +28,12 @@ class PatchTokenizer(nn.Module):
 
     def __init__(self, size: tuple[int, int], patch: int, channels: int | None = None, whiten: bool = False) -> None:
         super().__init__()
-        height, width = size
-        if patch < 1 or height % patch or width % patch:
-            raise UserError(f"PatchTokenizer patch={patch} doesn't divide the image size {height} x {width}")
+        self.grid = grid_of("PatchTokenizer", size, patch)
         pixels = 3 * patch * patch
         channels = pixels if channels is None else channels
         if not 1 <= channels <= pixels:
             raise UserError(f"PatchTokenizer channels={channels}; a patch has 1 to {pixels} components")
         self.stride, self.channels, self.whiten = patch, channels, whiten
-        self.grid = (height // patch, width // patch)
         self.register_buffer("mean", torch.zeros(pixels))
         self.register_buffer("basis", torch.eye(pixels)[:, :channels])  # orthonormal columns
         self.register_buffer("std", torch.ones(channels))
@@ -44,7 +41,7 @@ class PatchTokenizer(nn.Module):
 
     def fit(self, images: Tensor) -> None:
         """Learn mean, components and scales from images ``[N, 3, H, W]`` in [-1, 1]."""
-        patches = self._cut(images).flatten(0, 1).double()
+        patches = to_tokens(images, self.stride).flatten(0, 1).double()
         mean = patches.mean(0)
         centred = patches - mean
         variances, vectors = torch.linalg.eigh(centred.T @ centred / len(patches))
@@ -67,15 +64,9 @@ class PatchTokenizer(nn.Module):
         Raises:
             UserError: The images have another size.
         """
-        expected = [3, *(side * self.stride for side in self.grid)]
-        if list(images.shape[1:]) != expected:
-            raise UserError(f"the images are {list(images.shape[1:])}, the tokenizer takes {expected}")
-        return (self._cut(images) - self.mean) @ (self.basis / self.std)
+        check_images(images, self.grid, self.stride)
+        return (to_tokens(images, self.stride) - self.mean) @ (self.basis / self.std)
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Tokens ``[B, N, C]`` to images ``[B, 3, H, W]``."""
-        pixels = tokens @ (self.basis * self.std).T + self.mean
-        return rearrange(pixels, "b (h w) (c p q) -> b c (h p) (w q)", h=self.grid[0], c=3, p=self.stride)
-
-    def _cut(self, images: Tensor) -> Tensor:
-        return rearrange(images, "b c (h p) (w q) -> b (h w) (c p q)", p=self.stride, q=self.stride)
+        return to_maps(tokens @ (self.basis * self.std).T + self.mean, self.grid, self.stride)

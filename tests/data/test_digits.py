@@ -25,7 +25,7 @@ from jepa_t.data.digits import (
     training_prefix,
 )
 from jepa_t.errors import UserError
-from jepa_t.evaluation.digits import judge
+from jepa_t.evaluation.digits import judge, parse
 
 WORDS = {new: old for old, new in SYNONYMS.items()}
 GOLDEN = {"single": "7d75a97d5190aade", "pairs": "da063f3534660def", "stacked": "c4f6b0db18903bca"}
@@ -239,3 +239,16 @@ def test_a_loader_gives_whole_batches():
 def test_mistakes_are_told(make, words):
     with pytest.raises(UserError, match=re.escape(words)):
         make()
+
+
+def test_prompts_give_real_pictures_along_where_a_tokenizer_is_measured():
+    asked = DigitPrompts(splits=("seen", "unseen"), per_split=20, pictures=True)
+    batch = asked.__getitems__([3, 21])
+    assert batch["inputs"].shape == (2, 3, 8, 8)
+    assert torch.equal(batch["inputs"], asked.images[[3, 21]])
+    _, held_out = load_scans()
+    for coverage, fact in zip(parse(asked.images).coverage, asked.facts, strict=True):
+        distance, scan = (coverage - held_out.coverage).abs().amax((1, 2)).min(0)
+        assert distance < 1e-5
+        assert [held_out.digits[scan]] == fact["digits"]
+    assert DigitPrompts(per_split=2).__getitems__([0])["inputs"] is None

@@ -12,6 +12,7 @@ from tiny import (
     GRID,
     IMAGE_TOKENIZERS,
     LENGTH,
+    PRETRAINED,
     SIZE,
     TEXT_TOKENIZERS,
     TOKENS,
@@ -22,6 +23,7 @@ from tiny import (
     random_images,
     randomise,
     registered,
+    smooth_images,
 )
 
 from jepa_t import PatchTokenizer, TransformerText
@@ -35,14 +37,6 @@ seeds = st.integers(0, 1000)
 
 def test_every_registered_tokenizer_is_tested_here():
     assert {*IMAGE_TOKENIZERS, *TEXT_TOKENIZERS} == set(registered(TOKENIZERS))
-
-
-def smooth_images(batch, size=SIZE, seed=0):
-    """Images whose patches have large and small components."""
-    random = generator(seed)
-    coarse = torch.rand(batch, 3, 2, 2, generator=random) * 1.8 - 0.9
-    up = torch.nn.functional.interpolate(coarse, size=size, mode="bilinear")
-    return up + 0.1 * torch.rand(up.shape, generator=random)
 
 
 def fitted(name, **options):
@@ -64,7 +58,8 @@ def test_shapes_and_the_image_comes_back(name):
     assert tokenizer.stride * GRID[0] == SIZE[0]
     decoded = tokenizer.decode(tokens)
     assert decoded.shape == pictures.shape
-    assert (decoded - pictures).square().mean() < 0.1 * pictures.var()
+    if name not in PRETRAINED:
+        assert (decoded - pictures).square().mean() < 0.1 * pictures.var()
 
 
 @images
@@ -169,8 +164,8 @@ def test_a_fit_survives_saving_and_loading():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"patch": 4}, "patch=4 doesn't divide the image size 4 x 6"),
-        ({"patch": 0}, "patch=0"),
+        ({"patch": 4}, "tokens of 4 x 4 pixels don't divide the image size 4 x 6"),
+        ({"patch": 0}, "tokens of 0 x 0 pixels"),
         ({"channels": 13}, "channels=13; a patch has 1 to 12"),
         ({"channels": 0}, "channels=0"),
         ({"chanels": 3}, "did you mean 'channels'"),

@@ -1,0 +1,30 @@
+# Inked digits as 16 ids each: the tokenizer that the discrete configs of the digits begin with. A minute on one core.
+#   python tools/train.py configs/tokenizers/fsq_digits.py
+#   python tools/test.py configs/tokenizers/fsq_digits.py
+# The figures of the digits then say what survives of real, held-out pictures: <split>/all beside oracle/all.
+_base_ = [
+    "../_base_/tokenizers/fsq_digits.py",
+    "../_base_/datasets/digits.py",
+    "../_base_/schedules/adamw_linear.py",
+    "../_base_/default_runtime.py",
+]
+model = dict(type="TokenizerTraining", tokenizer=_base_._tokenizer)
+test_dataloader = dict(dataset=dict(splits=("seen", "unseen"), pictures=True))
+test_evaluator = [dict(type="ReconstructionMetric"), dict(type="DigitsMetric", layout="single")]
+_steps = 1500
+train_cfg = dict(max_iters=_steps)
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=50),
+    dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False, begin=50, end=_steps),
+]
+default_hooks = dict(
+    _delete_=True,  # no average is kept, and nothing but the tokenizer itself is fitted
+    runtime_info=dict(type="MeanLossHook"),
+    timer=dict(type="SpeedHook"),
+    logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
+    param_scheduler=dict(type="ParamSchedulerHook"),
+    checkpoint=dict(type="SafeCheckpointHook", interval=500, max_keep_ckpts=2),
+    progress=dict(type="ProgressHook"),
+    interrupt=dict(type="InterruptHook"),
+)

@@ -1,0 +1,141 @@
+"""What discrete image tokenizers share: ids, their standardised codes, and the way back from any vector."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import UserError
+from .maps import check_images, grid_of, to_maps, to_tokens
+
+DISTANCES = 2**26  # how many are held at once
+MEASURED = 4096  # images that are enough to measure how often each code is used
+PIXELS = 2**21  # how many are encoded at once for that
+
+
+def nearest(x: Tensor, codes: Tensor) -> Tensor:
+    """The row of ``codes [K, C]`` nearest to each ``x [..., C]``: ids ``[...]``, of equal codes the first."""
+    rows = max(1, DISTANCES // len(codes))
+    # By differences: products would confuse codes that lie close to each other, as unused ones do.
+    exact = "donot_use_mm_for_euclid_dist"
+    parts = [torch.cdist(part, codes, compute_mode=exact).argmin(-1) for part in x.flatten(0, -2).split(rows)]
+    return torch.cat(parts).view(x.shape[:-1])
+
+
+def usage(ids: Tensor, codebook_size: int) -> tuple[Tensor, Tensor]:
+    """The share of the codes that occur among ``ids``, and the perplexity of how often each does."""
+    counts = _counts(ids, codebook_size)
+    shares = counts / counts.sum()
+    return (counts > 0).float().mean(), torch.special.entr(shares).sum().exp()
+
+
+def _counts(ids: Tensor, codebook_size: int) -> Tensor:
+    ids = ids.flatten()
+    return torch.zeros(codebook_size, device=ids.device).scatter_add_(0, ids, torch.ones_like(ids, dtype=torch.float32))
+
+
+class DiscreteTokenizer(nn.Module):
+    """Tokens are codes of a codebook, standardised by how often the training images use them.
+
+    A kind of it gives ``codebook [K, c]``, ``find_ids(images) -> [B, h, w]`` and
+    ``paint(codes [B, c, h, w]) -> images``.
+
+    Args:
+        size: Height and width of the images in pixels.
+        stride: Pixels that a code covers, in height and in width.
+        code_channels: c, of a code.
+        codebook_size: K.
+        patch: Side of the square of codes that make one token, of ``c patch^2`` channels. Above 1 a token is no
+            single code, so there are no ids, and :meth:`decode` snaps each code of it.
+
+    Attributes:
+        grid: Rows and columns of tokens.
+        stride: Pixels that a token covers, in height and in width.
+        channels: C, of a token.
+        codebook_size: K.
+
+    Raises:
+        UserError: A number doesn't fit.
+    """
+
+    codebook: Tensor
+
+    def __init__(
+        self, size: tuple[int, int], stride: int, code_channels: int, codebook_size: int, patch: int = 1
+    ) -> None:
+        super().__init__()
+        self.grid = grid_of(type(self).__name__, size, stride * patch)
+        self.stride, self.channels, self.patch = stride * patch, code_channels * patch**2, patch
+        self.codebook_size = codebook_size
+        self.register_buffer("mean", torch.zeros(code_channels))
+        self.register_buffer("std", torch.ones(code_channels))
+        self.register_buffer("fitted", torch.tensor(False))
+
+    @property
+    def codes(self) -> Tensor:
+        """The codebook as tokens hold it: zero mean, unit variance ``[K, c]``."""
+        return (self.codebook - self.mean) / self.std
+
+    def ids(self, images: Tensor) -> Tensor:
+        """The codes of images ``[B, 3, H, W]`` in [-1, 1]: ids ``[B, N]`` in [0, K), row by row.
+
+        Raises:
+            UserError: The images have another size, or ``patch`` is above 1.
+        """
+        self._one_code_each()
+        check_images(images, self.grid, self.stride)
+        return self.find_ids(images).flatten(1)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Ids ``[...]`` as tokens ``[..., C]``.
+
+        Raises:
+            UserError: ``patch`` is above 1.
+        """
+        self._one_code_each()
+        return F.embedding(ids, self.codes)
+
+    def snap(self, tokens: Tensor) -> Tensor:
+        """The ids ``[...]`` of the codes nearest to tokens ``[..., C]``; undoes :meth:`embed`.
+
+        Raises:
+            UserError: ``patch`` is above 1.
+        """
+        self._one_code_each()
+        return nearest(tokens, self.codes)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images ``[B, 3, H, W]`` in [-1, 1] to tokens ``[B, N, C]``, row by row.
+
+        Raises:
+            UserError: The images have another size.
+        """
+        check_images(images, self.grid, self.stride)
+        codes = F.embedding(self.find_ids(images), self.codes)  # [B, h, w, c]
+        return to_tokens(codes.movedim(-1, 1), self.patch)
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Tokens ``[B, N, C]``, wherever they lie, to images ``[B, 3, H, W]`` of the codes nearest to them."""
+        maps = to_maps(tokens, self.grid, self.patch)
+        return self.paint(F.embedding(nearest(maps.movedim(1, -1), self.codes), self.codebook).movedim(-1, 1))
+
+    @torch.no_grad()
+    def fit(self, images: Tensor) -> None:
+        """Measure mean and deviation of the codes that images ``[N, 3, H, W]`` in [-1, 1] use.
+
+        Raises:
+            UserError: The images have another size.
+        """
+        check_images(images, self.grid, self.stride)
+        codebook, some = self.codebook, images[:: -(-len(images) // MEASURED)]  # evenly spaced
+        at_once = max(1, PIXELS // some[0, 0].numel())
+        parts = [self.find_ids(part.to(codebook.device)) for part in some.split(at_once)]
+        shares = sum(_counts(part, self.codebook_size) for part in parts) / sum(part.numel() for part in parts)
+        mean = shares @ codebook
+        variance = shares @ (codebook - mean).square()
+        self.mean.copy_(mean)
+        self.std.copy_(variance.clamp(min=1e-6 * variance.max().clamp(min=1e-6)).sqrt())
+        self.fitted.fill_(True)
+
+    def _one_code_each(self) -> None:
+        if self.patch > 1:
+            raise UserError(f"{type(self).__name__} patch={self.patch}: such a token has no id; ids need patch=1")

@@ -1,0 +1,99 @@
+"""Image tokenizers that others have trained: read from files without executing anything, then frozen.
+
+Where weights live follows one rule. A tokenizer that is fitted or trained here (`PatchTokenizer`,
+`QuantizedAutoencoder`) is part of the model that uses it, and so of its checkpoints. One that comes from elsewhere
+(`KLTokenizer`, `VQTokenizer`) stays where it came from: checkpoints hold its hash alone, and refuse another.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+
+SAID = 240  # characters that are told of another library's error
+
+
+class Frozen(nn.Module):
+    """A module outside of everything but its own use: no parameters to train, average, exchange or save.
+
+    It evaluates always, and moves between devices with the module that holds it. Saved is its hash.
+
+    Args:
+        module: What is frozen.
+        source: Where it came from, for the message when another hash is loaded.
+    """
+
+    def __init__(self, module: nn.Module, source: str) -> None:
+        from ..engine.runner import weights_hash
+
+        super().__init__()
+        self.source = source
+        self.__dict__["module"] = module.requires_grad_(False).eval()  # not a submodule, so that no one finds it
+        self.register_buffer("sha256", torch.tensor(list(bytes.fromhex(weights_hash(module))), dtype=torch.uint8))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Frozen":
+        self.module._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        found = state_dict.get(f"{prefix}sha256")
+        if found is not None and not torch.equal(found.cpu(), self.sha256.cpu()):
+            theirs, ours = (bytes(digest.tolist()).hex()[:12] for digest in (found, self.sha256))
+            raise UserError(
+                f"the checkpoint was trained with tokenizer weights {theirs}..., {self.source!r} has {ours}... "
+                "(SHA-256); give the source it was trained with"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def load_pretrained(kind: str, source: str, subfolder: str | None, name: str) -> nn.Module:
+    """A model of diffusers, in fp32, from safetensors alone.
+
+    Args:
+        kind: Its class, such as ``AutoencoderKL``.
+        source: A local folder written by ``save_pretrained``, or a name on the hub.
+        subfolder: Where in the source the model lies.
+        name: The component that asks, for messages.
+
+    Raises:
+        UserError: diffusers isn't installed, or the source is absent, damaged or of another kind.
+    """
+    try:
+        import diffusers
+    except ImportError as error:
+        raise UserError(f"{name} needs diffusers; pip install 'jepa_t[pretrained]'") from error
+    local = Path(source).expanduser()
+    place = str(local) if local.exists() else source
+    log = logging.getLogger("diffusers")
+    before = log.level
+    log.setLevel(logging.CRITICAL)  # all that it would say is raised below
+    try:
+        model, report = getattr(diffusers, kind).from_pretrained(
+            place,
+            subfolder=subfolder,
+            torch_dtype=torch.float32,
+            use_safetensors=True,
+            low_cpu_mem_usage=False,
+            output_loading_info=True,
+        )
+    except Exception as error:  # a damaged or foreign folder can fail anywhere in the reader
+        where = "" if local.exists() else ", which is no folder or file here,"
+        raise UserError(f"{name} source {source!r}{where} can't be read as {kind}: {in_one_line(error)}") from error
+    finally:
+        log.setLevel(before)
+    for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
+        if report[problem]:
+            what = f"{problem.split('_')[0]} {sorted(report[problem])[0]}"
+            raise UserError(f"{name} source {source!r} is no whole {kind}: {what}")
+    return model
+
+
+def in_one_line(error: Exception) -> str:
+    """The beginning of what an error says, without its line breaks."""
+    text = " ".join(str(error).split())
+    return text if len(text) < SAID else f"{text[:SAID]} ..."

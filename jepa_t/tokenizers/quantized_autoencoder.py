@@ -1,0 +1,225 @@
+"""A small convolutional autoencoder with a codebook, which users train themselves."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from ..errors import UserError, unknown
+from ..registry import MODELS, TOKENIZERS, build, construct
+from .discrete import DiscreteTokenizer, usage
+
+
+def _library() -> Any:
+    try:
+        import vector_quantize_pytorch
+    except ImportError as error:
+        raise UserError("QuantizedAutoencoder needs vector-quantize-pytorch; pip install 'jepa_t[vq]'") from error
+    return vector_quantize_pytorch
+
+
+def fsq(levels: Sequence[int]) -> nn.Module:
+    """Finite scalar quantization (arXiv 2309.15505): a code is a point of a grid of ``levels`` values per channel."""
+    if len(levels) < 1 or min(levels) < 2:
+        raise UserError(f"quantizer.levels is {list(levels)}; give numbers of at least 2, one a channel")
+    return _library().FSQ(levels=list(levels), preserve_symmetry=min(levels) == 2)
+
+
+def lfq(channels: int) -> nn.Module:
+    """Lookup-free quantization (arXiv 2310.05737): a code is the signs of its channels, 2^channels in all."""
+    if channels < 1:
+        raise UserError(f"quantizer.channels is {channels}; it must be at least 1")
+    return _library().LFQ(dim=channels)
+
+
+def vq(codebook_size: int, channels: int) -> nn.Module:
+    """Vector quantization (arXiv 1711.00937) with averaged codes; those that die are drawn anew from the batch."""
+    for name, value in (("codebook_size", codebook_size), ("channels", channels)):
+        if value < 1:
+            raise UserError(f"quantizer.{name} is {value}; it must be at least 1")
+    return _library().VectorQuantize(
+        dim=channels,
+        codebook_size=codebook_size,
+        decay=0.95,
+        kmeans_init=True,
+        threshold_ema_dead_code=1,
+        commitment_weight=0.25,
+        rotation_trick=False,
+    )
+
+
+QUANTIZERS: dict[str, Callable[..., nn.Module]] = {"FSQ": fsq, "LFQ": lfq, "VQ": vq}
+
+
+class ResidualConv(nn.Module):
+    """``x + conv(conv(x))``, normalised before, on maps ``[B, W, h, w]``."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.GroupNorm(1, width),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform ``x [B, W, h, w]``."""
+        return x + self.layers(x)
+
+
+@TOKENIZERS.register_module()
+class QuantizedAutoencoder(DiscreteTokenizer):
+    """Patches, residual convolutions over them, a codebook, and the same back: image tokens that are ids.
+
+    It is trained by itself (:class:`TokenizerTraining`, such as ``configs/tokenizers/fsq_digits.py``), then named by
+    its ``checkpoint``, which is read once, when a model that uses it begins to train. From then on its
+    weights are part of that model's checkpoints, which need the file no more.
+
+    Args:
+        size: Height and width of the images in pixels.
+        stride: Pixels that a token covers, in height and in width; divides both.
+        quantizer: ``dict(name="FSQ", levels=(8, 5, 5, 5))``, ``dict(name="LFQ", channels=10)`` or
+            ``dict(name="VQ", codebook_size=1024, channels=8)``.
+        width: Channels of the convolutions.
+        depth: Residual blocks on either side; each token sees ``2 depth`` tokens around it.
+        checkpoint: A trained one: its work dir or ``.pth`` file.
+
+    Raises:
+        UserError: A number doesn't fit, or vector-quantize-pytorch isn't installed.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        stride: int,
+        quantizer: Mapping[str, Any],
+        width: int = 64,
+        depth: int = 2,
+        checkpoint: str | None = None,
+    ) -> None:
+        options = dict(quantizer)
+        name = options.pop("name", None)
+        if name not in QUANTIZERS:
+            raise unknown("quantizer.name", name, QUANTIZERS)
+        built = construct(QUANTIZERS[name], options)
+        codebook = _codebook(built)
+        super().__init__(size, stride, codebook.shape[1], len(codebook))
+        self.checkpoint, self.quantizer = checkpoint, built
+        # Ids must be those of the codebook as it is: only VQ would change it while it looks one up.
+        self._look_up = {"freeze_codebook": True} if name == "VQ" else {}
+        self.encoder = nn.Sequential(
+            nn.Conv2d(3, width, stride, stride),
+            *(ResidualConv(width) for _ in range(depth)),
+            nn.Conv2d(width, codebook.shape[1], 1),
+        )
+        self.decoder = nn.Sequential(
+            nn.Conv2d(codebook.shape[1], width, 1),
+            *(ResidualConv(width) for _ in range(depth)),
+            nn.ConvTranspose2d(width, 3, stride, stride),
+        )
+
+    @property
+    def codebook(self) -> Tensor:
+        """The codes as the decoder reads them ``[K, C]``."""
+        return _codebook(self.quantizer)
+
+    def find_ids(self, images: Tensor) -> Tensor:
+        """Images ``[B, 3, H, W]`` to ids ``[B, h, w]``."""
+        latents = self.encoder(images).movedim(1, -1)
+        return self.quantizer(latents.flatten(1, 2), **self._look_up)[1].long().view(latents.shape[:-1])
+
+    def paint(self, codes: Tensor) -> Tensor:
+        """Codes ``[B, C, h, w]`` to images ``[B, 3, H, W]``."""
+        return self.decoder(codes)
+
+    def loss(self, images: Tensor) -> dict[str, Tensor]:
+        """What training minimises, and how it uses the codebook.
+
+        Args:
+            images: ``[B, 3, H, W]`` in [-1, 1].
+
+        Returns:
+            ``loss_reconstruction``, the mean square error; ``loss_quantizer``, what VQ and LFQ add; and of this
+            batch ``codes_used``, the share of the codebook, and ``perplexity``.
+        """
+        latents = self.encoder(images).movedim(1, -1)
+        codes, ids, *extra = self.quantizer(latents.flatten(1, 2))
+        painted = self.decoder(codes.view(latents.shape).movedim(-1, 1))
+        losses = {"loss_reconstruction": F.mse_loss(painted.float(), images)}
+        if extra:
+            losses["loss_quantizer"] = extra[0].sum()
+        losses["codes_used"], losses["perplexity"] = usage(ids.long(), self.codebook_size)
+        return losses
+
+    def fit(self, images: Tensor) -> None:
+        """Read the checkpoint, then measure the codes that images ``[N, 3, H, W]`` in [-1, 1] use.
+
+        Raises:
+            UserError: There is no checkpoint, or it is damaged or of another architecture.
+        """
+        self._read_checkpoint()
+        super().fit(images)
+
+    def _read_checkpoint(self) -> None:
+        from ..engine import find_checkpoint, load_checkpoint
+        from ..engine.runner import check_weights
+
+        first = "train it first, such as: python tools/train.py configs/tokenizers/fsq_digits.py"
+        if self.checkpoint is None:
+            raise UserError(f"QuantizedAutoencoder names no checkpoint; {first}")
+        try:
+            path = find_checkpoint(self.checkpoint)
+        except UserError as error:
+            raise UserError(f"QuantizedAutoencoder has no checkpoint at {self.checkpoint!r}; {first}") from error
+        state = load_checkpoint(path)["state_dict"]
+        weights = {name.removeprefix("tokenizer."): value for name, value in state.items()}
+        check_weights(self.state_dict(), weights, path)
+        self.load_state_dict(weights)
+
+
+def _codebook(quantizer: nn.Module) -> Tensor:
+    return quantizer.implicit_codebook if hasattr(quantizer, "implicit_codebook") else quantizer.codebook
+
+
+@MODELS.register_module()
+class TokenizerTraining(BaseModel):
+    """A tokenizer on its own: what ``tools/train.py`` trains and ``tools/test.py`` measures.
+
+    Args:
+        tokenizer: Config of a tokenizer that has a ``loss``.
+
+    Raises:
+        UserError: The config is wrong, or its tokenizer has nothing to train.
+    """
+
+    def __init__(self, tokenizer: dict) -> None:
+        super().__init__()
+        self.tokenizer = build(tokenizer, TOKENIZERS)
+        if not hasattr(self.tokenizer, "loss"):
+            raise UserError(f"{type(self.tokenizer).__name__} isn't trained this way; use QuantizedAutoencoder")
+
+    def forward(self, inputs: Tensor, data_samples: dict[str, list], mode: str) -> Any:
+        """MMEngine's entrance: ``loss``, or ``predict``, a dict per image with its reconstruction and its ids.
+
+        Raises:
+            UserError: Another mode.
+        """
+        if mode == "loss":
+            return self.tokenizer.loss(inputs)
+        if mode == "predict":
+            return self._reconstruct(inputs, data_samples)
+        raise UserError(f"TokenizerTraining mode is {mode!r}; use 'loss' or 'predict'")
+
+    @torch.no_grad()
+    def _reconstruct(self, images: Tensor, data_samples: dict[str, list]) -> list[dict]:
+        columns = data_samples | {
+            "image": self.tokenizer.decode(self.tokenizer.encode(images)).clamp(-1, 1),
+            "ids": self.tokenizer.ids(images),
+            "codebook_size": [self.tokenizer.codebook_size] * len(images),
+        }
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

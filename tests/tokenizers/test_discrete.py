@@ -1,0 +1,202 @@
+"""The contract of discrete image tokenizers: ids, their codes, and the way back from any vector."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import DISCRETE, GRID, SIZE, TOKENS, generator, make_tokenizer, smooth_images
+
+from jepa_t.errors import UserError
+from jepa_t.registry import TOKENIZERS
+from jepa_t.tokenizers.discrete import DiscreteTokenizer, nearest, usage
+from jepa_t.tokenizers.maps import to_maps, to_tokens
+
+discrete = pytest.mark.parametrize("name", DISCRETE)
+seeds = st.integers(0, 1000)
+
+
+def fitted(name, **options):
+    tokenizer = make_tokenizer(name, **options)
+    tokenizer.fit(smooth_images(256))
+    return tokenizer
+
+
+def test_every_discrete_tokenizer_is_tested_here():
+    kinds = {name for name, kind in TOKENIZERS.module_dict.items() if issubclass(kind, DiscreteTokenizer)}
+    assert kinds == set(DISCRETE)
+
+
+@discrete
+def test_ids_are_whole_numbers_in_range_and_vary(name):
+    tokenizer = fitted(name)
+    ids = tokenizer.ids(smooth_images(50, seed=2))
+    assert ids.shape == (50, TOKENS)
+    assert ids.dtype == torch.int64
+    assert ids.min() >= 0
+    assert ids.max() < tokenizer.codebook_size
+    assert len(ids.unique()) > 20
+
+
+@discrete
+@given(st.data())
+def test_snap_undoes_embed_for_every_id(name, data):
+    tokenizer = shared(name)
+    shape = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    ids = torch.randint(tokenizer.codebook_size, shape, generator=generator(data.draw(seeds)))
+    tokens = tokenizer.embed(ids)
+    assert tokens.shape == (*shape, tokenizer.channels)
+    assert torch.equal(tokenizer.snap(tokens), ids)
+
+
+@discrete
+def test_snap_undoes_embed_for_the_whole_codebook(name):
+    tokenizer = shared(name)
+    ids = torch.arange(tokenizer.codebook_size)
+    assert torch.equal(tokenizer.snap(tokenizer.embed(ids)), ids)
+
+
+_shared = {}
+
+
+def shared(name):
+    if name not in _shared:
+        _shared[name] = fitted(name)
+    return _shared[name]
+
+
+@discrete
+@given(seed=seeds)
+def test_tokens_are_the_codes_of_the_ids(name, seed):
+    tokenizer, pictures = shared(name), smooth_images(4, seed=seed)
+    ids = tokenizer.ids(pictures)
+    assert torch.equal(tokenizer.encode(pictures), tokenizer.embed(ids))
+    assert torch.equal(tokenizer.snap(tokenizer.encode(pictures)), ids)
+
+
+@discrete
+@given(seed=seeds)
+def test_decode_ends_on_real_codes(name, seed):
+    """D: a continuous objective must end on codes that exist."""
+    tokenizer = shared(name)
+    anywhere = 2 * torch.randn(2, TOKENS, tokenizer.channels, generator=generator(seed))
+    snapped = tokenizer.embed(tokenizer.snap(anywhere))
+    assert not torch.equal(anywhere, snapped)
+    assert torch.equal(tokenizer.decode(anywhere), tokenizer.decode(snapped))
+    again = tokenizer.embed(tokenizer.snap(snapped))
+    assert torch.equal(again, snapped)
+
+
+@discrete
+def test_encoding_in_training_mode_changes_nothing(name):
+    tokenizer, pictures = fitted(name), smooth_images(8)
+    before = {key: value.clone() for key, value in tokenizer.state_dict().items()}
+    tokens = tokenizer.eval().encode(pictures)
+    assert torch.equal(tokenizer.train().encode(pictures), tokens)
+    for key, value in tokenizer.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+@discrete
+def test_codes_that_never_vary_give_finite_tokens(name):
+    tokenizer = make_tokenizer(name)
+    picture = smooth_images(1)
+    tokenizer.fit(picture.expand(8, -1, -1, -1))
+    assert tokenizer.codes.isfinite().all()
+    assert tokenizer.decode(tokenizer.encode(picture)).isfinite().all()
+
+
+@discrete
+def test_many_images_are_measured_in_parts_and_by_an_even_share(name, monkeypatch):
+    pictures = smooth_images(240)
+    whole, parts, share = make_tokenizer(name), make_tokenizer(name), make_tokenizer(name)
+    whole.fit(pictures)
+    monkeypatch.setattr("jepa_t.tokenizers.discrete.PIXELS", 170)  # 7 images
+    parts.fit(pictures)
+    torch.testing.assert_close(parts.codes, whole.codes)
+    monkeypatch.setattr("jepa_t.tokenizers.discrete.MEASURED", 130)  # every second image
+    share.fit(pictures)
+    whole.fit(pictures[::2])
+    torch.testing.assert_close(share.codes, whole.codes)
+
+
+@discrete
+@pytest.mark.parametrize("call", ["ids", "encode", "fit"])
+def test_images_of_another_size_are_refused(name, call):
+    with pytest.raises(UserError, match=r"the images are \[3, 6, 4\], the tokenizer takes \[3, 4, 6\]"):
+        getattr(shared(name), call)(torch.zeros(1, 3, 6, 4))
+
+
+# Snapping
+
+
+@given(seed=seeds, count=st.integers(1, 40), codes=st.integers(1, 30), spread=st.sampled_from([1.0, 1e-4, 1e-6]))
+def test_nearest_is_brute_force_even_between_close_codes(seed, count, codes, spread):
+    random = generator(seed)
+    table = 3 + spread * torch.randn(codes, 3, generator=random)
+    x = torch.cat([table, 3 + torch.randn(count, 3, generator=random)])
+    distances = (x[:, None].double() - table.double()).square().sum(-1)
+    found = nearest(x, table)
+    torch.testing.assert_close(
+        distances.gather(1, found[:, None])[:, 0], distances.amin(1), rtol=1e-5, atol=spread**2 * 1e-6
+    )
+    assert torch.equal(table[found[:codes]], table)
+
+
+def test_nearest_in_parts_is_the_same(monkeypatch):
+    x, table = torch.randn(7, 11, 3), torch.randn(20, 3)
+    whole = nearest(x, table)
+    monkeypatch.setattr("jepa_t.tokenizers.discrete.DISTANCES", 45)
+    assert whole.shape == (7, 11)
+    assert torch.equal(nearest(x, table), whole)
+
+
+def test_of_equal_codes_the_first_is_taken():
+    assert nearest(torch.ones(1, 2), torch.tensor([[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]])).tolist() == [1]
+
+
+def test_usage_of_known_ids():
+    used, perplexity = usage(torch.tensor([[0, 0], [3, 3]]), 8)
+    assert used.item() == 0.25
+    assert perplexity.item() == pytest.approx(2.0)
+    used, perplexity = usage(torch.arange(8), 8)
+    assert (used.item(), perplexity.item()) == (1.0, pytest.approx(8.0))
+    assert usage(torch.tensor([5]), 8)[1].item() == pytest.approx(1.0)
+
+
+# Several codes in one token
+
+
+@given(seed=seeds, patch=st.integers(1, 3), grid=st.tuples(st.integers(1, 3), st.integers(1, 3)))
+def test_maps_and_tokens_are_each_other_s_inverse(seed, patch, grid):
+    maps = torch.randn(2, 5, grid[0] * patch, grid[1] * patch, generator=generator(seed))
+    tokens = to_tokens(maps, patch)
+    assert tokens.shape == (2, grid[0] * grid[1], 5 * patch**2)
+    assert torch.equal(to_maps(tokens, grid, patch), maps)
+    first = maps[:, :, :patch, :patch].flatten(1)
+    assert torch.equal(tokens[:, 0], first)
+
+
+def test_a_group_of_codes_is_one_token_without_an_id():
+    plain = fitted("VQTokenizer", size=(8, 12))
+    grouped = fitted("VQTokenizer", size=(8, 12), patch=2)
+    pictures = smooth_images(3, (8, 12))
+    tokens = grouped.encode(pictures)
+    assert grouped.grid == GRID
+    assert grouped.stride == 2 * plain.stride
+    assert tokens.shape == (3, TOKENS, 4 * plain.channels)
+    maps = to_maps(plain.encode(pictures), plain.grid, 1)
+    grouped.load_state_dict(plain.state_dict())
+    assert torch.equal(to_maps(grouped.encode(pictures), grouped.grid, 2), maps)
+    assert torch.equal(grouped.decode(grouped.encode(pictures)), plain.decode(plain.encode(pictures)))
+    for call, value in (("ids", pictures), ("embed", torch.zeros(1, dtype=torch.int64)), ("snap", tokens)):
+        with pytest.raises(UserError, match="patch=2: such a token has no id; ids need patch=1"):
+            getattr(grouped, call)(value)
+
+
+@pytest.mark.parametrize(
+    ("patch", "says"), [(0, "0 x 0 pixels"), (3, "6 x 6 pixels don't divide the image size 4 x 6")]
+)
+def test_a_group_that_does_not_fit_is_told(patch, says):
+    assert SIZE == (4, 6)
+    with pytest.raises(UserError, match=says):
+        make_tokenizer("VQTokenizer", patch=patch)

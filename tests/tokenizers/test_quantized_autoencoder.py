@@ -1,0 +1,232 @@
+"""The autoencoder that users train: every quantiser learns, and what it learned travels with the model."""
+
+import pytest
+import torch
+from engine_fakes import tiny_config
+from tiny import CAPTIONS, QUANTIZED, config, generator, gradients, make_tokenizer, smooth_images, trained_quantized
+
+from jepa_t.engine import JEPATRunner, apply
+from jepa_t.errors import UserError
+from jepa_t.model import JEPAT
+from jepa_t.pipeline import Pipeline
+from jepa_t.registry import DATASETS, MODELS, build
+
+QUANTIZERS = {
+    "FSQ": {"name": "FSQ", "levels": (8, 8, 8, 5)},
+    "LFQ": {"name": "LFQ", "channels": 9},
+    "VQ": {"name": "VQ", "codebook_size": 256, "channels": 4},
+}
+quantizers = pytest.mark.parametrize("name", QUANTIZERS)
+
+
+def untrained(name="FSQ", **options):
+    return make_tokenizer("QuantizedAutoencoder", quantizer=QUANTIZERS[name], checkpoint=None, **options)
+
+
+def error(tokenizer, pictures):
+    return (tokenizer.decode(tokenizer.encode(pictures)) - pictures).square().mean().item()
+
+
+@quantizers
+def test_training_lowers_the_error_on_other_pictures(name):
+    tokenizer, held_out = untrained(name), smooth_images(64, seed=9)
+    optimizer, pictures = torch.optim.Adam(tokenizer.parameters(), lr=0.01), smooth_images(256)
+    for step in range(80):
+        optimizer.zero_grad()
+        losses = tokenizer.loss(pictures[torch.randperm(256, generator=generator(step))[:64]])
+        sum(value for key, value in losses.items() if "loss" in key).backward()
+        optimizer.step()
+    assert 0 < losses["codes_used"] <= 1
+    assert 1 <= losses["perplexity"] <= tokenizer.codebook_size
+    assert ("loss_quantizer" in losses) == (name != "FSQ")
+    tokenizer.eval()
+    assert error(tokenizer, held_out) < (0.4 if name == "LFQ" else 0.25) * held_out.var()
+    assert len(tokenizer.ids(held_out).unique()) > 20
+
+
+@quantizers
+def test_the_encoder_learns_through_the_quantizer(name):
+    tokenizer = untrained(name)
+    tokenizer.loss(smooth_images(64))["loss_reconstruction"].backward()
+    found = gradients(tokenizer)
+    assert {key for key, size in found.items() if size == 0} == set(), found
+
+
+@quantizers
+def test_looking_ids_up_changes_nothing_even_while_training(name):
+    tokenizer, pictures = untrained(name), smooth_images(64, seed=1)
+    tokenizer.loss(smooth_images(64))  # VQ draws its first codes here
+    before = {key: value.clone() for key, value in tokenizer.state_dict().items()}
+    ids = tokenizer.ids(pictures)
+    assert torch.equal(tokenizer.ids(pictures), ids)
+    assert torch.equal(tokenizer.eval().ids(pictures), ids)
+    for key, value in tokenizer.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+@quantizers
+def test_the_codebook_has_the_size_that_was_asked_for(name):
+    tokenizer = untrained(name)
+    sizes = {"FSQ": (2560, 4), "LFQ": (512, 9), "VQ": (256, 4)}
+    assert (tokenizer.codebook_size, tokenizer.channels) == tuple(tokenizer.codebook.shape) == sizes[name]
+    ids = torch.arange(tokenizer.codebook_size)
+    if name != "VQ":  # whose codes are drawn from the first batch
+        assert len(tokenizer.codebook.unique(dim=0)) == len(ids)
+        assert torch.equal(tokenizer.snap(tokenizer.embed(ids)), ids)
+
+
+def test_levels_of_two_are_levels_too():
+    tokenizer = make_tokenizer("QuantizedAutoencoder", quantizer={"name": "FSQ", "levels": (2, 2, 2)}, checkpoint=None)
+    assert tokenizer.codebook_size == 8
+    assert torch.equal(tokenizer.snap(tokenizer.embed(torch.arange(8))), torch.arange(8))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"quantizer": {"name": "FSQ2", "levels": (3,)}}, "unknown quantizer.name 'FSQ2': did you mean 'FSQ'"),
+        ({"quantizer": {"levels": (3,)}}, "unknown quantizer.name None"),
+        ({"quantizer": {"name": "FSQ"}}, "fsq needs the option 'levels'"),
+        ({"quantizer": {"name": "FSQ", "levels": (3, 1)}}, r"quantizer.levels is \[3, 1\]"),
+        ({"quantizer": {"name": "FSQ", "levels": ()}}, r"quantizer.levels is \[\]"),
+        ({"quantizer": {"name": "LFQ", "channels": 0}}, "quantizer.channels is 0"),
+        ({"quantizer": {"name": "VQ", "codebook_size": 0, "channels": 4}}, "quantizer.codebook_size is 0"),
+        ({"quantizer": {"name": "VQ", "codebook_sise": 9, "channels": 4}}, "did you mean 'codebook_size'"),
+        ({"stride": 3}, "tokens of 3 x 3 pixels don't divide the image size 4 x 6"),
+        ({"width": -1}, "QuantizedAutoencoder: "),
+    ],
+)
+def test_a_wrong_option_is_told(options, says):
+    with pytest.raises(UserError, match=says):
+        make_tokenizer("QuantizedAutoencoder", **options)
+
+
+def test_the_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "vector_quantize_pytorch", None)
+    with pytest.raises(UserError, match=r"needs vector-quantize-pytorch; pip install 'jepa_t\[vq\]'"):
+        untrained()
+
+
+# Its checkpoint
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"checkpoint": None}, "names no checkpoint; train it first, such as: python tools/train.py"),
+        (
+            {"checkpoint": "nowhere/at_all"},
+            "no checkpoint at 'nowhere/at_all'; train it first, .*python tools/train.py",
+        ),
+        ({"width": 24}, "belongs to another config: encoder.0.weight"),
+    ],
+)
+def test_a_checkpoint_that_does_not_serve_is_told_when_training_begins(options, says):
+    tokenizer = make_tokenizer("QuantizedAutoencoder", **options)  # building one needs no file
+    with pytest.raises(UserError, match=says):
+        tokenizer.fit(smooth_images(4))
+
+
+def test_a_saved_model_needs_the_tokenizer_s_own_file_no_more(tmp_path):
+    own = tmp_path / "tokenizer.pth"
+    torch.save(torch.load(trained_quantized()["checkpoint"], weights_only=True), own)
+    plain = config(image_tokenizer={"type": "QuantizedAutoencoder", **QUANTIZED, "checkpoint": str(own)})
+    model = build(plain, MODELS)
+    model.fit(smooth_images(64), CAPTIONS)
+    pictures = smooth_images(2, seed=5)
+    tokens = model.image_tokenizer.encode(pictures)
+    assert error(model.image_tokenizer, pictures) < 0.1 * pictures.var()
+    own.unlink()
+    torch.save({"state_dict": model.state_dict(), "meta": {"model": plain}}, tmp_path / "iter_1.pth")
+    draw = Pipeline.load(tmp_path / "iter_1.pth", device="cpu")
+    draw.save(tmp_path / "folder")
+    for again in (draw, Pipeline.load(tmp_path / "folder", device="cpu")):
+        assert torch.equal(again.model.image_tokenizer.encode(pictures), tokens)
+        assert again(["a red three on white paper"], [0])[0].size == (6, 4)
+
+
+def test_inside_a_model_it_is_frozen_evaluates_and_is_fitted_once():
+    model = build(config(image_tokenizer={"type": "QuantizedAutoencoder", **trained_quantized()}), MODELS).train()
+    assert isinstance(model, JEPAT)
+    assert model.network.training
+    assert not any(module.training for module in model.image_tokenizer.modules())
+    assert not any(parameter.requires_grad for parameter in model.image_tokenizer.parameters())
+    model.fit(smooth_images(64), CAPTIONS)
+    model.image_tokenizer.checkpoint = "gone"
+    model.fit(smooth_images(64, seed=1), CAPTIONS)  # as when training goes on
+    assert sum(model.loss(smooth_images(4), CAPTIONS[:4]).values()).isfinite()
+
+
+# Its training
+
+
+@DATASETS.register_module(force=True)
+class SmoothPictures:
+    """Smooth images for the runner."""
+
+    def __init__(self, seed: int = 0):
+        self.images, self.captions = smooth_images(40, seed=seed), ["grey"] * 40
+
+    def __len__(self):
+        return 40
+
+    def __getitems__(self, indices):
+        return {"inputs": self.images[indices], "data_samples": {"caption": ["grey"] * len(indices)}}
+
+
+def training_config(work_dir, steps, quantizer="VQ"):
+    cfg = tiny_config(work_dir, steps)
+    cfg.model = {
+        "type": "TokenizerTraining",
+        "tokenizer": {"type": "QuantizedAutoencoder", **QUANTIZED, "quantizer": QUANTIZERS[quantizer]},
+    }
+    cfg.train_dataloader.dataset = {"type": "SmoothPictures"}
+    for hook in ("average", "tokenizers"):
+        cfg.default_hooks.pop(hook)
+    cfg.test_dataloader = {
+        "batch_size": 16,
+        "num_workers": 0,
+        "dataset": {"type": "SmoothPictures", "seed": 1},
+        "sampler": {"type": "DefaultSampler", "shuffle": False},
+        "collate_fn": {"type": "keep_tiny"},
+    }
+    cfg.test_cfg, cfg.test_evaluator = {"type": "TestLoop"}, {"type": "ReconstructionMetric"}
+    return cfg
+
+
+@quantizers
+def test_a_resumed_training_of_a_tokenizer_equals_an_unbroken_one(tmp_path, name):
+    apply()
+    whole = JEPATRunner.from_cfg(training_config(tmp_path / "whole", 6, name))
+    whole.train()
+    JEPATRunner.from_cfg(training_config(tmp_path / "parts", 3, name)).train()
+    cfg = training_config(tmp_path / "parts", 6, name)
+    cfg.resume, cfg.load_from = True, str(tmp_path / "parts" / "iter_3.pth")
+    resumed = JEPATRunner.from_cfg(cfg)
+    resumed.train()
+    for key, value in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[key], value), key
+    logged = whole.message_hub.log_scalars
+    assert {"train/loss_reconstruction", "train/codes_used", "train/perplexity"} <= set(logged)
+    assert logged["train/loss"].current() == pytest.approx(
+        sum(log.current() for key, log in logged.items() if key.startswith("train/loss_"))
+    )
+    figures = whole.test()
+    pictures = smooth_images(40, seed=1)
+    tokenizer = whole.model.tokenizer
+    with torch.no_grad():
+        painted = tokenizer.decode(tokenizer.encode(pictures)).clamp(-1, 1)
+        assert figures["mse"] == pytest.approx((painted - pictures).square().mean().item(), rel=1e-4)
+        assert figures["codes_used"] == pytest.approx(
+            len(tokenizer.ids(pictures).unique()) / tokenizer.codebook_size, rel=1e-4
+        )
+
+
+def test_only_what_has_a_loss_is_trained_this_way():
+    with pytest.raises(UserError, match="PatchTokenizer isn't trained this way"):
+        build(
+            {"type": "TokenizerTraining", "tokenizer": {"type": "PatchTokenizer", "size": (4, 4), "patch": 2}}, MODELS
+        )
+    model = build({"type": "TokenizerTraining", "tokenizer": {"type": "QuantizedAutoencoder", **QUANTIZED}}, MODELS)
+    with pytest.raises(UserError, match="mode is 'tensor'"):
+        model(smooth_images(1), {"caption": ["a"]}, mode="tensor")
