@@ -9,6 +9,7 @@ from typing import Any
 _HOMES = {
     "PatchTokenizer": "tokenizers",
     "TransformerText": "tokenizers",
+    "HFText": "tokenizers",
     "Text": "structures",
     "Split": "structures",
     "ContextEncoder": "backbones",
