@@ -10,6 +10,7 @@ _HOMES = {
     "PatchTokenizer": "tokenizers",
     "TransformerText": "tokenizers",
     "HFText": "tokenizers",
+    "OpenCLIPText": "tokenizers",
     "Text": "structures",
     "Split": "structures",
     "ContextEncoder": "backbones",

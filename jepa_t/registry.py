@@ -88,7 +88,7 @@ def _child(parent: Registry, *folders: str) -> Registry:
     return Registry(parent.name, parent=parent, scope="jepa_t", locations=[f"jepa_t.{f}" for f in folders])
 
 
-TOKENIZERS = _own("tokenizer", "tokenizers")  # PatchTokenizer, TransformerText, HFText
+TOKENIZERS = _own("tokenizer", "tokenizers")  # PatchTokenizer, TransformerText, HFText, OpenCLIPText
 BACKBONES = _own("backbone", "backbones")  # ContextEncoder, Predictor
 FUSIONS = _own("fusion", "fusion")  # Add, Concat, CrossAttention, FiLM, InContext
 OBJECTIVES = _own("objective", "objectives")  # FlowMatching, FeaturePrediction

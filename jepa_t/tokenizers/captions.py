@@ -25,6 +25,4 @@ def check_count(caption: str, count: int, length: int) -> None:
     if not count:
         raise UserError(f"the caption {caption!r} has nothing to read; write at least a word")
     if count > length:
-        raise UserError(
-            f"the caption {caption[:40]!r}... has {count} tokens and the model reads {length}; shorten it"
-        )
+        raise UserError(f"the caption {caption[:40]!r}... has {count} tokens and the model reads {length}; shorten it")

@@ -1,5 +1,6 @@
 """Pretrained text encoders, frozen: kept outside the network, and never run twice on one caption."""
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..layers import EPS, table
 from ..structures import Text
 from .captions import check_count, checked
@@ -222,6 +223,21 @@ class Tower:
                 Path(unfinished).unlink(missing_ok=True)
             logging.getLogger("jepa_t").warning("text features aren't kept on the disk: %s", error)
             self.folder = None
+
+
+@contextlib.contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Turn whatever a library raises while it loads ``what`` into one line.
+
+    Raises:
+        UserError: It failed.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # a missing or damaged file can fail anywhere in the reader
+        raise UserError(f"{what} can't be loaded: {first_line(error)}") from error
 
 
 def _bytes(x: Tensor) -> bytes:

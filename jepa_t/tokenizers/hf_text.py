@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError, first_line
+from ..errors import UserError
 from ..registry import TOKENIZERS
-from .frozen_text import CACHE, FrozenText
+from .frozen_text import CACHE, FrozenText, loading
 
 PACKAGE = "package:"
 
@@ -54,7 +54,7 @@ class HFEncoder(nn.Module):
 
     def __init__(self, model: str) -> None:
         super().__init__()
-        with _refused(model), _silent() as transformers:
+        with _silent() as transformers, loading(f"HFText model={model!r}"):
             source = _located(model)
             config = transformers.AutoConfig.from_pretrained(source)
             config = getattr(config, "text_config", config)  # of a model of text and images, the text half alone
@@ -100,17 +100,6 @@ def _located(model: str) -> str:
     if not configs:
         raise UserError(f"HFText model={model!r}: the package holds no config.json of a model")
     return str(min(configs, key=lambda path: len(path.parts)).parent)
-
-
-@contextlib.contextmanager
-def _refused(model: str) -> Iterator[None]:
-    """Turn what a failed loading raises into one line."""
-    try:
-        yield
-    except UserError:
-        raise
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError) as error:
-        raise UserError(f"HFText model={model!r} can't be loaded: {first_line(error)}") from error
 
 
 @contextlib.contextmanager
