@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.registry import Registry
+from tiny_text import saved
 from torch import nn
 
 from jepa_t.model import JEPAT
@@ -35,8 +36,12 @@ OFFERED = {"width": WIDTH, "text_width": TEXT_WIDTH, "channels": CHANNELS, "toke
 # For each registered tokenizer a config that is quick to build. The contract tests run over these.
 IMAGE_TOKENIZERS: dict[str, dict[str, Any]] = {"PatchTokenizer": {"size": SIZE, "patch": 2}}
 TEXT_TOKENIZERS: dict[str, dict[str, Any]] = {
-    "TransformerText": {"width": TEXT_WIDTH, "depth": 1, "heads": 2, "length": LENGTH, "vocabulary": 64}
+    "TransformerText": {"width": TEXT_WIDTH, "depth": 1, "heads": 2, "length": LENGTH, "vocabulary": 64},
+    # Two tokens more than words: the start and the end of the text. Their pretrained models are written when asked for.
+    "HFText": {"length": LENGTH + 2, "cache": None},
+    "OpenCLIPText": {"length": LENGTH + 2, "cache": None},
 }
+PRETRAINED = {"HFText": lambda: {"model": saved("bert")}, "OpenCLIPText": lambda: {"model": saved("open_clip")}}
 # Options that keep an objective small; the others are built as they are.
 OBJECTIVE_OPTIONS: dict[str, dict[str, Any]] = {"FlowMatching": {"head_width": 16, "head_depth": 2, "draws": 2}}
 
@@ -115,7 +120,12 @@ def make_objective(name: str, seed: int = 0, **options) -> nn.Module:
 
 
 def make_tokenizer(name: str, **options) -> nn.Module:
-    return build({"type": name} | (IMAGE_TOKENIZERS | TEXT_TOKENIZERS)[name] | options, TOKENIZERS)
+    return build(tokenizer_config(name, **options), TOKENIZERS)
+
+
+def tokenizer_config(name: str, **options) -> dict[str, Any]:
+    pretrained = PRETRAINED[name]() if name in PRETRAINED else {}
+    return {"type": name} | (IMAGE_TOKENIZERS | TEXT_TOKENIZERS)[name] | pretrained | options
 
 
 def config(**changes) -> dict[str, Any]:
