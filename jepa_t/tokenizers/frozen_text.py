@@ -150,7 +150,9 @@ class Tower:
             self.forget()
             new = captions
         if new:
-            self._learn({caption: self.ids(caption) for caption in new}, device)
+            ids = {caption: self.ids(caption) for caption in new}
+            with torch.no_grad(), torch.autocast(device.type, enabled=False):
+                self._learn(ids, device)
         if self._rows.device != device:
             self._rows = self._rows.to(device)
         places = torch.tensor([self._places[c] for c in captions], dtype=torch.int64).view(-1, 2)
@@ -172,7 +174,6 @@ class Tower:
             used += len(found[caption])
         self._used = used
 
-    @torch.no_grad()
     def _encode(self, new: dict[str, list[int]], device: torch.device) -> Iterator[tuple[str, Tensor]]:
         """Run the encoder, without padding: captions of one length together.
 
@@ -185,9 +186,8 @@ class Tower:
             for start in range(0, len(group), size):
                 chunk = group[start : start + size]
                 ids = torch.tensor([new[caption] for caption in chunk], device=device)
-                with torch.autocast(device.type, enabled=False):
-                    tokens, pooled = self.encoder(ids)
-                    rows = F.layer_norm(torch.cat([pooled[:, None], tokens], 1), tokens.shape[2:], eps=EPS)
+                tokens, pooled = self.encoder(ids)
+                rows = F.layer_norm(torch.cat([pooled[:, None], tokens], 1), tokens.shape[2:], eps=EPS)
                 yield from zip(chunk, rows.half().cpu(), strict=True)
 
     def _file(self, caption: str) -> Path:
