@@ -275,17 +275,24 @@ def test_an_encoder_runs_once_per_caption_ever(name, calls, tmp_path):
 
 
 @given(st.lists(st.lists(st.sampled_from(CAPTIONS), max_size=6), max_size=6), st.booleans())
-def test_what_was_asked_before_never_matters(batches, forget):
+def test_what_was_asked_before_never_matters(batches, full):
     """Also when the memory is full at each step."""
-    tokenizer, expected = make_tokenizer("HFText") if forget else shared("HFText"), shared("HFText")
-    before = frozen_text.MEMORY
-    frozen_text.MEMORY = 1 if forget else before
-    try:
+    expected = shared("HFText")
+    tokenizer = frozen_text.FrozenText(expected.tower.encoder, "bert", expected.length, None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frozen_text, "MEMORY", 1 if full else frozen_text.MEMORY)
         for batch in batches:
             assert same(tokenizer(batch), expected(batch))
-            assert not batch or not forget or len(tokenizer.tower._places) == len(set(batch))
-    finally:
-        frozen_text.MEMORY = before
+
+
+def test_a_full_memory_is_emptied(monkeypatch):
+    tokenizer = make_tokenizer("HFText")
+    tokenizer(CAPTIONS[:4])
+    tokenizer(CAPTIONS[4:6])
+    assert len(tokenizer.tower._places) == 6
+    monkeypatch.setattr(frozen_text, "MEMORY", 1)
+    assert same(tokenizer(CAPTIONS[5:8]), shared("HFText")(CAPTIONS[5:8]))
+    assert list(tokenizer.tower._places) == CAPTIONS[5:8]
 
 
 @pytest.mark.parametrize(
