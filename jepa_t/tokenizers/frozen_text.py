@@ -19,7 +19,7 @@ from .captions import check_count, checked
 
 CACHE = "~/.cache/jepa_t/text"  # where features are kept between runs
 MEMORY = 2**31  # bytes of features held at once; beyond, they are read from the disk again
-BATCH = 64  # captions a GPU encodes at once
+BATCH = {"cpu": 1}  # captions encoded at once, by the kind of device
 PROBE = "A photo of a na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve Zebra, 3 o'clock!"  # its ids tell tokenizers apart
 
 
@@ -177,10 +177,10 @@ class Tower:
     def _encode(self, new: dict[str, list[int]], device: torch.device) -> Iterator[tuple[str, Tensor]]:
         """Run the encoder, without padding: captions of one length together.
 
-        On a CPU one by one, so that features don't depend on the batch by a bit; there it costs little.
+        On a CPU one by one, so that features don't depend on the batch by a bit, as pictures there don't.
         """
         self.encoder.to(device)
-        size = 1 if device.type == "cpu" else BATCH
+        size = BATCH.get(device.type, 64)
         for count in sorted({len(ids) for ids in new.values()}):
             group = [caption for caption, ids in new.items() if len(ids) == count]
             for start in range(0, len(group), size):

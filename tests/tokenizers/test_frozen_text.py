@@ -85,18 +85,16 @@ def test_features_are_the_librarys_own_last_states(kind):
     """In a padded batch with a mask, as the library is used elsewhere; ours are computed without padding."""
     import transformers
 
-    whole = {
-        "bert": transformers.BertModel,
-        "clip": transformers.CLIPModel,
-        "t5": transformers.T5ForConditionalGeneration,
-    }
-    model = whole[kind].from_pretrained(saved(kind)).eval()
-    model = {"bert": model, "clip": getattr(model, "text_model", None), "t5": model.get_encoder}[kind]
-    model = model() if kind == "t5" else model
+    if kind == "bert":
+        model = transformers.BertModel.from_pretrained(saved(kind))
+    elif kind == "clip":
+        model = transformers.CLIPModel.from_pretrained(saved(kind)).text_model
+    else:
+        model = transformers.T5ForConditionalGeneration.from_pretrained(saved(kind)).get_encoder()
     tokenizer = transformers.AutoTokenizer.from_pretrained(saved(kind))
     batch = tokenizer(CAPTIONS, padding=True, return_tensors="pt")
     with torch.no_grad():
-        said = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        said = model.eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
     text = HFText(saved(kind), length=10, cache=None)(CAPTIONS)
     valid = batch["attention_mask"].bool()
     assert text.valid[:, : valid.shape[1]].equal(valid)
@@ -152,6 +150,19 @@ def test_a_caption_has_the_same_features_in_any_batch_to_the_bit(name):
     together, apart = make_tokenizer(name)(CAPTIONS), make_tokenizer(name)
     for row, caption in enumerate(CAPTIONS):
         assert torch.equal(apart([caption]).tokens[0], together.tokens[row])
+
+
+@frozen
+def test_a_gpu_encodes_captions_of_one_length_together(name, calls, monkeypatch):
+    alone = shared(name)(CAPTIONS)
+    calls.clear()
+    monkeypatch.setitem(frozen_text.BATCH, "cpu", 3)
+    text = make_tokenizer(name)(CAPTIONS)
+    assert sum(calls) == len(CAPTIONS) > len(calls)
+    assert max(calls) <= 3
+    assert text.valid.equal(alone.valid)
+    torch.testing.assert_close(text.tokens, alone.tokens, atol=2e-3, rtol=0)
+    torch.testing.assert_close(text.pooled, alone.pooled, atol=2e-3, rtol=0)
 
 
 @frozen
