@@ -177,7 +177,8 @@ class Tower:
     def _encode(self, new: dict[str, list[int]], device: torch.device) -> Iterator[tuple[str, Tensor]]:
         """Run the encoder, without padding: captions of one length together.
 
-        On a CPU one by one, so that features don't depend on the batch by a bit, as pictures there don't.
+        On a CPU one by one: features don't depend on the batch by a bit, so that a resumed run, which meets captions
+        in other batches, equals an unbroken one even without the disk.
         """
         self.encoder.to(device)
         size = BATCH.get(device.type, 64)

@@ -249,6 +249,18 @@ def test_the_text_follows_the_module(name):
     assert tokenizer(CAPTIONS).tokens.dtype == tokenizer.null(1).pooled.dtype == torch.float64
 
 
+@frozen
+@pytest.mark.parametrize("fusion", ["none", "early", "late", "jepa_t"])
+def test_a_frozen_text_trains_and_draws_with_every_preset(name, fusion):
+    model = make_model(name, fusion=fusion, text_drop=0.5)
+    train(model, 2)
+    pictures = model.generate(CAPTIONS[:2], [0, 0])
+    assert pictures.isfinite().all()
+    torch.testing.assert_close(model.generate(CAPTIONS[1:2], [0])[0], pictures[1], atol=1e-4, rtol=0)
+    learned = model.network.text_tokenizer.null_token
+    assert (learned.grad is not None and bool(learned.grad.any())) == (fusion != "none")
+
+
 # Captions that can't be drawn
 
 
