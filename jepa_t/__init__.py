@@ -12,6 +12,8 @@ _HOMES = {
     "KLTokenizer": "tokenizers",
     "VQTokenizer": "tokenizers",
     "TransformerText": "tokenizers",
+    "HFText": "tokenizers",
+    "OpenCLIPText": "tokenizers",
     "Text": "structures",
     "Split": "structures",
     "ContextEncoder": "backbones",

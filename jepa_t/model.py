@@ -197,12 +197,17 @@ class JEPAT(BaseModel):
         return self._precisely(self.image_tokenizer.decode, tokens).clamp(-1, 1)
 
     def fit(self, images: Tensor, captions: Sequence[str]) -> None:
-        """Fit the tokenizers that learn from data, unless that has been done."""
+        """Fit the tokenizers that learn from data, unless that has been done.
+
+        Raises:
+            UserError: A caption can't be read: it is empty or too long.
+        """
         if not getattr(self.image_tokenizer, "fitted", True):
             self.image_tokenizer.fit(images)
         for text_tokenizer in (self.network.text_tokenizer, self.average.text_tokenizer):
             if not getattr(text_tokenizer, "fitted", True):
                 text_tokenizer.fit(captions)
+        self.network.text_tokenizer.ids(list(dict.fromkeys(captions)))
 
     @staticmethod
     def _precisely(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

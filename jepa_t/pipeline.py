@@ -110,10 +110,8 @@ class Pipeline:
 
     def _check(self, caption: str) -> None:
         tokenizer = self.model.average.text_tokenizer
-        if not hasattr(tokenizer, "unknown_words"):  # one whose vocabulary has no end
-            return
         tokenizer.ids([caption])
-        strange = tokenizer.unknown_words(caption)
+        strange = tokenizer.unknown_words(caption) if hasattr(tokenizer, "unknown_words") else []
         if strange and len(strange) == len(caption.split()):
             raise UserError(f"the caption {caption!r} has no word that this model was trained on")
         if strange:

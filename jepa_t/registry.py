@@ -88,7 +88,8 @@ def _child(parent: Registry, *folders: str) -> Registry:
     return Registry(parent.name, parent=parent, scope="jepa_t", locations=[f"jepa_t.{f}" for f in folders])
 
 
-TOKENIZERS = _own("tokenizer", "tokenizers")  # PatchTokenizer, KLTokenizer, VQTokenizer, TransformerText
+# PatchTokenizer, QuantizedAutoencoder, VQTokenizer, KLTokenizer; TransformerText, HFText, OpenCLIPText
+TOKENIZERS = _own("tokenizer", "tokenizers")
 BACKBONES = _own("backbone", "backbones")  # ContextEncoder, Predictor
 FUSIONS = _own("fusion", "fusion")  # Add, Concat, CrossAttention, FiLM, InContext
 OBJECTIVES = _own("objective", "objectives")  # FlowMatching, GaussianDiffusion, TokenCrossEntropy, FeaturePrediction

@@ -1,5 +1,6 @@
 """One thread, fixed seeds, and reproducible property tests for every test."""
 
+import os
 import random
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("ci")
+os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
 torch.set_num_threads(1)
 sys.path.insert(0, str(Path(__file__).parent / "engine"))  # for engine_fakes
 sys.path.insert(0, str(Path(__file__).parent))  # for tiny and ldm_reference

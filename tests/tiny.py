@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from mmengine.registry import Registry
+from tiny_text import saved
 from torch import nn
 
 from jepa_t.model import JEPAT
@@ -116,8 +117,11 @@ IMAGE_TOKENIZERS: dict[str, dict[str, Any] | Callable[[], dict[str, Any]]] = {
     "KLTokenizer": pretrained_kl,
     "VQTokenizer": pretrained_vq,
 }
-TEXT_TOKENIZERS: dict[str, dict[str, Any]] = {
-    "TransformerText": {"width": TEXT_WIDTH, "depth": 1, "heads": 2, "length": LENGTH, "vocabulary": 64}
+TEXT_TOKENIZERS: dict[str, dict[str, Any] | Callable[[], dict[str, Any]]] = {
+    "TransformerText": {"width": TEXT_WIDTH, "depth": 1, "heads": 2, "length": LENGTH, "vocabulary": 64},
+    # Two tokens more than words: the start and the end of the text.
+    "HFText": lambda: {"model": saved("bert"), "length": LENGTH + 2, "cache": None},
+    "OpenCLIPText": lambda: {"model": saved("open_clip"), "length": LENGTH + 2, "cache": None},
 }
 DISCRETE = ["QuantizedAutoencoder", "VQTokenizer"]  # those with ids
 PRETRAINED = ["KLTokenizer", "VQTokenizer"]  # those whose weights come from elsewhere, here random ones
@@ -231,8 +235,12 @@ def make_objective(name: str, seed: int = 0, **options) -> nn.Module:
 
 
 def make_tokenizer(name: str, **options) -> nn.Module:
+    return build(tokenizer_config(name, **options), TOKENIZERS)
+
+
+def tokenizer_config(name: str, **options) -> dict[str, Any]:
     small = (IMAGE_TOKENIZERS | TEXT_TOKENIZERS)[name]
-    return build({"type": name} | (small() if callable(small) else small) | options, TOKENIZERS)
+    return {"type": name} | (small() if callable(small) else small) | options
 
 
 def config(**changes) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
     }.items():
         watched.watch(module, name)
     # Hooks of the backward pass need modules that return tensors: the parts of these two do.
-    for block in network.text_tokenizer.blocks:
+    for block in getattr(network.text_tokenizer, "blocks", []):  # a frozen one has none
         watched.watch(block, "text tokenizer")
     for key, objective in network.objectives.items():
         for part in objective.children():

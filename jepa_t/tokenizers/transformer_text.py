@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..layers import EPS, Blocks, table
 from ..registry import TOKENIZERS
 from ..structures import Text
+from .captions import check_count, checked
 
 PADDING, NULL, UNKNOWN = 0, 1, 2  # rows of the word table before the first word's
 FIRST_WORD = 3
@@ -72,7 +73,7 @@ class TransformerText(nn.Module):
         """Choose the vocabulary: the most frequent byte pairs of the captions."""
         counts: Counter[int] = Counter()
         for caption, times in Counter(captions).items():
-            for pair in byte_pairs().encode(_checked(caption)):
+            for pair in byte_pairs().encode(checked(caption)):
                 counts[pair] += times
         kept = sorted(counts, key=lambda pair: (-counts[pair], pair))[: len(self.clip_ids)]
         if len(kept) < len(counts):
@@ -87,7 +88,7 @@ class TransformerText(nn.Module):
         self._cache.clear()
 
     def ids(self, captions: Sequence[str]) -> Tensor:
-        """Rows of the word table ``[B, L]``, on the CPU.
+        """Rows of the word table ``[B, L]``, int64, on the CPU.
 
         Raises:
             UserError: A caption is no text, empty or too long.
@@ -96,13 +97,16 @@ class TransformerText(nn.Module):
         if missing:
             rows = {pair: FIRST_WORD + row for row, pair in enumerate(self.clip_ids.tolist()) if pair >= 0}
             for caption in missing:
-                self._cache[caption] = self._padded([rows.get(p, UNKNOWN) for p in _pairs(caption)], caption)
+                pairs = byte_pairs().encode(checked(caption))
+                check_count(caption, len(pairs), self.length)
+                ids = [rows.get(pair, UNKNOWN) for pair in pairs]
+                self._cache[caption] = ids + [PADDING] * (self.length - len(ids))
         return torch.tensor([self._cache[caption] for caption in captions]).view(-1, self.length)
 
     def unknown_words(self, caption: str) -> list[str]:
         """The words of a caption that have a part which training never showed, in order."""
         known = set(self.clip_ids.tolist())
-        return [w for w in _checked(caption).split() if not known.issuperset(byte_pairs().encode(w))]
+        return [w for w in checked(caption).split() if not known.issuperset(byte_pairs().encode(w))]
 
     def null(self, batch: int) -> Text:
         """The learned null text, the unconditional caption: ``batch`` equal rows."""
@@ -126,25 +130,3 @@ class TransformerText(nn.Module):
         x = self.norm(x)
         share = valid.to(x.dtype) / valid.sum(1, keepdim=True)
         return Text(x, valid, (share[:, None] @ x).squeeze(1))
-
-    def _padded(self, ids: list[int], caption: str) -> list[int]:
-        if len(ids) > self.length:
-            raise UserError(
-                f"the caption {caption[:40]!r}... has {len(ids)} tokens and the model reads {self.length}; shorten it"
-            )
-        return ids + [PADDING] * (self.length - len(ids))
-
-
-def _checked(caption: object) -> str:
-    if not isinstance(caption, str):
-        raise UserError(f"a caption is a text, got {caption!r}")
-    if not caption.strip():
-        raise UserError("a caption is empty; write at least a word")
-    return caption
-
-
-def _pairs(caption: object) -> list[int]:
-    pairs = byte_pairs().encode(_checked(caption))
-    if not pairs:  # such as a lone control character
-        raise UserError(f"the caption {caption!r} has nothing to read; write at least a word")
-    return pairs

@@ -1,0 +1,82 @@
+"""Captions for data sets that have class labels: the names of the classes in sentences."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UserError
+from .hashing import draw
+
+HERE = Path(__file__).parent
+IMAGENET = {"names": HERE / "imagenet_classes.txt", "templates": HERE / "imagenet_templates.txt"}
+
+
+class Captions:
+    """Sentences about classes; the caption of an image is a function of seed, index and label alone.
+
+    Args:
+        names: A name per class, or a list of names for one that has several; or ``"imagenet"``, ImageNet's 1,000 in
+            the order of its labels; or a text file of one class per line.
+        templates: Sentences with ``{}`` for the name; or ``"imagenet"``, the 80 of CLIP; or a text file of one per
+            line. Lines that begin with ``#`` are left out.
+        seed: Seed of the choice.
+
+    Attributes:
+        names: All names of each class.
+        templates: All sentences.
+
+    Raises:
+        UserError: A file is missing, a list is empty, or a sentence has no place for the name.
+    """
+
+    def __init__(
+        self,
+        names: str | Sequence[str | Sequence[str]],
+        templates: str | Sequence[str] = ("a photo of a {}",),
+        seed: int = 0,
+    ) -> None:
+        named = [(name,) if isinstance(name, str) else tuple(name) for name in _lines("names", names)]
+        self.names, self.templates, self.seed = named, list(_lines("templates", templates)), seed
+        for number, synonyms in enumerate(self.names):
+            if not synonyms or not all(isinstance(name, str) and name.strip() for name in synonyms):
+                raise UserError(f"Captions names: class {number} is {synonyms!r}; give it a name")
+        for template in self.templates:
+            if template.count("{}") != 1:
+                raise UserError(f"Captions templates: {template!r} needs one {{}} for the name")
+
+    def __call__(self, labels: Sequence[int] | np.ndarray, indices: Sequence[int] | np.ndarray) -> list[str]:
+        """Captions of N images.
+
+        Args:
+            labels: Their classes ``[N]``, from 0.
+            indices: Their numbers in the data set ``[N]``, of 0 or more; others get other sentences.
+
+        Raises:
+            UserError: A label has no name, or the lengths differ.
+        """
+        labels, indices = np.asarray(labels, np.int64), np.asarray(indices, np.int64)
+        if labels.shape != indices.shape or labels.ndim != 1:
+            raise UserError(f"Captions: labels {labels.shape} and indices {indices.shape}; give one of each per image")
+        strange = labels[(labels < 0) | (labels >= len(self.names))]
+        if len(strange):
+            raise UserError(f"Captions: label {strange[0]} has no name; there are {len(self.names)} classes, from 0")
+        counts = np.array([len(synonyms) for synonyms in self.names])[labels]
+        chosen = draw(self.seed, "captions name", indices, counts)
+        sentences = draw(self.seed, "captions template", indices, len(self.templates))
+        return [
+            self.templates[sentence].replace("{}", self.names[label][name])
+            for label, name, sentence in zip(labels, chosen, sentences, strict=True)
+        ]
+
+
+def _lines(field: str, given: str | Sequence) -> Sequence:
+    if isinstance(given, str):
+        path = IMAGENET[field] if given == "imagenet" else Path(given).expanduser()
+        if not path.is_file():
+            raise UserError(f"Captions {field}={given!r} is no file; give a list, a text file or 'imagenet'")
+        given = [line.strip() for line in path.read_text("utf-8").splitlines()]
+        given = [line for line in given if line and not line.startswith("#")]
+    if not given:
+        raise UserError(f"Captions {field} is empty; give at least one")
+    return given

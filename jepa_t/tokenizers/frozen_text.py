@@ -1,0 +1,249 @@
+"""Pretrained text encoders, frozen: kept outside the network, and never run twice on one caption."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import UserError, first_line
+from ..layers import EPS, table
+from ..structures import Text
+from .captions import check_count, checked
+
+CACHE = "~/.cache/jepa_t/text"  # where features are kept between runs
+MEMORY = 2**31  # bytes of features held at once; beyond, they are read from the disk again
+BATCH = {"cpu": 1}  # captions encoded at once, by the kind of device
+PROBE = "A photo of a na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve Zebra, 3 o'clock!"  # its ids tell tokenizers apart
+
+
+class FrozenText(nn.Module):
+    """A text tokenizer around a pretrained encoder: a lookup of features, and a learned null text.
+
+    Token features and pooled vector are normalised to mean 0 and variance 1 each (a LayerNorm without weights):
+    positions, words and registers of the network have std 1, pretrained features anything from 0.03 to 30.
+    Captions of a data set repeat, so each is encoded once and remembered, in memory and on the disk.
+
+    The encoder is no part of the module tree: no initialisation, average, optimizer, gradient exchange or
+    checkpoint knows it, and copies of this module share it. It goes where the null text goes. A checkpoint holds
+    its hash, and refuses to be loaded with another.
+
+    Args:
+        encoder: A module with ``width`` (E), ``activation`` (its non-linearity), ``ids(caption)`` (a list, empty if
+            there is nothing to read) and ``forward(ids [B, n])`` (token features ``[B, n, E]``, pooled ``[B, E]``).
+        name: What the user calls it.
+        length: L; a caption of more tokens is refused.
+        cache: Folder of the features on the disk; None for none.
+    """
+
+    def __init__(self, encoder: nn.Module, name: str, length: int, cache: str | None) -> None:
+        super().__init__()
+        if length < 1:
+            raise UserError(f"text_tokenizer.length is {length}; it must be at least 1")
+        self.width, self.length = encoder.width, length
+        self.tower = Tower(encoder, name, length, cache)
+        self.null_token = table(1, self.width)
+        self.register_buffer("tower_hash", torch.frombuffer(bytearray(self.tower.hash), dtype=torch.uint8))
+        self.register_load_state_dict_pre_hook(_same_tower)
+
+    def ids(self, captions: Sequence[str]) -> Tensor:
+        """The encoder's token ids ``[B, L]``, int64, on the CPU; -1 on padding.
+
+        Raises:
+            UserError: A caption is no text, empty or too long.
+        """
+        ids = [self.tower.ids(caption) for caption in captions]
+        return torch.tensor([row + [-1] * (self.length - len(row)) for row in ids]).view(-1, self.length)
+
+    def null(self, batch: int) -> Text:
+        """The learned null text, the unconditional caption: ``batch`` equal rows of one valid token."""
+        tokens = F.pad(self.null_token, (0, 0, 0, self.length - 1))
+        valid = torch.arange(self.length, device=tokens.device) < 1
+        return Text(*(x.expand(batch, *x.shape) for x in (tokens, valid, self.null_token[0])))
+
+    def forward(self, captions: Sequence[str]) -> Text:
+        """Features of B captions: tokens ``[B, L, E]``, pooled ``[B, E]``; zero on padding.
+
+        Raises:
+            UserError: As :meth:`ids`.
+        """
+        rows, places = self.tower(captions, self.null_token.device)
+        start, count = places[:, :1], places[:, 1:]
+        steps = torch.arange(self.length, device=rows.device)
+        valid = steps < count
+        rows = rows[torch.cat([start, torch.where(valid, start + 1 + steps, 0)], 1)].to(self.null_token.dtype)
+        return Text(rows[:, 1:], valid, rows[:, 0])
+
+
+def _same_tower(module: FrozenText, state: dict[str, Tensor], prefix: str, *_) -> None:
+    found = state.get(f"{prefix}tower_hash")
+    if found is not None and bytes(found.tolist()) != module.tower.hash:
+        raise UserError(
+            f"the checkpoint was trained with the text encoder {bytes(found.tolist()).hex()[:12]}, and "
+            f"{module.tower.name!r} is {module.tower.hash.hex()[:12]}; set text_tokenizer.model to the one it had"
+        )
+
+
+class Tower:
+    """A frozen encoder with all it has ever said: an ordinary object, which copies of a module share.
+
+    A caption's features are a row for the pooled vector and one per token. All captions' rows lie in one growing
+    tensor, so a batch is one index into it. They are kept as fp16: between -32 and 32 after normalisation, it is
+    exact to 5e-4, and takes half the space.
+
+    Each caption has a file of its own: the SHA-256 of the rest, then its rows. So processes can share the
+    folder, and a file that isn't whole is told by its hash and written again.
+
+    Args:
+        encoder, name, length, cache: As in :class:`FrozenText`.
+
+    Attributes:
+        hash: SHA-256 of the weights, the non-linearity and the tokenizer's answer to a probe, 32 bytes.
+    """
+
+    def __init__(self, encoder: nn.Module, name: str, length: int, cache: str | None) -> None:
+        self.encoder = encoder.float().eval().requires_grad_(False)
+        self.name, self.length = name, length
+        self.hash = self.measure()
+        self.folder = Path(cache).expanduser() / self.hash.hex()[:32] if cache else None
+        self.forget()
+
+    def __deepcopy__(self, _memo: dict) -> "Tower":
+        return self
+
+    def measure(self) -> bytes:
+        """Compute the hash anew. It holds no names of weights, which change between versions of a library."""
+        weights = sorted(_sha256(_bytes(p)) for p in self.encoder.parameters())
+        said = f"{self.encoder.activation} {self.encoder.ids(PROBE)}".encode()
+        return _sha256(b"".join([*weights, said]))
+
+    def forget(self) -> None:
+        """Empty the memory; the disk keeps what it has."""
+        self._places: dict[str, tuple[int, int]] = {}  # first row and number of tokens
+        self._rows = torch.zeros(1, self.encoder.width, dtype=torch.float16)  # row 0 is padding
+        self._used = 1
+
+    def ids(self, caption: str) -> list[int]:
+        """The token ids of a caption.
+
+        Raises:
+            UserError: It is no text, empty or too long.
+        """
+        ids = self.encoder.ids(checked(caption))
+        check_count(caption, len(ids), self.length)
+        return ids
+
+    def __call__(self, captions: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Look captions up, after encoding those that are new.
+
+        Returns:
+            All rows ``[R, E]``, and each caption's first row and number of tokens ``[B, 2]``; on the device.
+        """
+        new = [c for c in captions if not isinstance(c, str) or c not in self._places]
+        if new and 2 * self._used * self.encoder.width > MEMORY:
+            self.forget()
+            new = captions
+        if new:
+            ids = {caption: self.ids(caption) for caption in new}
+            with torch.no_grad(), torch.autocast(device.type, enabled=False):
+                self._learn(ids, device)
+        if self._rows.device != device:
+            self._rows = self._rows.to(device)
+        places = torch.tensor([self._places[c] for c in captions], dtype=torch.int64).view(-1, 2)
+        return self._rows, places.to(device)
+
+    def _learn(self, new: dict[str, list[int]], device: torch.device) -> None:
+        found = {caption: self._read(caption, ids) for caption, ids in new.items()}
+        missing = {caption: ids for caption, ids in new.items() if found[caption] is None}
+        for caption, rows in self._encode(missing, device):
+            found[caption] = rows
+            self._write(caption, rows)
+        rows = torch.cat([found[caption] for caption in new])
+        used = self._used
+        if used + len(rows) > len(self._rows):
+            self._rows = torch.cat([self._rows, self._rows.new_zeros(len(self._rows) + len(rows), rows.shape[1])])
+        self._rows[used : used + len(rows)] = rows.to(self._rows.device)
+        for caption in new:
+            self._places[caption] = used, len(found[caption]) - 1
+            used += len(found[caption])
+        self._used = used
+
+    def _encode(self, new: dict[str, list[int]], device: torch.device) -> Iterator[tuple[str, Tensor]]:
+        """Run the encoder, without padding: captions of one length together.
+
+        On a CPU one by one: features don't depend on the batch by a bit, so that a resumed run, which meets captions
+        in other batches, equals an unbroken one even without the disk.
+        """
+        self.encoder.to(device)
+        size = BATCH.get(device.type, 64)
+        for count in sorted({len(ids) for ids in new.values()}):
+            group = [caption for caption, ids in new.items() if len(ids) == count]
+            for start in range(0, len(group), size):
+                chunk = group[start : start + size]
+                ids = torch.tensor([new[caption] for caption in chunk], device=device)
+                tokens, pooled = self.encoder(ids)
+                rows = F.layer_norm(torch.cat([pooled[:, None], tokens], 1), tokens.shape[2:], eps=EPS)
+                yield from zip(chunk, rows.half().cpu(), strict=True)
+
+    def _file(self, caption: str) -> Path:
+        name = _sha256(caption.encode("utf-8", "surrogatepass")).hex()
+        return self.folder / name[:2] / name[2:]
+
+    def _read(self, caption: str, ids: list[int]) -> Tensor | None:
+        """A caption's rows from the disk; None if they aren't there, or not whole."""
+        if self.folder is None:
+            return None
+        try:
+            data = self._file(caption).read_bytes()
+        except OSError:
+            return None
+        shape = 1 + len(ids), self.encoder.width
+        if len(data) != 32 + 2 * shape[0] * shape[1] or _sha256(data[32:]) != data[:32]:
+            return None
+        return torch.frombuffer(bytearray(data), dtype=torch.float16, offset=32).view(shape)
+
+    def _write(self, caption: str, rows: Tensor) -> None:
+        if self.folder is None:
+            return
+        path, data = self._file(caption), _bytes(rows)
+        unfinished = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:  # a name no process shares
+                unfinished = file.name
+                file.write(_sha256(data) + data)
+            os.replace(unfinished, path)
+        except OSError as error:
+            if unfinished:
+                Path(unfinished).unlink(missing_ok=True)
+            logging.getLogger("jepa_t").warning("text features aren't kept on the disk: %s", error)
+            self.folder = None
+
+
+@contextlib.contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Turn whatever a library raises while it loads ``what`` into one line.
+
+    Raises:
+        UserError: It failed.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # a missing or damaged file can fail anywhere in the reader
+        raise UserError(f"{what} can't be loaded: {first_line(error)}") from error
+
+
+def _bytes(x: Tensor) -> bytes:
+    return x.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()

@@ -1,0 +1,91 @@
+"""Captions of class labels: a function of seed, index and label, in words that open_clip agrees with."""
+
+import collections
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jepa_t.data import Captions
+from jepa_t.errors import UserError
+
+NAMES = ["tench", ["great white shark", "white shark"], "zebra"]
+TEMPLATES = ["a photo of a {}", "a drawing of the {}.", "{}!"]
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_files_are_what_open_clip_has():
+    """D4: the prompt was "a photo of class <int>"; ours has names, in ImageNet's order."""
+    spec = importlib.util.spec_from_file_location("imagenet_captions", ROOT / "tools" / "imagenet_captions.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    captions, entries = Captions("imagenet", "imagenet"), tool.entries()
+    assert [names for (names,) in captions.names] == entries["names"]
+    assert captions.templates == entries["templates"]
+    assert (len(captions.names), len(captions.templates)) == (1000, 80)
+    assert captions.names[0] == ("tench",)
+    for path in tool.IMAGENET.values():
+        assert "From open_clip_torch" in path.read_text("utf-8")
+        assert "MIT licence" in path.read_text("utf-8")
+
+
+def test_the_files_are_packaged():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["tool"]["setuptools"]["package-data"] == {"jepa_t": ["data/*.txt"]}
+
+
+@given(
+    st.integers(-5, 2**40),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2**40)), min_size=1, max_size=20),
+)
+def test_a_caption_depends_on_seed_index_and_label_alone(seed, images):
+    captions = Captions(NAMES, TEMPLATES, seed)
+    labels, indices = zip(*images, strict=True)
+    together = captions(labels, indices)
+    assert together == [captions([label], [index])[0] for label, index in images]
+    for caption, label in zip(together, labels, strict=True):
+        names = [NAMES[label]] if isinstance(NAMES[label], str) else NAMES[label]
+        assert caption in [template.format(name) for template in TEMPLATES for name in names]
+
+
+def test_names_and_templates_are_chosen_evenly_and_apart():
+    captions = Captions(NAMES, TEMPLATES)(np.ones(6000, int), np.arange(6000))
+    counts = collections.Counter(captions)
+    assert len(counts) == 6
+    assert min(counts.values()) > 900
+    assert Captions(NAMES, TEMPLATES, seed=1)(np.ones(6000, int), np.arange(6000)) != captions
+
+
+def test_a_text_file_of_ones_own(tmp_path):
+    (tmp_path / "names.txt").write_text("# animals\ncat\n\n  {dog}  \n")
+    assert Captions(str(tmp_path / "names.txt"))([0, 1], [0, 1]) == ["a photo of a cat", "a photo of a {dog}"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"names": []}, "names is empty"),
+        ({"names": ["cat", ""]}, "class 1 is"),
+        ({"names": ["cat", []]}, "class 1 is"),
+        ({"names": "imagnet"}, "names='imagnet' is no file; give a list, a text file or 'imagenet'"),
+        ({"templates": []}, "templates is empty"),
+        ({"templates": ["a photo"]}, "'a photo' needs one {} for the name"),
+    ],
+)
+def test_wrong_words_are_told(options, says):
+    with pytest.raises(UserError, match=says):
+        Captions(**({"names": NAMES} | options))
+
+
+@pytest.mark.parametrize(
+    ("labels", "indices", "says"),
+    [([3], [0], "label 3 has no name"), ([-1], [0], "label -1"), ([1, 2], [0], "one of each per image")],
+)
+def test_wrong_labels_are_told(labels, indices, says):
+    with pytest.raises(UserError, match=says):
+        Captions(NAMES)(labels, indices)

