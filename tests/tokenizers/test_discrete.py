@@ -17,7 +17,7 @@ seeds = st.integers(0, 1000)
 
 def fitted(name, **options):
     tokenizer = make_tokenizer(name, **options)
-    tokenizer.fit(smooth_images(256))
+    tokenizer.fit(smooth_images(256, options.get("size", SIZE)))
     return tokenizer
 
 
