@@ -16,8 +16,6 @@ from jepa_t.errors import UserError, unknown
 from jepa_t.fusion import SITES
 from jepa_t.registry import load_plugins
 
-CONFIGS = Path(__file__).parents[1] / "configs"
-
 
 class Display(Silent):
     """One bar for the whole suite, with the time left; finished runs in a line each."""
@@ -80,7 +78,6 @@ def main(arguments: list[str] | None = None) -> None:
             records = run_suite(
                 suite,
                 PRESETS[args.preset],
-                CONFIGS,
                 folder,
                 tasks=args.tasks,
                 own=own,

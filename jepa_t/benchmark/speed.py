@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,27 +16,26 @@ from ..registry import DATASETS, MODELS, SAMPLERS, build
 from ..sampling import PRESETS, sampler_config
 from .records import Record
 from .runs import configure, machine, versions
-from .suites import FUSIONS
+from .suites import CONFIGS, FUSIONS, TASKS
 
 ROUNDS, WARM_UP, PICTURES = 7, 2, 16
 # Batch, heads, tokens, channels per head: the digits' predictor, scenes, and an image of 256 tokens or more.
 ATTENTION = [(128, 4, 20, 24), (64, 4, 68, 48), (16, 8, 256, 32), (4, 8, 512, 64)]
 
 
-def run_speed(configs: Path, rounds: int = ROUNDS, moved: Callable[[str], object] = lambda _task: None) -> list[Record]:
+def run_speed(rounds: int = ROUNDS, moved: Callable[[str], object] = lambda _task: None) -> list[Record]:
     """Time the training step of every fusion, the sampler's presets, and the attention back ends.
 
     Args:
-        configs: The folder of configs.
         rounds: Counted rounds, after two to warm up.
         moved: Called with each task's name when it is done.
     """
     torch.set_num_threads(1)
-    cfg = configure(configs / "jepat_digits.py")
-    steps = {name: _step(configure(configs / "jepat_digits.py", arm.changes)) for name, arm in FUSIONS.items()}
+    config = CONFIGS / TASKS["digits"].config
+    steps = {name: _step(configure(config, arm.changes)) for name, arm in FUSIONS.items()}
     plain = {"model": {"objectives": {"feature": {"weight": 0.0}}}}
-    steps["jepa_t, no JEPA loss"] = _step(configure(configs / "jepat_digits.py", plain))
-    tasks = {"training step": steps, f"sampling, {PICTURES} pictures": _samplings(cfg)}
+    steps["jepa_t, no JEPA loss"] = _step(configure(config, plain))
+    tasks = {"training step": steps, f"sampling, {PICTURES} pictures": _samplings(configure(config))}
     for shape in ATTENTION:
         tasks["attention, " + " x ".join(map(str, shape))] = _attentions(*shape)
     records = []

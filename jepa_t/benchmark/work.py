@@ -11,7 +11,7 @@ from .report import RESULTS, load, save
 from .runs import config_hash
 from .samplers import SETTINGS, run_samplers
 from .speed import run_speed
-from .suites import SUITES, TASKS, Arm, Preset, Row, rows
+from .suites import CONFIGS, SUITES, TASKS, Arm, Preset, Row, rows
 
 NAMES = (*SUITES, "sampler", "speed")
 SAMPLED = ("digits", "shapes")  # tasks of the sampler suite
@@ -33,7 +33,6 @@ class Silent:
 def run_suite(
     name: str,
     preset: Preset,
-    configs: Path,
     folder: Path,
     *,
     tasks: list[str] | None = None,
@@ -49,7 +48,6 @@ def run_suite(
     Args:
         name: One of :data:`NAMES`.
         preset: How much to spend.
-        configs: The folder of the shipped configs.
         folder: Runs and results lie there; suites share the runs that they have in common.
         tasks: Which tasks; by default all of the suite.
         own: Config files by arm, instead of the suite's arms; the first is the reference.
@@ -67,8 +65,11 @@ def run_suite(
         raise unknown("suite", name, NAMES)
     if name == "speed":
         display.begin("speed", 6)
-        return run_speed(configs, moved=lambda task: display.said(f"timed: {task}"))
-    planned = _plan(name, preset, configs, tasks, own, fusions or {}, seeds, match)
+        return run_speed(moved=lambda task: display.said(f"timed: {task}"))
+    planned = _plan(name, preset, tasks, own, fusions or {}, seeds, match)
+    for row in planned:
+        if checkpoint := row.config.model.image_tokenizer.get("checkpoint"):
+            find_checkpoint(checkpoint)  # told now rather than when the run's turn comes
     finished = _train(planned, folder / "runs", jobs, display, name)
     if name != "sampler":
         return finished
@@ -84,7 +85,6 @@ def run_suite(
 def _plan(
     name: str,
     preset: Preset,
-    configs: Path,
     tasks: list[str] | None,
     own: Mapping[str, Path] | None,
     fusions: Mapping[str, dict],
@@ -103,7 +103,7 @@ def _plan(
         row
         for task, arms in arms_of.items()
         if not tasks or task in tasks
-        for row in rows(arms | extra, task, configs / TASKS[task].config, preset, seeds, match)
+        for row in rows(arms | extra, task, CONFIGS / TASKS[task].config, preset, seeds, match)
     ]
 
 

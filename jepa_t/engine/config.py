@@ -1,5 +1,6 @@
 """From a config file and command-line options to a checked config."""
 
+import copy
 import inspect
 import os
 import time
@@ -47,7 +48,7 @@ def load_config(
     """
     compat.apply()
     cfg = _read(path)
-    cfg.merge_from_dict(changes or {})
+    cfg.merge_from_dict(copy.deepcopy(changes or {}))  # merging takes keys out
     for option in options or []:
         _apply(cfg, option)
     allowed = set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | OWN_KEYS

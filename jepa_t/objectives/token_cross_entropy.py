@@ -47,8 +47,8 @@ class TokenCrossEntropy(nn.Module):
         super().__init__()
         if codebook_size is None or embed is None or snap is None:
             raise UserError(
-                "TokenCrossEntropy predicts ids and the image tokenizer is continuous; take a discrete one, or an "
-                "objective such as FlowMatching"
+                "TokenCrossEntropy predicts ids and the image tokenizer is continuous, or groups codes (patch above "
+                "1); take one whose tokens are codes, or an objective such as FlowMatching"
             )
         if not 0 <= label_smoothing < 1:
             raise UserError(f"TokenCrossEntropy label_smoothing={label_smoothing}; it must lie in [0, 1)")

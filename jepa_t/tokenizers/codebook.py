@@ -34,8 +34,8 @@ class Borrowed:
 
 def codebook(tokenizer: nn.Module) -> dict[str, Any]:
     """``codebook_size``, ``embed`` (ids ``[...]`` to tokens ``[..., C]``) and ``snap``, its inverse, which takes any
-    tokens to the nearest code; nothing from a continuous tokenizer."""
-    if not hasattr(tokenizer, "codebook_size"):
+    tokens to the nearest code; nothing from a continuous tokenizer, or one that groups codes into tokens."""
+    if not hasattr(tokenizer, "codebook_size") or getattr(tokenizer, "patch", 1) > 1:
         return {}
     borrowed = {name: Borrowed(tokenizer, name) for name in ("embed", "snap")}
     return {"codebook_size": tokenizer.codebook_size, **borrowed}

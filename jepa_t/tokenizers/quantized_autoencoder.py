@@ -82,11 +82,12 @@ class QuantizedAutoencoder(DiscreteTokenizer):
 
     Args:
         size: Height and width of the images in pixels.
-        stride: Pixels that a token covers, in height and in width; divides both.
+        stride: Pixels that a code covers, in height and in width; divides both.
         quantizer: ``dict(name="FSQ", levels=(8, 5, 5, 5))``, ``dict(name="LFQ", channels=10)`` or
             ``dict(name="VQ", codebook_size=1024, channels=8)``.
         width: Channels of the convolutions.
-        depth: Residual blocks on either side; each token sees ``2 depth`` tokens around it.
+        depth: Residual blocks on either side; each code sees ``2 depth`` codes around it.
+        patch: Side of the square of codes that make one token; above 1 there are no ids.
         checkpoint: A trained one: its work dir or ``.pth`` file.
 
     Raises:
@@ -100,6 +101,7 @@ class QuantizedAutoencoder(DiscreteTokenizer):
         quantizer: Mapping[str, Any],
         width: int = 64,
         depth: int = 2,
+        patch: int = 1,
         checkpoint: str | None = None,
     ) -> None:
         options = dict(quantizer)
@@ -108,7 +110,7 @@ class QuantizedAutoencoder(DiscreteTokenizer):
             raise unknown("quantizer.name", name, QUANTIZERS)
         built = construct(QUANTIZERS[name], options)
         codebook = _codebook(built)
-        super().__init__(size, stride, codebook.shape[1], len(codebook))
+        super().__init__(size, stride, codebook.shape[1], len(codebook), patch)
         self.checkpoint, self.quantizer = checkpoint, built
         # Ids must be those of the codebook as it is: only VQ would change it while it looks one up.
         self._look_up = {"freeze_codebook": True} if name == "VQ" else {}

@@ -3,11 +3,10 @@ from pathlib import Path
 import pytest
 
 from jepa_t.benchmark import PRESETS, SUITES, TASKS, Arm, Preset
-from jepa_t.benchmark.suites import FUSIONS, rows
+from jepa_t.benchmark.suites import CONFIGS, FUSIONS, rows
 from jepa_t.benchmark.work import run_suite
 from jepa_t.errors import UserError
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 TWO = Preset(seeds=2, steps={}, prompts=8)
 
 
@@ -54,7 +53,7 @@ def test_equal_compute_buys_more_steps(small):
     ],
 )
 def test_wrong_requests_are_told_before_anything_runs(options, says, tmp_path):
-    arguments = {"name": "fusion", "preset": PRESETS["smoke"], "configs": CONFIGS, "folder": tmp_path} | options
+    arguments = {"name": "fusion", "preset": PRESETS["smoke"], "folder": tmp_path} | options
     with pytest.raises(UserError) as caught:
         run_suite(**arguments)
     assert says in str(caught.value)

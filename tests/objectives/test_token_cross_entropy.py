@@ -130,7 +130,7 @@ def test_guidance_is_the_line_through_both_logits(seed, scale):
 
 
 def test_a_continuous_tokenizer_is_refused():
-    with pytest.raises(UserError, match="the image tokenizer is continuous; take a discrete one"):
+    with pytest.raises(UserError, match="the image tokenizer is continuous, or groups codes"):
         make_model(objectives={"own": {"type": "TokenCrossEntropy"}})
     assert codebook(make_model().image_tokenizer) == {}
 

@@ -1,10 +1,12 @@
 """The contract of discrete image tokenizers: ids, their codes, and the way back from any vector."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import DISCRETE, GRID, SIZE, TOKENS, generator, make_tokenizer, smooth_images
+from tiny import DISCRETE, SIZE, TOKENS, generator, make_tokenizer, smooth_images
 
 from jepa_t.errors import UserError
 from jepa_t.registry import TOKENIZERS
@@ -176,14 +178,15 @@ def test_maps_and_tokens_are_each_other_s_inverse(seed, patch, grid):
     assert torch.equal(tokens[:, 0], first)
 
 
-def test_a_group_of_codes_is_one_token_without_an_id():
-    plain = fitted("VQTokenizer", size=(8, 12))
-    grouped = fitted("VQTokenizer", size=(8, 12), patch=2)
+@discrete
+def test_a_group_of_codes_is_one_token_without_an_id(name):
+    plain = fitted(name, size=(8, 12))
+    grouped = fitted(name, size=(8, 12), patch=2)
     pictures = smooth_images(3, (8, 12))
     tokens = grouped.encode(pictures)
-    assert grouped.grid == GRID
+    assert grouped.grid == tuple(side // 2 for side in plain.grid)
     assert grouped.stride == 2 * plain.stride
-    assert tokens.shape == (3, TOKENS, 4 * plain.channels)
+    assert tokens.shape == (3, math.prod(grouped.grid), 4 * plain.channels)
     maps = to_maps(plain.encode(pictures), plain.grid, 1)
     grouped.load_state_dict(plain.state_dict())
     assert torch.equal(to_maps(grouped.encode(pictures), grouped.grid, 2), maps)

@@ -1,0 +1,12 @@
+# Inked digits as discrete tokens, drawn by masked prediction of their ids.
+# It needs the tokenizer, a minute on one core: python tools/train.py configs/tokenizers/fsq_digits.py
+_base_ = ["./jepat_digits.py", "./_base_/tokenizers/fsq_digits.py"]
+model = dict(
+    image_tokenizer=dict(_delete_=True, checkpoint="work_dirs/fsq_digits", **_base_._tokenizer),
+    objectives=dict(
+        _delete_=True,
+        token=dict(type="TokenCrossEntropy"),
+        feature=dict(type="FeaturePrediction", weight=1.0),
+    ),
+    sampler=dict(_delete_=True, type="MaskedSampler", steps=16, guidance_scale=2.0),
+)
