@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..engine.config import find_checkpoint
 from ..errors import unknown
 from .pool import run_all
 from .records import Record
