@@ -4,13 +4,16 @@ import argparse
 import datetime
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from jepa_t.benchmark import PRESETS, run_suite, write_report
-from jepa_t.benchmark.work import NAMES, Silent, keep
+from jepa_t.benchmark import NAMES, PRESETS, Request, plan, run, write_report
+from jepa_t.benchmark.plots import pyplot
+from jepa_t.benchmark.work import Silent, keep
 from jepa_t.engine.cli import friendly
 from jepa_t.errors import UserError, unknown
 from jepa_t.fusion import SITES
@@ -47,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--preset", default="quick", help="quick (an hour or so on 2 cores), full, or smoke")
     parser.add_argument("--tasks", nargs="+", help="of the suite, such as shapes pairs digits; default all")
     parser.add_argument(
-        "--configs", nargs="+", metavar="FILE", help="compare these configs; the first is the reference"
+        "--configs", nargs="+", default=[], metavar="FILE", help="compare these; the first is the reference"
     )
     parser.add_argument(
         "--fusion", nargs="+", default=[], metavar="[SITE=]TYPE", help="further arms: fusions of your own, at features"
@@ -70,26 +73,35 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError(f"--jobs is {args.jobs}; use at least 1")
     load_plugins()
     folder = Path(args.out or f"work_dirs/benchmark_{args.preset}")
+    request = Request(
+        args.tasks, _named(map(_config, args.configs)), _named(map(_arm, args.fusion)), args.seeds, not args.no_match
+    )
+    if args.suite == "all" and (args.tasks or args.configs or args.fusion):
+        raise UserError("'all' takes no --tasks, --configs or --fusion; name a suite, such as fusion")
+    wanted = dict.fromkeys(NAMES, request) | {"speed": Request()} if args.suite == "all" else {args.suite: request}
+    planned = {suite: plan(suite, PRESETS[args.preset], asked) for suite, asked in wanted.items()}
+    pyplot()  # with all that can be wrong, told before hours of work
     command = shlex.join(["python", *sys.argv])
-    own = {Path(path).stem: Path(path) for path in args.configs} if args.configs else None
     display = Display()
     with display.bar:
-        for suite in NAMES if args.suite == "all" else [args.suite]:
-            records = run_suite(
-                suite,
-                PRESETS[args.preset],
-                folder,
-                tasks=args.tasks,
-                own=own,
-                fusions=dict(map(_arm, args.fusion)),
-                seeds=args.seeds,
-                jobs=args.jobs,
-                match=not args.no_match,
-                display=display,
-            )
+        for suite, runs in planned.items():
+            records = run(suite, runs, folder, args.jobs, display)
             keep(folder, suite, records, command, datetime.date.today().isoformat())
             report = write_report(folder)
     sys.stdout.write(f"written: {report}\n")
+
+
+def _named(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise UserError(f"two arms are called {name!r}; rename a file, or give a fusion once")
+        found[name] = value
+    return found
+
+
+def _config(path: str) -> tuple[str, Path]:
+    return Path(path).stem, Path(path)
 
 
 def _arm(text: str) -> tuple[str, dict]:

@@ -2,6 +2,6 @@
 
 from .report import write_report
 from .suites import PRESETS, SUITES, TASKS, Arm, Preset, Task
-from .work import run_suite
+from .work import NAMES, Request, plan, run
 
-__all__ = ["PRESETS", "SUITES", "TASKS", "Arm", "Preset", "Task", "run_suite", "write_report"]
+__all__ = ["NAMES", "PRESETS", "SUITES", "TASKS", "Arm", "Preset", "Request", "Task", "plan", "run", "write_report"]

@@ -12,7 +12,12 @@ from .statistics import interval
 COST = "ms per picture"
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """matplotlib's ``pyplot``, drawing into files.
+
+    Raises:
+        UserError: It isn't installed.
+    """
     try:
         import matplotlib  # here, since it is heavy and only reports need it
     except ImportError as error:
@@ -26,16 +31,16 @@ def _pyplot() -> Any:
 def _keep(figure: Any, folder: Path, *names: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", "_".join(names).lower()) + ".png"
     figure.savefig(folder / name, dpi=120, bbox_inches="tight", metadata={"Software": None})
-    _pyplot().close(figure)
+    pyplot().close(figure)
     return name
 
 
 def dots(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
     """Every seed a dot, the mean with its interval beside it."""
-    shown = [figure for figure in figures if figure in records[0]["outcomes"]][:6]
+    shown = [figure for figure in figures if any(figure in record["outcomes"] for record in records)][:6]
     if not shown:
         return ""
-    plot, axes = _pyplot().subplots(
+    plot, axes = pyplot().subplots(
         1, len(shown), figsize=(2.2 * len(shown) + 1.5, 0.33 * len(arms) + 1.1), sharey=True, squeeze=False
     )
     for axis, figure in zip(axes[0], shown, strict=True):
@@ -59,7 +64,7 @@ def curves(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str],
     shown = curved(figures, records)
     if not shown or " scans" in arms[0]:
         return ""
-    plot, axes = _pyplot().subplots(1, len(shown), figsize=(4.2 * len(shown), 3), sharey=True, squeeze=False)
+    plot, axes = pyplot().subplots(1, len(shown), figsize=(4.2 * len(shown), 3), sharey=True, squeeze=False)
     for axis, figure in zip(axes[0], shown, strict=True):
         for row, arm in enumerate(arms):
             for record in records:
@@ -82,7 +87,7 @@ def scans(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], 
     if " scans" not in arms[0]:
         return ""
     shown = figures[:2] + [figure for figure in figures if figure == "frechet"]
-    plot, axes = _pyplot().subplots(1, len(shown), figsize=(4.2 * len(shown), 3), squeeze=False)
+    plot, axes = pyplot().subplots(1, len(shown), figsize=(4.2 * len(shown), 3), squeeze=False)
     series: dict[str, list[tuple[int, str]]] = {}
     for arm in arms:
         fusion, size = re.fullmatch(r"(.*), (\d+) scans", arm).groups()
@@ -104,11 +109,14 @@ def costs(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], 
     if COST not in records[0]["metrics"]:
         return ""
     shown = figures[:2] + [figure for figure in figures if figure in ("frechet", "residual")]
-    plot, axes = _pyplot().subplots(1, len(shown), figsize=(4.2 * len(shown), 3), squeeze=False)
+    plot, axes = pyplot().subplots(1, len(shown), figsize=(4.2 * len(shown), 3), squeeze=False)
     for axis, figure in zip(axes[0], shown, strict=True):
         for row, arm in enumerate(arms):
             cost = interval(list(outcomes(records, arm, COST).values())).mean
-            value = interval(list(outcomes(records, arm, figure).values()))
+            found = list(outcomes(records, arm, figure).values())
+            if not found:
+                continue
+            value = interval(found)
             error = [[value.mean - value.low], [value.high - value.mean]]
             axis.errorbar(cost, value.mean, yerr=error, marker="o", ms=4, capsize=3, color=f"C{row % 10}", label=arm)
         axis.set(xscale="log", xlabel=COST, title=figure)

@@ -5,12 +5,16 @@ import os
 import queue
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
 
+from ..errors import UserError
+from ..registry import load_plugins
 from .runs import execute
 
 _events: Any = None  # in a worker: the queue to the display
@@ -31,14 +35,18 @@ def run_all(
         folder: Each run gets a folder of its own in it.
         jobs: Processes; by default one per GPU, or per CPU core.
         moved: Called now and then with a run's hash and how many steps it has done.
+
+    Raises:
+        UserError: A run can't be made, or its process was killed.
     """
     gpus = torch.cuda.device_count()
     jobs = min(jobs or gpus or os.cpu_count() or 1, max(len(runs), 1))
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager:
         events, devices = manager.Queue(), manager.Queue()
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
         for number in range(jobs):
-            devices.put(number % gpus if gpus else None)
+            devices.put(visible[number % gpus] if gpus else None)
         with ProcessPoolExecutor(jobs, context, _start, (events, devices)) as pool:
             pending = {pool.submit(_execute, key, cfg, folder / key): key for key, cfg in runs.items()}
             records = {}
@@ -48,6 +56,11 @@ def run_all(
                     for future in done:
                         records[pending.pop(future)] = future.result()
                     _pass_on(events, moved)
+            except BrokenProcessPool as error:
+                raise UserError(
+                    "a process of the benchmark was killed, perhaps for want of memory; start the command again to go "
+                    "on, with fewer --jobs"
+                ) from error
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -69,10 +82,13 @@ def _start(events: Any, devices: Any) -> None:
     multiprocessing.set_start_method("fork", force=True)  # as MMEngine does, which warns when it isn't yet so
     device = devices.get()
     if device is not None:  # before CUDA is first used
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(device)
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
 
 
 def _execute(key: str, cfg: Config, folder: Path) -> dict[str, Any]:
+    load_plugins()  # a spawned process knows nothing of what its parent has registered
+    if cfg.get("custom_imports"):
+        import_modules_from_strings(**cfg.custom_imports)
     record = execute(cfg, folder, lambda step: _events.put((key, step)))
     _events.put((key, cfg.train_cfg.max_iters))
     return record

@@ -11,13 +11,20 @@ from ..engine.compat import write_whole
 from ..errors import UserError
 from .plots import PLOTS
 from .records import Record, curve, curved, outcomes
-from .statistics import Interval, interval, paired, steps_to
+from .statistics import interval, paired, steps_to
 from .suites import TASKS
 
 RESULTS, REPORT = "results.json", "report.md"
 EXTRA = ("ms per picture", "network evaluations", "head evaluations per token")  # of the sampler suite
 THRESHOLDS = (0.5, 0.9)
 Results = dict[str, Any]
+ABOUT = (
+    "Means over seeds, with 95 % intervals of a bootstrap over seeds and prompts. Seeds are paired: seed k has the "
+    "same pictures in the same order, and, where arms share the part, the same initial weights, masks and noise. With "
+    "3 seeds a sign-flip test can't go below p = 0.25, with 5 not below 0.0625: no difference is called significant. "
+    "The guidance scale of each run is the best of 1, 1.5, 2 and 3 on seen validation prompts, never on the test's. "
+    "Only records of one `source` were made by the same code."
+)
 
 
 def load(folder: str | Path) -> Results:
@@ -47,39 +54,29 @@ def write_report(folder: str | Path) -> Path:
         UserError: As :func:`load`; or matplotlib is missing.
     """
     folder, results = Path(folder), load(folder)
-    parts = ["# Benchmark", _about(results)]
-    for suite, records in results["suites"].items():
+    parts = ["# Benchmark", ABOUT]
+    for suite, kept in results["suites"].items():
         parts.append(f"## {suite}")
-        for task in dict.fromkeys(record["task"] for record in records):
-            chosen = [record for record in records if record["task"] == task]
-            parts += _section(folder, suite, task, chosen)
+        for task, made in kept["made"].items():
+            chosen = [record for record in kept["records"] if record["task"] == task]
+            parts += [f"### {suite}: {task}", _made(made, chosen), *_section(folder, suite, task, chosen)]
     target = folder / REPORT
     write_whole(target, lambda file: file.write(("\n\n".join(parts) + "\n").encode()))
     return target
 
 
-def _about(results: Results) -> str:
-    records = [record for suite in results["suites"].values() for record in suite]
-    machines = sorted({record["machine"] for record in records if "machine" in record})
-    versions = next((record["versions"] for record in records if "versions" in record), {})
-    return (
-        f"Made by `{results['command']}` on {results['date']}; machine: {'; '.join(machines)}; "
-        f"{', '.join(f'{name} {number}' for name, number in versions.items())}.\n\n"
-        "Means over seeds, with 95 % intervals of a hierarchical bootstrap over seeds and prompts. Seeds are paired: "
-        "seed k has the same pictures in the same order, masks, noise and initial weights of shared parts in every "
-        "arm. With 3 seeds a sign-flip test can't go below p = 0.25, with 5 not below 0.0625: no difference here is "
-        "called significant. The guidance scale of each run is the best of 1, 1.5, 2 and 3 on seen validation "
-        "prompts, never on the test's."
-    )
+def _made(made: dict[str, str], records: Sequence[Record]) -> str:
+    machines = "; ".join(sorted({record["machine"] for record in records}))
+    versions = sorted({", ".join(f"{name} {n}" for name, n in record["versions"].items()) for record in records})
+    return f"`{made['command']}`, {made['date']}; {machines}; {'; '.join(versions)}."
 
 
 def _section(folder: Path, suite: str, task: str, records: list[Record]) -> list[str]:
-    parts = [f"### {suite}: {task}"]
     if "ratios" in records[0]:
-        return [*parts, _speed_table(records)]
+        return [_speed_table(records)]
     arms = list(dict.fromkeys(record["arm"] for record in records))
     figures = _figures(task, records)
-    parts += [_main_table(arms, figures, records), _difference_table(arms, figures, records)]
+    parts = [_main_table(arms, figures, records), _difference_table(arms, figures, records)]
     if any(record.get("curve") for record in records):
         parts.append(_learning_table(arms, figures, records))
     for plot in PLOTS:
@@ -99,7 +96,10 @@ def _shown(name: str, named: Sequence[str]) -> bool:
     return name in named or name in EXTRA or ("synonym" in name and name.endswith("/all"))
 
 
-def _cell(value: Interval, sign: str = "") -> str:
+def _cell(seeds: Sequence[np.ndarray], sign: str = "") -> str:
+    if not seeds:
+        return ""
+    value = interval(seeds)
     return f"{value.mean:{sign}.3f} [{value.low:{sign}.3f}, {value.high:{sign}.3f}]"
 
 
@@ -112,9 +112,9 @@ def _main_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[R
     lines = []
     for arm in arms:
         mine = [record for record in records if record["arm"] == arm]
-        cells = [interval(list(found.values())) for f in figures if (found := outcomes(records, arm, f))]
+        cells = [_cell(list(outcomes(records, arm, figure).values())) for figure in figures]
         scales = ", ".join(f"{record['guidance_scale']:g}" for record in mine if record["guidance_scale"] is not None)
-        lines.append([arm, _parameters(mine[0]), str(len(mine)), scales, *map(_cell, cells)])
+        lines.append([arm, _parameters(mine[0]), str(len(mine)), scales, *cells])
     oracle = [record["metrics"]["oracle/all"] for record in records if "oracle/all" in record["metrics"]]
     note = f"\n\nThe oracle's own share on real pictures of these prompts: {np.mean(oracle):.3f}." if oracle else ""
     floor = [record["metrics"]["frechet_floor"] for record in records if "frechet_floor" in record["metrics"]]
@@ -130,12 +130,23 @@ def _parameters(record: Record) -> str:
 
 
 def _difference_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
-    first = arms[0]
-    lines = []
-    for arm in arms[1:]:
-        pairs = [paired(outcomes(records, arm, f), outcomes(records, first, f)) for f in figures]
-        lines.append([arm, *(_cell(interval(pair), "+") if pair else "" for pair in pairs)])
-    return f"Paired differences to `{first}`:\n\n" + _table(["arm", *figures], lines) if lines else ""
+    lines, references = [], []
+    for arm in arms:
+        reference = _reference(arm, arms)
+        if reference != arm:
+            pairs = [paired(outcomes(records, arm, f), outcomes(records, reference, f)) for f in figures]
+            lines.append([arm, *(_cell(pair, "+") for pair in pairs)])
+            references.append(reference)
+    several = len(set(references)) > 1
+    names = f"`{arms[0].rpartition(', ')[0]}` with as many scans" if several else f"`{arms[0]}`"
+    return f"Paired differences to {names}:\n\n" + _table(["arm", *figures], lines) if lines else ""
+
+
+def _reference(arm: str, arms: Sequence[str]) -> str:
+    """The arm that another is compared with: the first; in the data suite, the first fusion with as many scans."""
+    if not arm.endswith(" scans"):
+        return arms[0]
+    return f"{arms[0].rpartition(', ')[0]}, {arm.rpartition(', ')[2]}"
 
 
 def _learning_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ from ..engine.compat import write_whole
 from ..engine.config import find_checkpoint
 from ..model import JEPAT
 from ..pipeline import Pipeline
-from ..registry import DATASETS, METRICS, SAMPLERS, build
+from ..registry import DATASETS, METRICS, build
 from ..sampling import sampler_config
 from .records import Record
-from .runs import machine, measure, versions
+from .runs import machine, measure, outcomes_of, versions
 from .suites import Row
 
 # What is drawn with, and what is changed in it. The first is what the others are compared with.
@@ -39,14 +38,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
 ROUNDS, PICTURES = 5, 16  # of the timing
 
 
-def run_samplers(row: Row, record: Record, folder: Path, moved: Callable[[str], object]) -> list[Record]:
+def run_samplers(row: Row, record: Record, folder: Path) -> list[Record]:
     """Draw the test prompts of a finished run with every setting, at the guidance scale that the run was tuned to.
 
     Args:
         row: The run.
         record: Its record.
         folder: Its folder; each setting's record is kept there, so a killed suite goes on.
-        moved: Called with each setting's name when it is done.
     """
     torch.set_num_threads(1)
     model = Pipeline.load(find_checkpoint(str(folder)), row.config.model.to_dict()).model
@@ -54,16 +52,15 @@ def run_samplers(row: Row, record: Record, folder: Path, moved: Callable[[str], 
     metric = METRICS.build(row.config.test_evaluator)
     found = []
     for name, setting in SETTINGS.items():
-        options = sampler_config(setting, guidance_scale=record["guidance_scale"])
-        model.sampler = build(options, SAMPLERS)
+        options = sampler_config(setting, draw=model.network.draw, guidance_scale=record["guidance_scale"])
+        model.sample_with(options)
         kept = folder / f"sampler_{hashlib.sha256(json.dumps(options).encode()).hexdigest()[:12]}.json"
         if not kept.is_file():
             figures, columns = measure(model, prompts, metric)
-            outcomes = {n: "".join(map(str, map(int, c))) for n, c in columns.items() if c and n in figures}
-            result = {"metrics": figures | evaluations(model, prompts.captions[0]), "outcomes": outcomes}
+            figures |= evaluations(model, prompts.captions[0])
+            result = {"metrics": figures, "outcomes": outcomes_of(columns)}
             write_whole(kept, lambda file, result=result: file.write(json.dumps(result).encode()))
         found.append(json.loads(kept.read_text()) | {"arm": name, "options": options})
-        moved(name)
     shared = {"task": row.task, "seed": row.seed, "versions": versions(), "machine": machine()}
     shared |= {name: record[name] for name in ("steps", "guidance_scale", "config_hash", "parameters", "unmatched")}
     times = _milliseconds(model, [result["options"] for result in found], prompts.captions[:PICTURES])
@@ -79,7 +76,7 @@ def _milliseconds(model: JEPAT, settings: list[dict], captions: list[str]) -> li
     for _ in range(ROUNDS + 1):
         times = []
         for options in settings:
-            model.sampler = build(options, SAMPLERS)
+            model.sample_with(options)
             started = time.perf_counter()
             model.generate(captions, seeds).cpu()
             times.append(1000 * (time.perf_counter() - started) / len(captions))
@@ -93,14 +90,15 @@ def evaluations(model: JEPAT, caption: str) -> dict[str, float]:
     network = model.average
     head = next(o.head for o in network.objectives.values() if hasattr(o, "draw"))
     tokens = network.grid[0] * network.grid[1]
+    last = head.out if hasattr(head, "out") else head  # of a denoising head, whose pieces the solvers call
 
     def passed(_module: nn.Module, _inputs: tuple, features: Tensor) -> None:
         counts["network evaluations"] += len(features)
 
-    def denoised(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+    def drawn(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
         counts["head evaluations per token"] += output[..., 0].numel() / tokens
 
-    handles = [network.predictor.register_forward_hook(passed), head.out.register_forward_hook(denoised)]
+    handles = [network.predictor.register_forward_hook(passed), last.register_forward_hook(drawn)]
     try:
         model.generate([caption], [0])
     finally:

@@ -12,14 +12,15 @@ from mmengine.config import Config
 from torch import Tensor
 
 from ..attention import attention
-from ..registry import DATASETS, MODELS, SAMPLERS, build
-from ..sampling import PRESETS, sampler_config
+from ..registry import DATASETS, MODELS, build
+from ..sampling import PRESETS
 from .records import Record
 from .runs import configure, machine, versions
 from .suites import CONFIGS, FUSIONS, TASKS
 
 ROUNDS, WARM_UP, PICTURES = 7, 2, 16
 # Batch, heads, tokens, channels per head: the digits' predictor, scenes, and an image of 256 tokens or more.
+TIMED_TASKS = 6  # training step, sampling, and a shape of attention each
 ATTENTION = [(128, 4, 20, 24), (64, 4, 68, 48), (16, 8, 256, 32), (4, 8, 512, 64)]
 
 
@@ -91,7 +92,7 @@ def _samplings(cfg: Config) -> dict[str, Callable[[], Tensor]]:
     model.eval()
 
     def sample(preset: str) -> Tensor:
-        model.sampler = build(sampler_config(preset), SAMPLERS)
+        model.sample_with(preset)
         return model.generate(captions[:PICTURES], range(PICTURES))
 
     return {preset: partial(sample, preset) for preset in PRESETS}

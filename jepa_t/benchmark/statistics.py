@@ -1,11 +1,12 @@
-"""Intervals for runs and for paired differences: the hierarchical bootstrap.
+"""Intervals for runs and for paired differences: a bootstrap over seeds and prompts.
 
-A training run is the unit of replication; prompts are nested in it. Each draw takes seeds with replacement, and
-for each of them prompts with replacement. With three to five seeds such intervals are rather too narrow.
+All seeds answer the same prompts with the same noise, so the two are crossed: each draw takes seeds with replacement,
+and one set of prompts with replacement for all of them. With three to five seeds such intervals are rather too narrow.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -22,31 +23,27 @@ class Interval:
     high: float
 
 
-def interval(seeds: Sequence[np.ndarray], generator: np.random.Generator | None = None) -> Interval:
-    """The mean over seeds and prompts.
+def interval(seeds: Sequence[np.ndarray]) -> Interval:
+    """The mean over seeds and prompts; the same whenever it is asked for.
 
     Args:
-        seeds: For each seed the outcomes ``[P]`` in {-1, 0, 1} of its prompts: 0 or 1, or paired differences of
-            such. A single number ``[1]`` of any size, such as a distance, is resampled by seed alone.
-        generator: Source of the draws; by default always the same.
+        seeds: For each seed the outcomes ``[P]`` of its prompts, such as 0 or 1, or paired differences. Of a single
+            number ``[1]``, such as a distance, the seed alone is drawn.
     """
-    random = generator or np.random.default_rng(0)
-    seeds = [np.asarray(outcomes, float) for outcomes in seeds]
-    mean = float(np.mean([outcomes.mean() for outcomes in seeds]))
-    chosen = random.integers(len(seeds), size=(DRAWS, len(seeds)))
-    if all(len(outcomes) == 1 for outcomes in seeds):
-        draws = np.array([outcomes[0] for outcomes in seeds])[chosen]
-    else:
-        # Resampling P prompts with outcomes in {-1, 0, 1} is a multinomial draw.
-        count = np.array([len(outcomes) for outcomes in seeds])[chosen]
-        up = np.array([(outcomes > 0).mean() for outcomes in seeds])[chosen]
-        down = np.array([(outcomes < 0).mean() for outcomes in seeds])[chosen]
-        ups = random.binomial(count, up)
-        rest = np.divide(down, 1 - up, out=np.zeros_like(down), where=up < 1).clip(0, 1)
-        draws = (ups - random.binomial(count - ups, rest)) / count
+    outcomes = np.stack([np.asarray(one, float) for one in seeds])  # [S, P]
+    count, prompts = outcomes.shape
+    chosen = _drawn(count, count)  # how often each seed is in a draw, as shares [DRAWS, S]
+    draws = np.einsum("ds,dp,sp->d", chosen, _drawn(prompts, prompts), outcomes, optimize=True)
     edge = (100 - LEVEL) / 2
-    low, high = np.percentile(draws.mean(1), [edge, 100 - edge])
-    return Interval(mean, float(low), float(high))
+    low, high = np.percentile(draws, [edge, 100 - edge])
+    return Interval(float(outcomes.mean()), float(low), float(high))
+
+
+@cache
+def _drawn(kinds: int, times: int) -> np.ndarray:
+    """How large a share each kind has among ``times`` draws with replacement ``[DRAWS, kinds]``."""
+    random = np.random.default_rng([kinds, times])
+    return random.multinomial(times, np.full(kinds, 1 / kinds), size=DRAWS) / times
 
 
 def paired(first: Mapping[int, np.ndarray], second: Mapping[int, np.ndarray]) -> list[np.ndarray]:

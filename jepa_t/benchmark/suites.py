@@ -1,6 +1,7 @@
 """Which runs a suite asks for: arms that differ in one thing, on tasks, with paired seeds.
 
-A suite is a function that gives, for each task, its arms by name; the first is what the others are compared with.
+A suite is a function from a user's own arms to the arms of each task, by name; the first is what the others are
+compared with.
 """
 
 from collections.abc import Callable
@@ -62,6 +63,9 @@ class Arm:
     config: Path | None = None
     equal_compute: bool = False
     match: bool = True
+
+
+Arms = dict[str, Arm]
 
 
 @dataclass(frozen=True)
@@ -149,12 +153,12 @@ SUBSETS = {
 }
 
 
-def fusion() -> dict[str, dict[str, Arm]]:
+def fusion(own: Arms) -> dict[str, Arms]:
     """Where the text enters."""
-    return {"shapes": FUSIONS | SUBSETS, "pairs": FUSIONS, "digits": FUSIONS}
+    return {"shapes": FUSIONS | SUBSETS | own, "pairs": FUSIONS | own, "digits": FUSIONS | own}
 
 
-def objective() -> dict[str, dict[str, Arm]]:
+def objective(_own: Arms) -> dict[str, Arms]:
     """The JEPA loss: its weight, what it reads, and what its time buys when spent on more steps instead.
 
     On the digits also the generative objectives, continuous and discrete. Their heads differ in kind, so those
@@ -180,19 +184,19 @@ def objective() -> dict[str, dict[str, Arm]]:
     return {"shapes": arms, "digits": arms | generative}
 
 
-def data() -> dict[str, dict[str, Arm]]:
+def data(own: Arms) -> dict[str, Arms]:
     """How many scans of handwritten digits each fusion needs."""
-    sizes, names = (30, 100, 300, 800, 1500), ("jepa_t", "early", "late")
+    compared = {name: FUSIONS[name] for name in ("jepa_t", "early", "late")} | own
     return {
         "digits": {
-            f"{name}, {size} scans": Arm(FUSIONS[name].changes | {"train_dataloader": {"dataset": {"scans": size}}})
-            for name in names
-            for size in sizes
+            f"{name}, {size} scans": Arm(arm.changes | {"train_dataloader": {"dataset": {"scans": size}}})
+            for name, arm in compared.items()
+            for size in (30, 100, 300, 800, 1500)
         }
     }
 
 
-def text() -> dict[str, dict[str, Arm]]:
+def text(_own: Arms) -> dict[str, Arms]:
     """What reads the caption, how much of it the fusion sees, and whether a class name is a caption like others.
 
     Attention over one pooled vector has nothing to choose from and is an affine map of it: that is ``Add``.
@@ -225,7 +229,7 @@ def text() -> dict[str, dict[str, Arm]]:
     }
 
 
-SUITES: dict[str, Callable[[], dict[str, dict[str, Arm]]]] = {
+SUITES: dict[str, Callable[[Arms], dict[str, Arms]]] = {
     "fusion": fusion,
     "objective": objective,
     "text": text,

@@ -1,17 +1,17 @@
-"""From a suite's name to its records: train what isn't trained yet, measure, keep."""
+"""From a suite's name to its records: plan, train what isn't trained yet, measure, keep."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..engine.config import find_checkpoint
-from ..errors import unknown
+from ..errors import UserError, unknown
 from .pool import run_all
 from .records import Record
 from .report import RESULTS, load, save
 from .runs import config_hash
 from .samplers import SETTINGS, run_samplers
-from .speed import run_speed
+from .speed import TIMED_TASKS, run_speed
 from .suites import CONFIGS, SUITES, TASKS, Arm, Preset, Row, rows
 
 NAMES = (*SUITES, "sampler", "speed")
@@ -31,98 +31,115 @@ class Silent:
         """Something is worth a line."""
 
 
-def run_suite(
-    name: str,
-    preset: Preset,
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a suite beyond its preset.
+
+    Attributes:
+        tasks: Which tasks; None for all of the suite.
+        configs: Config files by arm, instead of the suite's arms; the first is the reference. Of ``fusion`` and
+            ``sampler`` alone.
+        fusions: Further arms by name: a component's config for each site. Of ``fusion`` and ``data`` alone.
+        seeds: How many; None for the preset's.
+        match: False leaves parameter counts unmatched.
+    """
+
+    tasks: Sequence[str] | None = None
+    configs: Mapping[str, Path] = field(default_factory=dict)
+    fusions: Mapping[str, dict] = field(default_factory=dict)
+    seeds: int | None = None
+    match: bool = True
+
+
+PLAIN = Request()
+
+
+def plan(suite: str, preset: Preset, request: Request = PLAIN) -> dict[str, list[Row]]:
+    """The runs of a suite by their hashes, each with the rows of the table that it fills; nothing is run yet.
+
+    Raises:
+        UserError: A name is unknown, a config is wrong, or an option doesn't belong to the suite.
+    """
+    if suite not in NAMES:
+        raise unknown("suite", suite, NAMES)
+    for option, suites in (("configs", ("fusion", "sampler")), ("fusions", ("fusion", "data"))):
+        if getattr(request, option) and suite not in suites:
+            raise UserError(f"--{option.removesuffix('s')} has no meaning for {suite!r}; use {' or '.join(suites)}")
+    if suite == "speed":
+        if request != PLAIN:
+            raise UserError("the suite 'speed' takes no tasks, seeds or other options; give --out alone")
+        return {}
+    own = {name: Arm({"model": {"fusion": sites}}) for name, sites in request.fusions.items()}
+    if request.configs:
+        arms = {name: Arm(config=path) for name, path in request.configs.items()}
+        arms_of = {"own": arms | own}
+    else:
+        arms_of = SUITES[suite](own) if suite in SUITES else {task: {"jepa_t": Arm()} for task in SAMPLED}
+    for task in request.tasks or []:
+        if task not in arms_of:
+            raise unknown(f"task of the suite {suite!r}", task, arms_of)
+    planned: dict[str, list[Row]] = {}
+    for task, arms in arms_of.items():
+        if request.tasks and task not in request.tasks:
+            continue
+        config = CONFIGS / TASKS[task].config if task in TASKS else next(iter(request.configs.values()))
+        for row in rows(arms, task, config, preset, request.seeds, request.match):
+            planned.setdefault(config_hash(row.config), []).append(row)
+    return planned
+
+
+def run(
+    suite: str,
+    planned: Mapping[str, list[Row]],
     folder: Path,
-    *,
-    tasks: list[str] | None = None,
-    own: Mapping[str, Path] | None = None,
-    fusions: Mapping[str, dict] | None = None,
-    seeds: int | None = None,
     jobs: int | None = None,
-    match: bool = True,
     display: Silent | None = None,
 ) -> list[Record]:
-    """Run a suite, or what is missing of it.
+    """Run a planned suite, or what is missing of it.
 
     Args:
-        name: One of :data:`NAMES`.
-        preset: How much to spend.
+        suite: Its name.
+        planned: From :func:`plan`.
         folder: Runs and results lie there; suites share the runs that they have in common.
-        tasks: Which tasks; by default all of the suite.
-        own: Config files by arm, instead of the suite's arms; the first is the reference.
-        fusions: Further arms of every task, by name: the sites' components.
-        seeds: How many; by default the preset's.
         jobs: Processes; by default one per GPU or CPU core.
-        match: False leaves parameter counts unmatched.
         display: Told how far the work is.
 
     Raises:
-        UserError: A name is unknown, or a config is wrong.
+        UserError: A run can't be made.
     """
     display = display or Silent()
-    if name not in NAMES:
-        raise unknown("suite", name, NAMES)
-    if name == "speed":
-        display.begin("speed", 6)
+    if suite == "speed":
+        display.begin(suite, TIMED_TASKS)
         return run_speed(moved=lambda task: display.said(f"timed: {task}"))
-    planned = _plan(name, preset, tasks, own, fusions or {}, seeds, match)
-    for row in planned:
-        if checkpoint := row.config.model.image_tokenizer.get("checkpoint"):
-            find_checkpoint(checkpoint)  # told now rather than when the run's turn comes
-    finished = _train(planned, folder / "runs", jobs, display, name)
-    if name != "sampler":
-        return finished
-    records = []
-    display.begin("sampling", len(planned) * len(SETTINGS))
-    for number, (row, record) in enumerate(zip(planned, finished, strict=True)):
-        done = iter(range(number * len(SETTINGS) + 1, (number + 1) * len(SETTINGS) + 1))
-        place = folder / "runs" / record["config_hash"]
-        records += run_samplers(row, record, place, lambda _setting, done=done: display.moved(next(done)))
-    return records
+    records = _train(planned, folder / "runs", jobs, display, suite)
+    pairs = [(row, key) for key, rows_of_run in planned.items() for row in rows_of_run]
+    finished = [(row, _record(row, key, records[key])) for row, key in pairs]
+    if suite != "sampler":
+        return [record for _, record in finished]
+    display.begin(suite, len(finished) * len(SETTINGS))
+    several, sampled = len({row.arm for row, _ in finished}) > 1, []
+    for row, record in finished:
+        drawn = run_samplers(row, record, folder / "runs" / record["config_hash"])
+        sampled += [one | {"arm": f"{row.arm}, {one['arm']}"} for one in drawn] if several else drawn
+        display.moved(len(sampled))
+    return sampled
 
 
-def _plan(
-    name: str,
-    preset: Preset,
-    tasks: list[str] | None,
-    own: Mapping[str, Path] | None,
-    fusions: Mapping[str, dict],
-    seeds: int | None,
-    match: bool,
-) -> list[Row]:
-    extra = {arm: Arm({"model": {"fusion": sites}}) for arm, sites in fusions.items()}
-    if own:
-        arms = {arm: Arm(config=path) for arm, path in own.items()}
-        return rows(arms | extra, "own", next(iter(own.values())), preset, seeds, match)
-    arms_of = {key: {"jepa_t": Arm()} for key in SAMPLED} if name == "sampler" else SUITES[name]()
-    for task in tasks or []:
-        if task not in arms_of:
-            raise unknown(f"task of the suite {name!r}", task, arms_of)
-    return [
-        row
-        for task, arms in arms_of.items()
-        if not tasks or task in tasks
-        for row in rows(arms | extra, task, CONFIGS / TASKS[task].config, preset, seeds, match)
-    ]
-
-
-def _train(planned: list[Row], folder: Path, jobs: int | None, display: Silent, name: str) -> list[Record]:
-    hashes = [config_hash(row.config) for row in planned]
-    runs = {key: row.config for key, row in zip(hashes, planned, strict=True)}
+def _train(
+    planned: Mapping[str, list[Row]], folder: Path, jobs: int | None, display: Silent, suite: str
+) -> dict[str, dict[str, Any]]:
+    runs = {key: rows_of_run[0].config for key, rows_of_run in planned.items()}
     done = dict.fromkeys(runs, 0)
-    display.begin(name, sum(cfg.train_cfg.max_iters for cfg in runs.values()))
+    display.begin(suite, sum(cfg.train_cfg.max_iters for cfg in runs.values()))
 
     def moved(key: str, step: int) -> None:
         done[key] = step
         display.moved(sum(done.values()))
         if step == runs[key].train_cfg.max_iters:
-            row = planned[hashes.index(key)]
+            row = planned[key][0]
             display.said(f"done: {row.task}, {row.arm}, seed {row.seed}")
 
-    records = run_all(runs, folder, jobs, moved)
-    return [_record(row, key, records[key]) for row, key in zip(planned, hashes, strict=True)]
+    return run_all(runs, folder, jobs, moved)
 
 
 def _record(row: Row, key: str, record: dict[str, Any]) -> Record:
@@ -132,8 +149,11 @@ def _record(row: Row, key: str, record: dict[str, Any]) -> Record:
 
 
 def keep(folder: Path, suite: str, records: list[Record], command: str, date: str) -> None:
-    """Put a suite's records into the folder's results, beside those of other suites."""
+    """Put a suite's records into the folder's results, in the place of those of the same tasks."""
     results = load(folder) if (folder / RESULTS).is_file() else {"suites": {}}
-    results |= {"command": command, "date": date}
-    results["suites"][suite] = records
+    new = {record["task"] for record in records}
+    made = {task: {"command": command, "date": date} for task in sorted(new)}
+    before = results["suites"].get(suite, {"records": [], "made": {}})
+    others = [record for record in before["records"] if record["task"] not in new]
+    results["suites"][suite] = {"made": before["made"] | made, "records": others + records}
     save(folder, results)

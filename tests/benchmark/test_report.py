@@ -54,7 +54,7 @@ def test_suites_stand_side_by_side(folder):
     for row, cost in zip(timed, (2.0, 1.0), strict=True):
         row["metrics"]["ms per picture"] = cost
     keep(folder, "sampler", timed, "command", "2026-01-02")
-    ratios = [{"task": "attention", "arm": "sdpa", "seed": 0, "ratios": [1.0, 1.0], "metrics": {}, "milliseconds": 2.0}]
+    ratios = [record("sdpa", 0, 0, task="attention", ratios=[1.0, 1.0], milliseconds=2.0)]
     ratios.append(ratios[0] | {"arm": "math", "ratios": [2.0, 1.5]})
     keep(folder, "speed", ratios, "command", "2026-01-02")
     text = write_report(folder).read_text()
@@ -67,9 +67,36 @@ def test_suites_stand_side_by_side(folder):
     assert "| math | 2.00 | 1.75 (1.50 to 2.00) |" in text
 
 
-def test_a_suite_run_again_replaces_itself(folder):
-    keep(folder, "fusion", [record("jepa_t", 0, 20)], "command", "2026-01-02")
-    assert len(json.loads((folder / "results.json").read_text())["suites"]["fusion"]) == 1
+def test_a_task_run_again_replaces_itself_alone(folder):
+    keep(folder, "fusion", [record("jepa_t", 0, 20, task="pairs")], "other", "2026-01-02")
+    keep(folder, "fusion", [record("jepa_t", 0, 20, task="pairs")], "last", "2026-01-03")
+    kept = json.loads((folder / "results.json").read_text())["suites"]["fusion"]
+    assert sorted(record["task"] for record in kept["records"]) == ["digits"] * 6 + ["pairs"]
+    assert {task: made["date"] for task, made in kept["made"].items()} == {
+        "digits": "2026-01-01",
+        "pairs": "2026-01-03",
+    }
+    text = write_report(folder).read_text()
+    assert "`python tools/benchmark.py fusion`, 2026-01-01" in text
+    assert "`last`, 2026-01-03" in text
+
+
+def test_a_figure_that_an_arm_lacks_leaves_its_cell_empty(tmp_path):
+    records = [record("a", 0, 20), record("b", 0, 10)]
+    for kept in (records[1]["metrics"], records[1]["outcomes"]):
+        del kept["unseen/all"]
+    keep(tmp_path, "fusion", records, "command", "2026-01-02")
+    line = next(line for line in write_report(tmp_path).read_text().splitlines() if line.startswith("| b |"))
+    assert line.split(" | ")[4:6] == ["", "0.500 [0.300, 0.700]"]
+
+
+def test_the_data_suite_compares_equal_amounts(tmp_path):
+    records = [record(f"{arm}, {size} scans", 0, right) for arm, size, right in
+               (("jepa_t", 30, 4), ("jepa_t", 100, 16), ("late", 30, 2), ("late", 100, 4))]  # fmt: skip
+    keep(tmp_path, "data", records, "command", "2026-01-02")
+    text = write_report(tmp_path).read_text()
+    assert "Paired differences to `jepa_t` with as many scans" in text
+    assert "| late, 100 scans | -0.600" in text
 
 
 def test_outcomes_and_curves_are_read_by_seed():

@@ -2,9 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from jepa_t.benchmark import PRESETS, SUITES, TASKS, Arm, Preset
+from jepa_t.benchmark import PRESETS, SUITES, TASKS, Arm, Preset, Request, plan, run, samplers, speed
 from jepa_t.benchmark.suites import CONFIGS, FUSIONS, rows
-from jepa_t.benchmark.work import run_suite
 from jepa_t.errors import UserError
 
 TWO = Preset(seeds=2, steps={}, prompts=8)
@@ -13,7 +12,7 @@ TWO = Preset(seeds=2, steps={}, prompts=8)
 @pytest.mark.parametrize("suite", SUITES)
 def test_every_arm_of_a_suite_is_a_valid_config(suite):
     one = Preset(seeds=1, steps={}, prompts=8)
-    for task, arms in SUITES[suite]().items():
+    for task, arms in SUITES[suite]({}).items():
         planned = rows(arms, task, CONFIGS / TASKS[task].config, one, match=False)
         assert [row.arm for row in planned] == list(arms)
 
@@ -43,18 +42,64 @@ def test_equal_compute_buys_more_steps(small):
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("suite", "options", "says"),
     [
-        ({"name": "fussion"}, "unknown suite 'fussion': did you mean 'fusion'?"),
-        ({"tasks": ["shape"]}, "unknown task of the suite 'fusion' 'shape': did you mean 'shapes'?"),
-        ({"seeds": 0}, "--seeds is 0"),
-        ({"fusions": {"x": {"features": {"type": "Gatte"}}}}, "Gatte"),
-        ({"own": {"a": Path("missing.py")}}, "missing.py"),
+        ("fussion", {}, "unknown suite 'fussion': did you mean 'fusion'?"),
+        ("fusion", {"tasks": ["shape"]}, "unknown task of the suite 'fusion' 'shape': did you mean 'shapes'?"),
+        ("fusion", {"seeds": 0}, "--seeds is 0"),
+        ("fusion", {"configs": {"a": Path("missing.py")}}, "missing.py"),
+        ("fusion", {"configs": {"a": CONFIGS / "tokenizers" / "fsq_digits.py"}}, "needs a model of type JEPAT"),
+        ("objective", {"fusions": {"x": {}}}, "--fusion has no meaning for 'objective'; use fusion or data"),
+        ("text", {"configs": {"a": CONFIGS / "jepat_digits.py"}}, "--config has no meaning for 'text'"),
+        ("speed", {"seeds": 2}, "takes no tasks, seeds or other options"),
     ],
 )
-def test_wrong_requests_are_told_before_anything_runs(options, says, tmp_path):
-    arguments = {"name": "fusion", "preset": PRESETS["smoke"], "folder": tmp_path} | options
+def test_wrong_requests_are_told_while_planning(suite, options, says):
     with pytest.raises(UserError) as caught:
-        run_suite(**arguments)
+        plan(suite, PRESETS["smoke"], Request(**options))
     assert says in str(caught.value)
-    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_fusion_is_told_while_planning(small):
+    with pytest.raises(UserError, match="Gatte"):
+        plan("fusion", PRESETS["smoke"], Request(configs={"a": small}, fusions={"x": {"features": {"type": "Gatte"}}}))
+
+
+def test_a_tokenizer_that_is_not_trained_is_told_while_planning(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"train the tokenizer first.*tools/train.py configs/tokenizers/fsq_digits.py"):
+        plan("objective", Preset(1, {}, 8), Request(tasks=["digits"]))
+
+
+def test_records_do_not_depend_on_the_number_of_processes(small, tmp_path):
+    planned = plan("fusion", TWO, Request(configs={"a": small}))
+    assert len(planned) == 2
+    one, two = (run("fusion", planned, tmp_path / str(jobs), jobs) for jobs in (1, 2))
+    timed = {"train_seconds", "test_seconds"}
+    for record, other in zip(one, two, strict=True):
+        assert {k: v for k, v in record.items() if k not in timed} == {k: v for k, v in other.items() if k not in timed}
+    assert run("fusion", planned, tmp_path / "1", 1) == one  # kept, not run again
+
+
+def test_the_sampler_suite_draws_from_one_training_in_many_ways(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(samplers, "SETTINGS", {"balanced": {"steps": 4}, "fast": {"preset": "fast"}})
+    monkeypatch.setattr(samplers, "ROUNDS", 1)
+    planned = plan("sampler", Preset(1, {}, 8), Request(configs={"a": small}))
+    records = run("sampler", planned, tmp_path, 1)
+    assert [record["arm"] for record in records] == ["balanced", "fast"]
+    assert records[0]["metrics"]["network evaluations"] < records[1]["metrics"]["network evaluations"]
+    assert all(record["metrics"]["ms per picture"] > 0 for record in records)
+    kept = sorted(tmp_path.rglob("sampler_*.json"))
+    assert len(kept) == 2
+    before = [path.stat().st_mtime_ns for path in kept]
+    run("sampler", planned, tmp_path, 1)
+    assert [path.stat().st_mtime_ns for path in kept] == before
+
+
+def test_the_speed_suite_times_what_it_names(monkeypatch):
+    monkeypatch.setattr(speed, "ATTENTION", speed.ATTENTION[:1])
+    monkeypatch.setattr(speed, "PRESETS", {"fast": {}})
+    monkeypatch.setattr(speed, "FUSIONS", {"jepa_t": FUSIONS["jepa_t"]})
+    records = speed.run_speed(rounds=1)
+    assert {record["arm"] for record in records} >= {"jepa_t", "jepa_t, no JEPA loss", "fast", "sdpa", "math"}
+    assert all(record["ratios"] and record["milliseconds"] > 0 for record in records)

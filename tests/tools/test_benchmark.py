@@ -35,15 +35,24 @@ train_cfg = dict(max_iters=8)
     return path
 
 
-def test_a_fusion_of_ones_own_joins_the_table(small, tmp_path, monkeypatch, capsys):
+def test_fusions_of_ones_own_join_the_table(small, tmp_path, monkeypatch, capsys):
+    """One by its dotted path, one registered by a module that a config imports, in processes of their own."""
     (tmp_path / "gate_of_mine.py").write_text(GATE)
+    registered = GATE.replace("class", "@FUSIONS.register_module()\nclass").replace("Gate", "RegisteredGate")
+    (tmp_path / "registered_gate.py").write_text(f"from jepa_t import FUSIONS\n{registered}")
+    other = tmp_path / "other.py"
+    other.write_text(
+        f'_base_ = ["{small}"]\ncustom_imports = dict(imports=["registered_gate"])\n'
+        'model = dict(fusion=dict(features=dict(type="RegisteredGate")))\n'
+    )
     monkeypatch.syspath_prepend(tmp_path)
     out = tmp_path / "out"
     command = ["fusion", "--preset", "smoke", "--out", str(out), "--jobs", "2"]
-    assert benchmark.main([*command, "--configs", str(small), "--fusion", "gate_of_mine.Gate"]) == 0
-    records = json.loads((out / "results.json").read_text())["suites"]["fusion"]
-    assert [record["arm"] for record in records] == ["small", "gate_of_mine.Gate"]
-    assert records[0]["parameters"] == pytest.approx(records[1]["parameters"], rel=0.02)
+    assert benchmark.main([*command, "--configs", str(small), str(other), "--fusion", "gate_of_mine.Gate"]) == 0
+    records = json.loads((out / "results.json").read_text())["suites"]["fusion"]["records"]
+    assert [record["arm"] for record in records] == ["small", "other", "gate_of_mine.Gate"]
+    for record in records[1:]:
+        assert record["parameters"] == pytest.approx(records[0]["parameters"], rel=0.02)
     assert "| gate_of_mine.Gate |" in (out / "report.md").read_text()
     first = (out / "report.md").read_bytes()
     assert benchmark.main(["report", str(out)]) == 0
@@ -59,6 +68,8 @@ def test_a_fusion_of_ones_own_joins_the_table(small, tmp_path, monkeypatch, caps
         (["fusion", "--fusion", "feature=Add"], "unknown fusion site 'feature': did you mean 'features'"),
         (["fusion", "--jobs", "0"], "--jobs is 0"),
         (["fusion", "somewhere"], "only report takes a folder"),
+        (["fusion", "--configs", "a/x.py", "b/x.py"], "two arms are called 'x'"),
+        (["all", "--tasks", "digits"], "'all' takes no --tasks"),
     ],
 )
 def test_mistakes_are_told_in_one_line(arguments, says, capsys):
