@@ -13,7 +13,7 @@ demo: .venv/installed
 		"a yellow four on black paper" "a green eight on white paper" --out $(WORK)
 
 test: .venv/installed
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n auto
 
 slow: .venv/installed
 	$(RUN) -m pytest -m slow
