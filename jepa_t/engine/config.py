@@ -1,5 +1,6 @@
 """From a config file and command-line options to a checked config."""
 
+import ast
 import copy
 import inspect
 import os
@@ -142,8 +143,8 @@ def _apply(cfg: Config, option: str) -> None:
     if not equals:
         raise UserError(f"--cfg-options {option!r} has no '='; write key.sub=value")
     try:
-        value = DictAction._parse_iterable(text)
-    except AssertionError as error:
+        value = ast.literal_eval(text) if text.startswith("{") else DictAction._parse_iterable(text)
+    except (AssertionError, SyntaxError, ValueError) as error:
         raise UserError(f"--cfg-options {option!r}: {error}") from error
     *parents, last = key.split(".")
     node: Any = cfg._cfg_dict

@@ -122,3 +122,13 @@ def test_threads(monkeypatch):
             assert "threads" in error(set_threads, wrong)
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_dict_is_given_in_one_option():
+    digits = str(Path(__file__).parents[2] / "configs" / "jepat_digits.py")
+    cfg = load_config(digits, ["model.fusion={'features': {'type': 'CrossAttention', 'heads': 2}}"])
+    assert cfg.model.fusion.features == {"type": "CrossAttention", "heads": 2}
+    assert "did you mean 'heads'" in error(
+        load_config, digits, ["model.fusion={'features': {'type': 'CrossAttention', 'head': 2}}"]
+    )
+    assert "model.fusion={'features'" in error(load_config, digits, ["model.fusion={'features': "])
