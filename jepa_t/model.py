@@ -20,7 +20,7 @@ from .objectives.denoising_head import ResidualBlock
 from .registry import BACKBONES, MODELS, OBJECTIVES, SAMPLERS, TOKENIZERS, build, construct
 from .sampling import sampler_config
 from .structures import Prediction, Split, Target, Text
-from .tokenizers.codebook import codebook
+from .tokenizers.codebook import Snapped, codebook
 
 
 class Network(nn.Module):
@@ -50,7 +50,8 @@ class Network(nn.Module):
         super().__init__()
         self.grid, self.channels = image_tokenizer.grid, image_tokenizer.channels
         offered = {"width": width, "channels": self.channels, "tokens": self.grid[0] * self.grid[1]}
-        offered |= codebook(image_tokenizer)
+        codes = codebook(image_tokenizer)
+        offered |= codes
         self.text_tokenizer = seeded("text", lambda: build(text_tokenizer, TOKENIZERS))
         self.encoder = seeded("encoder", lambda: build(encoder, BACKBONES, **offered))
         self.predictor = seeded("predictor", lambda: build(predictor, BACKBONES, **offered))
@@ -64,6 +65,8 @@ class Network(nn.Module):
         if len(generative) != 1:
             raise UserError(f"model.objectives has {len(generative)} that generate; give one, such as FlowMatching")
         self.draw, self.gives_confidence = generative[0].draw, getattr(generative[0], "gives_confidence", False)
+        if codes and not hasattr(generative[0], "embed"):  # one that has the codes draws nothing else
+            self.draw = Snapped(self.draw, codes["embed"], codes["snap"])
         self.null = self.text_tokenizer.null
 
     def condition(self, tokens: Tensor, split: Split, text: Text) -> Prediction:

@@ -137,7 +137,7 @@ def test_each_option_changes_the_loss(name):
         ("FlowMatching", {"draw": 2}, "did you mean 'draws'"),
         ("GaussianDiffusion", {"draws": 0}, "draws=0"),
         ("TokenCrossEntropy", {"label_smoothing": 1.0}, "label_smoothing=1.0"),
-        ("TokenCrossEntropy", {"codebook_size": None}, "the image tokenizer is continuous; take a discrete one"),
+        ("TokenCrossEntropy", {"codebook_size": None}, "the image tokenizer is continuous, or groups codes"),
         ("FeaturePrediction", {"read": "conditon"}, "did you mean 'condition'"),
         ("FeaturePrediction", {"beta": 0.0}, "beta=0.0; it must be above 0"),
     ],

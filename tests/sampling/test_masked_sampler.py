@@ -1,5 +1,6 @@
 """The sampler against a plain loop, and the laws of what it draws."""
 
+import copy
 import dataclasses
 import functools
 import itertools
@@ -24,6 +25,7 @@ from tiny import (
 )
 
 from jepa_t.errors import UserError
+from jepa_t.masking import gather
 from jepa_t.registry import OBJECTIVES, SAMPLERS, build
 from jepa_t.sampling import PRESETS, MaskedSampler, options_read, sampler_config
 from jepa_t.sampling.sampler import OWN_OPTIONS
@@ -307,6 +309,18 @@ def test_under_every_objective_a_picture_depends_on_caption_and_seed_alone(objec
         torch.testing.assert_close(alone[0], together[row], atol=1e-4, rtol=1e-4)
     assert not torch.allclose(sample(model, text, [7, 8, 9], **options), together)
     assert not torch.allclose(sample(model, random_text(3, seed=1), numbers, **options), together)
+
+
+@generative
+def test_over_discrete_tokens_the_context_is_codes_as_in_training(objective):
+    """Whatever an objective draws: the network has never seen another vector among the visible."""
+    model = other_model(objective)
+    watched, tokenizer = Watched(copy.deepcopy(model.average)), model.image_tokenizer
+    drawn = sample(watched)
+    seen = [gather(tokens, split.visible) for tokens, split in zip(watched.tokens, watched.splits, strict=True)]
+    assert max(tokens.shape[1] for tokens in seen) > 1
+    for tokens in [*seen, drawn]:
+        assert torch.equal(tokenizer.embed(tokenizer.snap(tokens)), tokens)
 
 
 # The order by confidence
