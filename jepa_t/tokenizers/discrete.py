@@ -37,7 +37,7 @@ class DiscreteTokenizer(nn.Module):
     """Tokens are codes of a codebook, standardised by how often the training images use them.
 
     A kind of it gives ``codebook [K, c]``, ``find_ids(images) -> [B, h, w]`` and
-    ``paint(codes [B, c, h, w]) -> images``.
+    ``decode_codes(codes [B, c, h, w]) -> images``.
 
     Args:
         size: Height and width of the images in pixels.
@@ -116,7 +116,7 @@ class DiscreteTokenizer(nn.Module):
     def decode(self, tokens: Tensor) -> Tensor:
         """Tokens ``[B, N, C]``, wherever they lie, to images ``[B, 3, H, W]`` of the codes nearest to them."""
         maps = to_maps(tokens, self.grid, self.patch)
-        return self.paint(F.embedding(nearest(maps.movedim(1, -1), self.codes), self.codebook).movedim(-1, 1))
+        return self.decode_codes(F.embedding(nearest(maps.movedim(1, -1), self.codes), self.codebook).movedim(-1, 1))
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:

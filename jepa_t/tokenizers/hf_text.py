@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..registry import TOKENIZERS
-from .frozen_text import CACHE, FrozenText, loading
+from .frozen_text import CACHE, FrozenText
+from .sources import loading
 
 PACKAGE = "package:"
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ..errors import UserError, unknown
 from ..registry import MODELS, TOKENIZERS, build, construct
-from .discrete import DiscreteTokenizer, usage
+from .discrete import DiscreteTokenizer, nearest, usage
+from .sources import identify
 
 
 def _library() -> Any:
@@ -44,7 +45,6 @@ def vq(codebook_size: int, channels: int) -> nn.Module:
         dim=channels,
         codebook_size=codebook_size,
         decay=0.95,
-        kmeans_init=True,
         threshold_ema_dead_code=1,
         commitment_weight=0.25,
         rotation_trick=False,
@@ -111,6 +111,9 @@ class QuantizedAutoencoder(DiscreteTokenizer):
         built = construct(QUANTIZERS[name], options)
         codebook = _codebook(built)
         super().__init__(size, stride, codebook.shape[1], len(codebook), patch)
+        # Else nothing would tell one FSQ from another with as many channels: it has no weights.
+        kind = [list(QUANTIZERS).index(name), *options.get("levels", [0] * codebook.shape[1])]
+        identify(self, "quantizer_kind", kind, "the quantizer", "set image_tokenizer.quantizer to that", _told)
         self.checkpoint, self.quantizer = checkpoint, built
         # Ids must be those of the codebook as it is: only VQ would change it while it looks one up.
         self._look_up = {"freeze_codebook": True} if name == "VQ" else {}
@@ -135,7 +138,7 @@ class QuantizedAutoencoder(DiscreteTokenizer):
         latents = self.encoder(images).movedim(1, -1)
         return self.quantizer(latents.flatten(1, 2), **self._look_up)[1].long().view(latents.shape[:-1])
 
-    def paint(self, codes: Tensor) -> Tensor:
+    def decode_codes(self, codes: Tensor) -> Tensor:
         """Codes ``[B, C, h, w]`` to images ``[B, 3, H, W]``."""
         return self.decoder(codes)
 
@@ -151,6 +154,8 @@ class QuantizedAutoencoder(DiscreteTokenizer):
         """
         latents = self.encoder(images).movedim(1, -1)
         codes, ids, *extra = self.quantizer(latents.flatten(1, 2))
+        if self._look_up and self.training:
+            _part(self.codebook)
         painted = self.decoder(codes.view(latents.shape).movedim(-1, 1))
         losses = {"loss_reconstruction": F.mse_loss(painted.float(), images)}
         if extra:
@@ -178,10 +183,24 @@ class QuantizedAutoencoder(DiscreteTokenizer):
             path = find_checkpoint(self.checkpoint)
         except UserError as error:
             raise UserError(f"QuantizedAutoencoder has no checkpoint at {self.checkpoint!r}; {first}") from error
-        state = load_checkpoint(path)["state_dict"]
+        checkpoint = load_checkpoint(path)
+        state = checkpoint.get("state_dict", checkpoint)
         weights = {name.removeprefix("tokenizer."): value for name, value in state.items()}
         check_weights(self.state_dict(), weights, path)
         self.load_state_dict(weights)
+
+
+@torch.no_grad()
+def _part(codes: Tensor) -> None:
+    """Move each of ``codes [K, C]`` that equals an earlier one a little away: equal patches were drawn as codes."""
+    again = nearest(codes, codes) != torch.arange(len(codes), device=codes.device)
+    away = torch.randn(codes.shape, generator=torch.Generator().manual_seed(0)).to(codes)  # alike in all processes
+    codes += torch.where(again[:, None], 1e-3 * codes.std(correction=0) * away, 0)
+
+
+def _told(kind: Sequence[int]) -> str:
+    levels = f" levels={tuple(kind[1:])}" if any(kind[1:]) else ""
+    return f"{list(QUANTIZERS)[kind[0]]}{levels}"
 
 
 def _codebook(quantizer: nn.Module) -> Tensor:
