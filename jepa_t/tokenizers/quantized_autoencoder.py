@@ -111,9 +111,9 @@ class QuantizedAutoencoder(DiscreteTokenizer):
         built = construct(QUANTIZERS[name], options)
         codebook = _codebook(built)
         super().__init__(size, stride, codebook.shape[1], len(codebook), patch)
-        # Else nothing would tell one FSQ from another with as many channels: it has no weights.
-        kind = [list(QUANTIZERS).index(name), *options.get("levels", [0] * codebook.shape[1])]
-        identify(self, "quantizer_kind", kind, "the quantizer", "set image_tokenizer.quantizer to that", _told)
+        if name == "FSQ":  # it has no weights: nothing else would tell one from another with as many channels
+            remedy = "set image_tokenizer.quantizer.levels to those"
+            identify(self, "levels", options["levels"], "FSQ levels", remedy, lambda levels: str(tuple(levels)))
         self.checkpoint, self.quantizer = checkpoint, built
         # Ids must be those of the codebook as it is: only VQ would change it while it looks one up.
         self._look_up = {"freeze_codebook": True} if name == "VQ" else {}
@@ -196,11 +196,6 @@ def _part(codes: Tensor) -> None:
     again = nearest(codes, codes) != torch.arange(len(codes), device=codes.device)
     away = torch.randn(codes.shape, generator=torch.Generator().manual_seed(0)).to(codes)  # alike in all processes
     codes += torch.where(again[:, None], 1e-3 * codes.std(correction=0) * away, 0)
-
-
-def _told(kind: Sequence[int]) -> str:
-    levels = f" levels={tuple(kind[1:])}" if any(kind[1:]) else ""
-    return f"{list(QUANTIZERS)[kind[0]]}{levels}"
 
 
 def _codebook(quantizer: nn.Module) -> Tensor:

@@ -1,5 +1,7 @@
 """The autoencoder that users train: every quantiser learns, and what it learned travels with the model."""
 
+import re
+
 import pytest
 import torch
 from engine_fakes import tiny_config
@@ -143,17 +145,11 @@ def test_a_checkpoint_that_does_not_serve_is_told_when_training_begins(options, 
         tokenizer.fit(smooth_images(4))
 
 
-@pytest.mark.parametrize(
-    ("other", "told"),
-    [
-        ({"name": "FSQ", "levels": (5, 8, 8, 8)}, r"FSQ levels=\(5, 8, 8, 8\)"),
-        ({"name": "FSQ", "levels": (3, 3, 3, 3)}, r"FSQ levels=\(3, 3, 3, 3\)"),
-        ({"name": "LFQ", "channels": 4}, "LFQ"),
-    ],
-)
-def test_the_checkpoint_of_another_quantizer_is_refused_in_one_line(tmp_path, other, told):
-    """Its weights would fit: these quantisers have none."""
-    says = rf"trained with the quantizer FSQ levels=\(8, 8, 8, 5\), here it is {told}; set image_tokenizer.quantizer"
+@pytest.mark.parametrize("levels", [(5, 8, 8, 8), (3, 3, 3, 3)])
+def test_the_checkpoint_of_another_fsq_is_refused_in_one_line(tmp_path, levels):
+    """Its weights would fit: it has none."""
+    told, other = re.escape(str(levels)), {"name": "FSQ", "levels": levels}
+    says = rf"trained with FSQ levels \(8, 8, 8, 5\), here it is {told}; set image_tokenizer.quantizer.levels"
     tokenizer = make_tokenizer("QuantizedAutoencoder", quantizer=other)
     with pytest.raises(UserError, match=says):
         tokenizer.fit(smooth_images(4))
