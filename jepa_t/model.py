@@ -4,7 +4,7 @@ Letters: B batch, N image tokens, V visible, K asked, C token channels, D width,
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from .registry import BACKBONES, MODELS, OBJECTIVES, SAMPLERS, TOKENIZERS, build
 from .sampling import sampler_config
 from .structures import Prediction, Split, Target, Text
 from .tokenizers.codebook import Snapped, codebook
+from .tokenizers.maps import precisely
 
 
 class Network(nn.Module):
@@ -156,7 +157,7 @@ class JEPAT(BaseModel):
 
     def loss(self, images: Tensor, captions: Sequence[str]) -> dict[str, Tensor]:
         """The named losses of a batch: images ``[B, 3, H, W]`` in [-1, 1] and their B captions."""
-        network, tokens = self.network, self._precisely(self.image_tokenizer.encode, images)  # [B, N, C]
+        network, tokens = self.network, precisely(self.image_tokenizer.encode)(images)  # [B, N, C]
         batch, count, _ = tokens.shape
         split = draw(batch, count, self.mask_ratio, tokens.device)
         keep = torch.rand(batch).to(tokens.device) >= self.text_drop
@@ -197,7 +198,7 @@ class JEPAT(BaseModel):
         if len(seeds) != len(captions):
             raise UserError(f"{len(captions)} captions and {len(seeds)} seeds; give one seed per caption")
         tokens = self.sampler(self.average, self.average.text_tokenizer(captions), seeds)
-        return self._precisely(self.image_tokenizer.decode, tokens).clamp(-1, 1)
+        return precisely(self.image_tokenizer.decode)(tokens).clamp(-1, 1)
 
     def fit(self, images: Tensor, captions: Sequence[str]) -> None:
         """Fit the tokenizers that learn from data, unless that has been done.
@@ -211,12 +212,6 @@ class JEPAT(BaseModel):
             if not getattr(text_tokenizer, "fitted", True):
                 text_tokenizer.fit(captions)
         self.network.text_tokenizer.ids(list(dict.fromkeys(captions)))
-
-    @staticmethod
-    def _precisely(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """Apply a tokenizer in fp32, whatever autocast says: what it rounds is lost for good."""
-        with torch.autocast(x.device.type, enabled=False):
-            return function(x.float())
 
     def train(self, mode: bool = True) -> "JEPAT":
         """Switch the trained network; its average and the image tokenizer always evaluate."""

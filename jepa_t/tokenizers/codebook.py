@@ -2,14 +2,13 @@
 
 import inspect
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..structures import Drawn
+from .maps import precisely
 
 
 @dataclass(frozen=True)
@@ -27,10 +26,8 @@ class Borrowed:
     name: str
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The method's result, whatever autocast says: half precision would snap to the wrong code."""
-        device = x.device.type
-        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
-            return getattr(self.owner, self.name)(x)
+        """The method's result."""
+        return precisely(getattr(self.owner, self.name))(x)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Borrowed":
         return Borrowed(memo.get(id(self.owner), self.owner), self.name)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from ..errors import UserError, unknown
+from ..errors import UserError, unknown, whole
 from ..registry import MODELS, TOKENIZERS, build, construct
 from .discrete import DiscreteTokenizer, nearest, usage
 from .sources import identify
@@ -24,23 +24,23 @@ def _library() -> Any:
 
 def fsq(levels: Sequence[int]) -> nn.Module:
     """Finite scalar quantization (arXiv 2309.15505): a code is a point of a grid of ``levels`` values per channel."""
-    if len(levels) < 1 or min(levels) < 2:
-        raise UserError(f"quantizer.levels is {list(levels)}; give numbers of at least 2, one a channel")
+    if not isinstance(levels, Sequence) or not levels:
+        raise UserError(f"quantizer.levels is {levels!r}; give numbers of at least 2, one a channel")
+    for level in levels:
+        whole("quantizer.levels", level, 2)
     return _library().FSQ(levels=list(levels), preserve_symmetry=min(levels) == 2)
 
 
 def lfq(channels: int) -> nn.Module:
     """Lookup-free quantization (arXiv 2310.05737): a code is the signs of its channels, 2^channels in all."""
-    if channels < 1:
-        raise UserError(f"quantizer.channels is {channels}; it must be at least 1")
+    whole("quantizer.channels", channels)
     return _library().LFQ(dim=channels)
 
 
 def vq(codebook_size: int, channels: int) -> nn.Module:
     """Vector quantization (arXiv 1711.00937) with averaged codes; those that die are drawn anew from the batch."""
     for name, value in (("codebook_size", codebook_size), ("channels", channels)):
-        if value < 1:
-            raise UserError(f"quantizer.{name} is {value}; it must be at least 1")
+        whole(f"quantizer.{name}", value)
     return _library().VectorQuantize(
         dim=channels,
         codebook_size=codebook_size,
@@ -104,6 +104,8 @@ class QuantizedAutoencoder(DiscreteTokenizer):
         patch: int = 1,
         checkpoint: str | None = None,
     ) -> None:
+        whole("QuantizedAutoencoder width", width)
+        whole("QuantizedAutoencoder depth", depth, 0)
         options = dict(quantizer)
         name = options.pop("name", None)
         if name not in QUANTIZERS:

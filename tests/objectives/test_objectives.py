@@ -133,9 +133,16 @@ def test_each_option_changes_the_loss(name):
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
-        ("FlowMatching", {"draws": 0}, "draws=0"),
+        ("FlowMatching", {"draws": 0}, "FlowMatching draws is 0; it must be a whole number of at least 1"),
+        ("FlowMatching", {"draws": 2.5}, "FlowMatching draws is 2.5"),
+        ("FlowMatching", {"head_width": 0}, "head_width is 0; it must be a whole number of at least 1"),
+        ("FlowMatching", {"head_depth": -1}, "head_depth is -1; it must be a whole number of at least 0"),
+        ("FlowMatching", {"weight": -1}, "FlowMatching weight is -1; it must be a number of at least 0"),
         ("FlowMatching", {"draw": 2}, "did you mean 'draws'"),
-        ("GaussianDiffusion", {"draws": 0}, "draws=0"),
+        ("GaussianDiffusion", {"draws": 0}, "GaussianDiffusion draws is 0"),
+        ("GaussianDiffusion", {"weight": float("nan")}, "GaussianDiffusion weight is nan"),
+        ("TokenCrossEntropy", {"weight": "1"}, "TokenCrossEntropy weight is '1'"),
+        ("FeaturePrediction", {"weight": -0.5}, "FeaturePrediction weight is -0.5"),
         ("TokenCrossEntropy", {"label_smoothing": 1.0}, "label_smoothing=1.0"),
         ("TokenCrossEntropy", {"codebook_size": None}, "the image tokenizer is continuous, or groups codes"),
         ("FeaturePrediction", {"read": "conditon"}, "did you mean 'condition'"),
