@@ -452,6 +452,15 @@ def test_a_wrong_option_of_hf_text_is_told(options, says):
         make_tokenizer("HFText", **options)
 
 
+def test_roberta_counts_positions_from_its_padding():
+    """Of 10 positions it can use 9: the longest caption is read, a longer one refused."""
+    options = {"model": saved("roberta"), "cache": None}
+    tokenizer = make_tokenizer("HFText", **options, length=9)
+    assert tokenizer(["a red three on white paper five"]).valid.all()
+    with pytest.raises(UserError, match=r"length=10; .* reads at most 9 tokens"):
+        make_tokenizer("HFText", **options, length=10)
+
+
 def test_without_transformers_there_is_a_hint(monkeypatch):
     saved("bert")
     found = builtins.__import__
