@@ -22,7 +22,7 @@ class TokenCrossEntropy(nn.Module):
 
     Args:
         width: D, of the condition.
-        codebook_size: K, offered by a discrete image tokenizer, as are
+        codebook_size: K of the codes, offered by a discrete image tokenizer, as are
         embed: ids ``[...]`` to tokens ``[..., C]``, and
         snap: tokens ``[..., C]`` to ids ``[...]``.
         label_smoothing: Share of the target spread over all codes, in [0, 1).

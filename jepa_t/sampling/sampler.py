@@ -133,7 +133,6 @@ class MaskedSampler:
     top_k: int | None = None
 
     def __post_init__(self) -> None:
-        whole("sampler.steps", self.steps)
         if self.solver_steps is not None:
             ends = self.solver_steps if isinstance(self.solver_steps, Sequence) else (self.solver_steps,) * 2
             if len(ends) != 2:

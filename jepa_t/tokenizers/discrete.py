@@ -1,4 +1,7 @@
-"""What discrete image tokenizers share: ids, their standardised codes, and the way back from any vector."""
+"""What discrete image tokenizers share: ids, their standardised codes, and the way back from any vector.
+
+K is the size of a codebook, as in the papers on them; where tokens are asked for, ``[B, K, D]``, it is their number.
+"""
 
 import torch
 import torch.nn.functional as F
