@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from numbers import Integral, Real
 
 LISTED = 30  # of more choices only the nearest are told
 
@@ -13,6 +14,28 @@ class UserError(ValueError):
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, or its kind where it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def whole(name: str, value: object, least: int = 1) -> int:
+    """The value, if it is a whole number of at least ``least``.
+
+    Raises:
+        UserError: It isn't; the message calls it ``name``.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise UserError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+    return int(value)
+
+
+def loss_weight(name: str, value: object) -> float:
+    """The value, if it serves as the weight of a loss: a number of at least 0.
+
+    Raises:
+        UserError: It doesn't; the message calls it ``name``.
+    """
+    if not isinstance(value, Real) or not 0 <= value < float("inf"):
+        raise UserError(f"{name} is {value!r}; it must be a number of at least 0")
+    return value
 
 
 def unknown(what: str, given: object, choices: Iterable[str]) -> UserError:

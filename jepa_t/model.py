@@ -4,7 +4,7 @@ Letters: B batch, N image tokens, V visible, K asked, C token channels, D width,
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,8 @@ from .objectives.denoising_head import ResidualBlock
 from .registry import BACKBONES, MODELS, OBJECTIVES, SAMPLERS, TOKENIZERS, build, construct
 from .sampling import sampler_config
 from .structures import Prediction, Split, Target, Text
-from .tokenizers.codebook import codebook
+from .tokenizers.codebook import Snapped, codebook
+from .tokenizers.maps import precisely
 
 
 class Network(nn.Module):
@@ -50,7 +51,8 @@ class Network(nn.Module):
         super().__init__()
         self.grid, self.channels = image_tokenizer.grid, image_tokenizer.channels
         offered = {"width": width, "channels": self.channels, "tokens": self.grid[0] * self.grid[1]}
-        offered |= codebook(image_tokenizer)
+        codes = codebook(image_tokenizer)
+        offered |= codes
         self.text_tokenizer = seeded("text", lambda: build(text_tokenizer, TOKENIZERS))
         self.encoder = seeded("encoder", lambda: build(encoder, BACKBONES, **offered))
         self.predictor = seeded("predictor", lambda: build(predictor, BACKBONES, **offered))
@@ -64,6 +66,8 @@ class Network(nn.Module):
         if len(generative) != 1:
             raise UserError(f"model.objectives has {len(generative)} that generate; give one, such as FlowMatching")
         self.draw, self.gives_confidence = generative[0].draw, getattr(generative[0], "gives_confidence", False)
+        if codes and not hasattr(generative[0], "embed"):  # one that has the codes draws nothing else
+            self.draw = Snapped(self.draw, codes["embed"], codes["snap"])
         self.null = self.text_tokenizer.null
 
     def condition(self, tokens: Tensor, split: Split, text: Text) -> Prediction:
@@ -153,7 +157,7 @@ class JEPAT(BaseModel):
 
     def loss(self, images: Tensor, captions: Sequence[str]) -> dict[str, Tensor]:
         """The named losses of a batch: images ``[B, 3, H, W]`` in [-1, 1] and their B captions."""
-        network, tokens = self.network, self._precisely(self.image_tokenizer.encode, images)  # [B, N, C]
+        network, tokens = self.network, precisely(self.image_tokenizer.encode)(images)  # [B, N, C]
         batch, count, _ = tokens.shape
         split = draw(batch, count, self.mask_ratio, tokens.device)
         keep = torch.rand(batch).to(tokens.device) >= self.text_drop
@@ -194,7 +198,7 @@ class JEPAT(BaseModel):
         if len(seeds) != len(captions):
             raise UserError(f"{len(captions)} captions and {len(seeds)} seeds; give one seed per caption")
         tokens = self.sampler(self.average, self.average.text_tokenizer(captions), seeds)
-        return self._precisely(self.image_tokenizer.decode, tokens).clamp(-1, 1)
+        return precisely(self.image_tokenizer.decode)(tokens).clamp(-1, 1)
 
     def fit(self, images: Tensor, captions: Sequence[str]) -> None:
         """Fit the tokenizers that learn from data, unless that has been done.
@@ -208,12 +212,6 @@ class JEPAT(BaseModel):
             if not getattr(text_tokenizer, "fitted", True):
                 text_tokenizer.fit(captions)
         self.network.text_tokenizer.ids(list(dict.fromkeys(captions)))
-
-    @staticmethod
-    def _precisely(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """Apply a tokenizer in fp32, whatever autocast says: what it rounds is lost for good."""
-        with torch.autocast(x.device.type, enabled=False):
-            return function(x.float())
 
     def train(self, mode: bool = True) -> "JEPAT":
         """Switch the trained network; its average and the image tokenizer always evaluate."""

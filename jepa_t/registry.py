@@ -58,7 +58,8 @@ def construct(component: Callable, arguments: dict, **offered: Any) -> Any:
         return component(**arguments)
     except UserError:
         raise
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # such as a width of -4, a depth of "x"
+    # Such as a width of -4, a depth of "x".
+    except (TypeError, ValueError, RuntimeError, AttributeError, ZeroDivisionError) as error:
         raise UserError(f"{component.__name__}: {first_line(error)}") from error
 
 

@@ -16,11 +16,11 @@ WORDS = "a red three on white paper blue five black the green nine seven yellow 
 
 @functools.cache
 def saved(kind: str, seed: int = 0) -> str:
-    """The folder of a model: ``bert``, ``clip`` (both halves), ``t5`` (both halves) or ``open_clip``."""
+    """The folder of a model: ``bert``, ``roberta``, ``clip`` (both halves), ``t5`` (both halves) or ``open_clip``."""
     folder = tempfile.mkdtemp(prefix=f"jepa_t_{kind}_")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     random = torch.Generator().manual_seed(seed)
-    {"bert": _bert, "clip": _clip, "t5": _t5, "open_clip": _open_clip}[kind](Path(folder), random)
+    {"bert": _bert, "roberta": _roberta, "clip": _clip, "t5": _t5, "open_clip": _open_clip}[kind](Path(folder), random)
     return folder
 
 
@@ -65,6 +65,21 @@ def _bert(folder: Path, random: torch.Generator) -> None:
         max_position_embeddings=40,
     )
     _drawn(BertModel(config), random).save_pretrained(folder)
+
+
+def _roberta(folder: Path, random: torch.Generator) -> None:
+    from transformers import RobertaConfig, RobertaModel
+
+    config = RobertaConfig(
+        vocab_size=_tokenizer(folder, "[CLS]", "[SEP]"),
+        hidden_size=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=10,
+        pad_token_id=0,  # as in the tokenizer; positions begin behind it
+    )
+    _drawn(RobertaModel(config), random).save_pretrained(folder)
 
 
 def _clip(folder: Path, random: torch.Generator) -> None:

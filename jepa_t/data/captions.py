@@ -36,13 +36,14 @@ class Captions:
         templates: str | Sequence[str] = ("a photo of a {}",),
         seed: int = 0,
     ) -> None:
-        named = [(name,) if isinstance(name, str) else tuple(name) for name in _lines("names", names)]
+        named = _lines("names", names)
+        named = [tuple(name) if isinstance(name, Sequence) and not isinstance(name, str) else (name,) for name in named]
         self.names, self.templates, self.seed = named, list(_lines("templates", templates)), seed
         for number, synonyms in enumerate(self.names):
             if not synonyms or not all(isinstance(name, str) and name.strip() for name in synonyms):
                 raise UserError(f"Captions names: class {number} is {synonyms!r}; give it a name")
         for template in self.templates:
-            if template.count("{}") != 1:
+            if not isinstance(template, str) or template.count("{}") != 1:
                 raise UserError(f"Captions templates: {template!r} needs one {{}} for the name")
 
     def __call__(self, labels: Sequence[int] | np.ndarray, indices: Sequence[int] | np.ndarray) -> list[str]:
@@ -53,14 +54,16 @@ class Captions:
             indices: Their numbers in the data set ``[N]``, of 0 or more; others get other sentences.
 
         Raises:
-            UserError: A label has no name, or the lengths differ.
+            UserError: A label has no name, an index is below 0, one is no whole number, or the lengths differ.
         """
-        labels, indices = np.asarray(labels, np.int64), np.asarray(indices, np.int64)
+        labels, indices = _numbers("labels", labels), _numbers("indices", indices)
         if labels.shape != indices.shape or labels.ndim != 1:
             raise UserError(f"Captions: labels {labels.shape} and indices {indices.shape}; give one of each per image")
         strange = labels[(labels < 0) | (labels >= len(self.names))]
         if len(strange):
             raise UserError(f"Captions: label {strange[0]} has no name; there are {len(self.names)} classes, from 0")
+        if (indices < 0).any():
+            raise UserError(f"Captions: index {indices.min()} is below 0; number the images from 0")
         counts = np.array([len(synonyms) for synonyms in self.names])[labels]
         chosen = draw(self.seed, "captions name", indices, counts)
         sentences = draw(self.seed, "captions template", indices, len(self.templates))
@@ -70,6 +73,13 @@ class Captions:
         ]
 
 
+def _numbers(field: str, given: Sequence[int] | np.ndarray) -> np.ndarray:
+    found = np.asarray(given)
+    if found.size and found.dtype.kind not in "iu":
+        raise UserError(f"Captions: {field} such as {found.flat[0]!r} are no whole numbers")
+    return found.astype(np.int64)
+
+
 def _lines(field: str, given: str | Sequence) -> Sequence:
     if isinstance(given, str):
         path = IMAGENET[field] if given == "imagenet" else Path(given).expanduser()
@@ -77,6 +87,8 @@ def _lines(field: str, given: str | Sequence) -> Sequence:
             raise UserError(f"Captions {field}={given!r} is no file; give a list, a text file or 'imagenet'")
         given = [line.strip() for line in path.read_text("utf-8").splitlines()]
         given = [line for line in given if line and not line.startswith("#")]
+    if not isinstance(given, Sequence):
+        raise UserError(f"Captions {field} is {given!r}; give a list, a text file or 'imagenet'")
     if not given:
         raise UserError(f"Captions {field} is empty; give at least one")
     return given

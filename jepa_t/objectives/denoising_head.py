@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import whole
 from ..layers import EPS, linear
 
 TIME_SCALE = 1000.0  # the sinusoids resolve times in [0, 1000]; flow time runs over [0, 1]
@@ -40,10 +41,15 @@ class DenoisingHead(nn.Module):
         condition_width: D.
         width: W, of the MLP.
         depth: Residual blocks.
+
+    Raises:
+        UserError: ``width`` or ``depth`` is out of range.
     """
 
     def __init__(self, channels: int, outputs: int, condition_width: int, width: int, depth: int) -> None:
         super().__init__()
+        whole("head_width", width)
+        whole("head_depth", depth, 0)
         self.embed = linear(channels, width)
         self.embed_condition = linear(condition_width, width)
         self.embed_time = nn.Sequential(linear(256, width), nn.SiLU(), linear(width, width))

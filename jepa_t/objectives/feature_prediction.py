@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError, unknown
+from ..errors import UserError, loss_weight, unknown
 from ..layers import EPS, linear
 from ..registry import OBJECTIVES
 from ..structures import Prediction, Target
@@ -22,7 +22,7 @@ class FeaturePrediction(nn.Module):
             fusion has not touched.
 
     Raises:
-        UserError: ``read`` is neither, or ``beta`` is not above 0.
+        UserError: ``read`` is neither, ``beta`` is not above 0, or ``weight`` is below.
     """
 
     needs_target_features = True
@@ -33,7 +33,7 @@ class FeaturePrediction(nn.Module):
             raise unknown("FeaturePrediction read", read, ["condition", "features"])
         if not beta > 0:
             raise UserError(f"FeaturePrediction beta={beta}; it must be above 0")
-        self.weight, self.beta, self.read = weight, beta, read
+        self.weight, self.beta, self.read = loss_weight("FeaturePrediction weight", weight), beta, read
         self.mlp = nn.Sequential(linear(width, width), nn.LayerNorm(width, eps=EPS), nn.GELU(), linear(width, width))
 
     def forward(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import loss_weight, whole
 from ..registry import OBJECTIVES
 from ..sampling.solvers import Solver
 from ..structures import Drawn, Prediction, Target
@@ -39,7 +39,7 @@ class FlowMatching(nn.Module):
         weight: Of this loss in the sum.
 
     Raises:
-        UserError: ``draws`` is below 1.
+        UserError: A number is out of range.
     """
 
     needs_target_features = False
@@ -54,9 +54,8 @@ class FlowMatching(nn.Module):
         weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if draws < 1:
-            raise UserError(f"FlowMatching draws={draws}; use at least 1")
-        self.channels, self.draws, self.weight = channels, draws, weight
+        self.channels, self.draws = channels, whole("FlowMatching draws", draws)
+        self.weight = loss_weight("FlowMatching weight", weight)
         self.head = DenoisingHead(channels, channels, width, head_width, head_depth)
 
     def forward(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import loss_weight, whole
 from ..registry import OBJECTIVES
 from ..structures import Drawn, Prediction, Target
 from .denoising_head import DenoisingHead
@@ -73,6 +73,9 @@ class GaussianDiffusion(nn.Module):
     from the variational bound, whose gradient doesn't reach the mean (iDDPM, section 3.1). Departure: the bound's
     first step is a Gaussian like the others, not a likelihood of 8-bit pixels, which tokens are not.
 
+    diffusers' schedulers are the tests' oracle and not used here: they wait for the device at every step, draw noise
+    from one generator, not one per image, and know neither a temperature nor the variational bound.
+
     Args:
         channels: C, of the image tokens.
         width: D, of the condition.
@@ -82,7 +85,7 @@ class GaussianDiffusion(nn.Module):
         weight: Of this loss in the sum.
 
     Raises:
-        UserError: ``draws`` is below 1.
+        UserError: A number is out of range.
     """
 
     needs_target_features = False
@@ -97,9 +100,8 @@ class GaussianDiffusion(nn.Module):
         weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if draws < 1:
-            raise UserError(f"GaussianDiffusion draws={draws}; use at least 1")
-        self.channels, self.draws, self.weight = channels, draws, weight
+        self.channels, self.draws = channels, whole("GaussianDiffusion draws", draws)
+        self.weight = loss_weight("GaussianDiffusion weight", weight)
         self.head = DenoisingHead(channels, 2 * channels, width, head_width, head_depth)
         schedule = NoiseSchedule()
         left, (_, pull) = schedule.alpha_bar, schedule.mean()

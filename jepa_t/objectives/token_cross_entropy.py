@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import UserError, loss_weight
 from ..layers import EPS, linear
 from ..registry import OBJECTIVES
 from ..structures import Drawn, Prediction, Target
@@ -22,14 +22,14 @@ class TokenCrossEntropy(nn.Module):
 
     Args:
         width: D, of the condition.
-        codebook_size: V, offered by a discrete image tokenizer, as are
+        codebook_size: K of the codes, offered by a discrete image tokenizer, as are
         embed: ids ``[...]`` to tokens ``[..., C]``, and
         snap: tokens ``[..., C]`` to ids ``[...]``.
         label_smoothing: Share of the target spread over all codes, in [0, 1).
         weight: Of this loss in the sum.
 
     Raises:
-        UserError: The image tokenizer is continuous, or ``label_smoothing`` out of range.
+        UserError: The image tokenizer is continuous, or a number out of range.
     """
 
     needs_target_features = False
@@ -52,7 +52,8 @@ class TokenCrossEntropy(nn.Module):
             )
         if not 0 <= label_smoothing < 1:
             raise UserError(f"TokenCrossEntropy label_smoothing={label_smoothing}; it must lie in [0, 1)")
-        self.embed, self.snap, self.label_smoothing, self.weight = embed, snap, label_smoothing, weight
+        self.embed, self.snap, self.label_smoothing = embed, snap, label_smoothing
+        self.weight = loss_weight("TokenCrossEntropy weight", weight)
         self.head = nn.Sequential(
             linear(width, width), nn.GELU(), nn.LayerNorm(width, eps=EPS), linear(width, codebook_size)
         )
@@ -92,7 +93,7 @@ class TokenCrossEntropy(nn.Module):
             null: The condition of the null text ``[B, K, D]``; None for no guidance.
             guidance_scale: w in ``l_null + w (l_text - l_null)`` of the logits l.
             temperature: Divides the logits; 0 takes the likeliest code.
-            top_k: How many of the likeliest codes may be drawn; None for all.
+            top_k: How many of the likeliest codes may be drawn; None for all. At temperature 0 all the same.
 
         Returns:
             Tokens, and as confidence the log-probability of each under the guided logits.
@@ -107,7 +108,7 @@ class TokenCrossEntropy(nn.Module):
 
 
 def choose(logits: Tensor, uniform: Tensor, temperature: float = 1.0, top_k: int | None = None) -> Tensor:
-    """An index ``[...]`` for each row of ``logits [..., V]``: where ``uniform [...]`` falls among their chances.
+    """An index ``[...]`` for each row of ``logits [..., K]``: where ``uniform [...]`` falls among their chances.
 
     Args:
         logits: Unnormalised log-chances.
@@ -118,6 +119,7 @@ def choose(logits: Tensor, uniform: Tensor, temperature: float = 1.0, top_k: int
     if top_k is not None and top_k < logits.shape[-1]:
         least = logits.topk(top_k).values[..., -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
-    total = (logits / temperature).softmax(-1).cumsum(-1)
+    temperature = max(temperature, torch.finfo(torch.float32).tiny)  # whose inverse is still finite
+    total = ((logits - logits.amax(-1, keepdim=True)) / temperature).softmax(-1).cumsum(-1)
     place = (1 - uniform[..., None]) * total[..., -1:]  # in (0, total]: never an index without a chance
     return torch.searchsorted(total, place).squeeze(-1)

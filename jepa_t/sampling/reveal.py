@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..errors import UserError, unknown
+from ..errors import unknown, whole
 
 # The share of tokens still masked after a share s of the steps.
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -28,13 +28,11 @@ def reveal_counts(tokens: int, steps: int, schedule: str = "cosine") -> list[int
         schedule: One of :data:`SCHEDULES`.
 
     Raises:
-        UserError: The schedule is unknown, or ``steps`` below 1.
+        UserError: The schedule is unknown, or ``steps`` no whole number of at least 1.
     """
     if schedule not in SCHEDULES:
         raise unknown("reveal schedule", schedule, SCHEDULES)
-    if steps < 1:
-        raise UserError(f"sampling steps={steps}; use at least 1")
-    steps, masked, counts = min(steps, tokens), tokens, []
+    steps, masked, counts = min(whole("sampler.steps", steps), tokens), tokens, []
     for step in range(1, steps + 1):
         planned = math.floor(tokens * SCHEDULES[schedule](step / steps) + 1e-9)
         left = max(min(planned, masked - 1), steps - step)  # fall by one at least, keep one for each later step

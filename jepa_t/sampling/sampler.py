@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ..errors import UserError, unknown
+from ..errors import UserError, unknown, whole
 from ..masking import scatter
 from ..registry import SAMPLERS
 from ..structures import Drawn, Prediction, Split, Text
@@ -111,7 +111,7 @@ class MaskedSampler:
         choice_temperature: Of the order ``confidence``: times the Gumbel noise on the confidences, falling to 0 at
             the last step; None for 4.5.
         eta: Of Gaussian diffusion: None for ancestral steps, a number in [0, 1] for DDIM.
-        top_k: Of cross-entropy: how many of the likeliest codes may be drawn.
+        top_k: Of cross-entropy: how many of the likeliest codes may be drawn; nothing to temperature 0.
 
     Options of one kind of objective are None for that objective's own default.
 
@@ -133,6 +133,12 @@ class MaskedSampler:
     top_k: int | None = None
 
     def __post_init__(self) -> None:
+        if self.solver_steps is not None:
+            ends = self.solver_steps if isinstance(self.solver_steps, Sequence) else (self.solver_steps,) * 2
+            if len(ends) != 2:
+                raise UserError(f"sampler.solver_steps is {self.solver_steps!r}; give a number, or a first and a last")
+            for end in ends:
+                whole("sampler.solver_steps", end)
         for step in self._plan(2):
             Solver(self.solver or "euler", step.options.get("solver_steps", 1))
         reveal_order(self.order, torch.zeros(1, 1), (1, 1))
@@ -144,8 +150,8 @@ class MaskedSampler:
             raise UserError(f"sampler.choice_temperature is {self.choice_temperature}; use 0 (no noise) or more")
         if self.eta is not None and not 0 <= self.eta <= 1:
             raise UserError(f"sampler.eta is {self.eta}; use 0 (no noise) to 1, or None for ancestral steps")
-        if self.top_k is not None and self.top_k < 1:
-            raise UserError(f"sampler.top_k is {self.top_k}; use at least 1, or None for all codes")
+        if self.top_k is not None:
+            whole("sampler.top_k", self.top_k)
 
     def check(self, model: Denoiser) -> None:
         """See that the model's objective reads what is set.

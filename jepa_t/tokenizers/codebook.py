@@ -1,11 +1,14 @@
 """What a discrete image tokenizer lends to an objective that thinks in ids."""
 
-from contextlib import nullcontext
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+
+from ..structures import Drawn
+from .maps import precisely
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,36 @@ class Borrowed:
     name: str
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The method's result, whatever autocast says: half precision would snap to the wrong code."""
-        device = x.device.type
-        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
-            return getattr(self.owner, self.name)(x)
+        """The method's result."""
+        return precisely(getattr(self.owner, self.name))(x)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Borrowed":
         return Borrowed(memo.get(id(self.owner), self.owner), self.name)
+
+
+@dataclass(frozen=True)
+class Snapped:
+    """An objective's ``draw``, with each drawn token taken to the nearest code before anything sees it.
+
+    In training the visible tokens are codes; so they are while sampling, whatever a continuous objective draws.
+
+    Args:
+        draw: Of the objective.
+        embed, snap: Of the tokenizer, as :func:`codebook` gives them.
+    """
+
+    draw: Callable[..., Drawn]
+    embed: Borrowed
+    snap: Borrowed
+
+    def __call__(self, *args: Any, **options: Any) -> Drawn:
+        """What ``draw`` draws, as codes."""
+        drawn = self.draw(*args, **options)
+        return replace(drawn, tokens=self.embed(self.snap(drawn.tokens)))
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self.draw)  # the sampler reads there which options it has
 
 
 def codebook(tokenizer: nn.Module) -> dict[str, Any]:

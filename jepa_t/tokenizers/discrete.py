@@ -1,24 +1,40 @@
-"""What discrete image tokenizers share: ids, their standardised codes, and the way back from any vector."""
+"""What discrete image tokenizers share: ids, their standardised codes, and the way back from any vector.
+
+K is the size of a codebook, as in the papers on them; where tokens are asked for, ``[B, K, D]``, it is their number.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .maps import check_images, grid_of, to_maps, to_tokens
+from .maps import check_images, grid_of, precisely, to_maps, to_tokens
 
-DISTANCES = 2**26  # how many are held at once
+DISTANCES = 2**25  # how many are held at once
 MEASURED = 4096  # images that are enough to measure how often each code is used
 PIXELS = 2**21  # how many are encoded at once for that
 
 
 def nearest(x: Tensor, codes: Tensor) -> Tensor:
-    """The row of ``codes [K, C]`` nearest to each ``x [..., C]``: ids ``[...]``, of equal codes the first."""
-    rows = max(1, DISTANCES // len(codes))
-    # By differences: products would confuse codes that lie close to each other, as unused ones do.
-    exact = "donot_use_mm_for_euclid_dist"
-    parts = [torch.cdist(part, codes, compute_mode=exact).argmin(-1) for part in x.flatten(0, -2).split(rows)]
+    """The row of ``codes [K, C]`` nearest to each ``x [..., C]``: ids ``[...]``, of equal codes the first.
+
+    By products in float64: in float32 they would confuse codes that lie close to each other, as unused ones do. The
+    best two are compared by differences, which are exact.
+    """
+    wide = torch.float32 if x.device.type == "mps" else torch.float64  # which mps hasn't
+    codes, rows = codes.to(wide), max(1, DISTANCES // len(codes))
+    squares = codes.square().sum(-1)
+    parts = [_nearest(part, codes, squares) for part in x.flatten(0, -2).to(wide).split(rows)]
     return torch.cat(parts).view(x.shape[:-1])
+
+
+def _nearest(x: Tensor, codes: Tensor, squares: Tensor) -> Tensor:
+    distances = torch.addmm(squares, x, codes.T, alpha=-2)  # up to what they share
+    first = distances.argmin(-1, keepdim=True)
+    second = distances.scatter_(-1, first, torch.inf).argmin(-1, keepdim=True)
+    best = torch.cat([torch.minimum(first, second), torch.maximum(first, second)], -1)
+    exact = (x[:, None] - F.embedding(best, codes)).square().sum(-1)
+    return best.gather(-1, exact.argmin(-1, keepdim=True)).squeeze(-1)
 
 
 def usage(ids: Tensor, codebook_size: int) -> tuple[Tensor, Tensor]:
@@ -37,7 +53,7 @@ class DiscreteTokenizer(nn.Module):
     """Tokens are codes of a codebook, standardised by how often the training images use them.
 
     A kind of it gives ``codebook [K, c]``, ``find_ids(images) -> [B, h, w]`` and
-    ``paint(codes [B, c, h, w]) -> images``.
+    ``decode_codes(codes [B, c, h, w]) -> images``.
 
     Args:
         size: Height and width of the images in pixels.
@@ -75,6 +91,7 @@ class DiscreteTokenizer(nn.Module):
         """The codebook as tokens hold it: zero mean, unit variance ``[K, c]``."""
         return (self.codebook - self.mean) / self.std
 
+    @precisely
     def ids(self, images: Tensor) -> Tensor:
         """The codes of images ``[B, 3, H, W]`` in [-1, 1]: ids ``[B, N]`` in [0, K), row by row.
 
@@ -85,6 +102,7 @@ class DiscreteTokenizer(nn.Module):
         check_images(images, self.grid, self.stride)
         return self.find_ids(images).flatten(1)
 
+    @precisely
     def embed(self, ids: Tensor) -> Tensor:
         """Ids ``[...]`` as tokens ``[..., C]``.
 
@@ -94,6 +112,7 @@ class DiscreteTokenizer(nn.Module):
         self._one_code_each()
         return F.embedding(ids, self.codes)
 
+    @precisely
     def snap(self, tokens: Tensor) -> Tensor:
         """The ids ``[...]`` of the codes nearest to tokens ``[..., C]``; undoes :meth:`embed`.
 
@@ -103,6 +122,7 @@ class DiscreteTokenizer(nn.Module):
         self._one_code_each()
         return nearest(tokens, self.codes)
 
+    @precisely
     def encode(self, images: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` in [-1, 1] to tokens ``[B, N, C]``, row by row.
 
@@ -113,10 +133,11 @@ class DiscreteTokenizer(nn.Module):
         codes = F.embedding(self.find_ids(images), self.codes)  # [B, h, w, c]
         return to_tokens(codes.movedim(-1, 1), self.patch)
 
+    @precisely
     def decode(self, tokens: Tensor) -> Tensor:
         """Tokens ``[B, N, C]``, wherever they lie, to images ``[B, 3, H, W]`` of the codes nearest to them."""
         maps = to_maps(tokens, self.grid, self.patch)
-        return self.paint(F.embedding(nearest(maps.movedim(1, -1), self.codes), self.codebook).movedim(-1, 1))
+        return self.decode_codes(F.embedding(nearest(maps.movedim(1, -1), self.codes), self.codebook).movedim(-1, 1))
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:

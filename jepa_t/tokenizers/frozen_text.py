@@ -1,6 +1,5 @@
 """Pretrained text encoders, frozen: kept outside the network, and never run twice on one caption."""
 
-import contextlib
 import hashlib
 import logging
 import os
@@ -12,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError, first_line
+from ..errors import UserError
 from ..layers import EPS, table
 from ..structures import Text
 from .captions import check_count, checked
+from .sources import identify
 
 CACHE = "~/.cache/jepa_t/text"  # where features are kept between runs
 FORMAT = "1"  # of the files; another for any change in what their rows mean
@@ -50,8 +50,8 @@ class FrozenText(nn.Module):
         self.width, self.length = encoder.width, length
         self.tower = Tower(encoder, name, length, cache)
         self.null_token = table(1, self.width)
-        self.register_buffer("tower_hash", torch.frombuffer(bytearray(self.tower.hash), dtype=torch.uint8))
-        self.register_load_state_dict_pre_hook(_same_tower)
+        remedy = f"{name!r} isn't the text_tokenizer.model it had"
+        identify(self, "tower_hash", self.tower.hash, "the text encoder", remedy)
 
     def ids(self, captions: Sequence[str]) -> Tensor:
         """The encoder's token ids ``[B, L]``, int64, on the CPU; -1 on padding.
@@ -80,15 +80,6 @@ class FrozenText(nn.Module):
         valid = steps < count
         rows = rows[torch.cat([start, torch.where(valid, start + 1 + steps, 0)], 1)].to(self.null_token.dtype)
         return Text(rows[:, 1:], valid, rows[:, 0])
-
-
-def _same_tower(module: FrozenText, state: dict[str, Tensor], prefix: str, *_) -> None:
-    found = state.get(f"{prefix}tower_hash")
-    if found is not None and bytes(found.tolist()) != module.tower.hash:
-        raise UserError(
-            f"the checkpoint was trained with the text encoder {bytes(found.tolist()).hex()[:12]}, and "
-            f"{module.tower.name!r} is {module.tower.hash.hex()[:12]}; set text_tokenizer.model to the one it had"
-        )
 
 
 class Tower:
@@ -225,21 +216,6 @@ class Tower:
                 Path(unfinished).unlink(missing_ok=True)
             logging.getLogger("jepa_t").warning("text features aren't kept on the disk: %s", error)
             self.folder = None
-
-
-@contextlib.contextmanager
-def loading(what: str) -> Iterator[None]:
-    """Turn whatever a library raises while it loads ``what`` into one line.
-
-    Raises:
-        UserError: It failed.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # a missing or damaged file can fail anywhere in the reader
-        raise UserError(f"{what} can't be loaded: {first_line(error)}") from error
 
 
 def _bytes(x: Tensor) -> bytes:

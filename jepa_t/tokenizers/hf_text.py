@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..registry import TOKENIZERS
-from .frozen_text import CACHE, FrozenText, loading
+from .frozen_text import CACHE, FrozenText
+from .sources import loading
 
 PACKAGE = "package:"
 
@@ -73,6 +74,9 @@ class HFEncoder(nn.Module):
         self.width = config.hidden_size
         self.activation = getattr(config, "hidden_act", None) or getattr(config, "feed_forward_proj", None)
         self.longest = getattr(config, "max_position_embeddings", 10**6)  # T5's positions are relative
+        for name, module in self.model.named_modules():
+            if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+                self.longest -= module.padding_idx + 1  # RoBERTa and its like count from there
         self.own_pooled = config.model_type == "clip_text_model"
 
     def ids(self, caption: str) -> list[int]:

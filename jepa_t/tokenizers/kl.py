@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..errors import UserError, unknown
 from ..registry import TOKENIZERS
 from .ldm import load_ldm
-from .maps import check_images, grid_of, to_maps, to_tokens
+from .maps import check_images, grid_of, precisely, to_maps, to_tokens
 from .pretrained import Frozen, load_pretrained
 
 POSTERIORS = ("sample", "mode")
@@ -75,6 +75,7 @@ class KLTokenizer(nn.Module):
         self.register_buffer("scale", factor[:, None, None])
         self.register_buffer("shift", offset[:, None, None])
 
+    @precisely
     def encode(self, images: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` in [-1, 1] to tokens ``[B, N, C]``, row by row.
 
@@ -86,6 +87,7 @@ class KLTokenizer(nn.Module):
         latents = posterior.sample() if self.posterior == "sample" else posterior.mode()
         return to_tokens((latents - self.shift) * self.scale, self.patch)
 
+    @precisely
     def decode(self, tokens: Tensor) -> Tensor:
         """Tokens ``[B, N, C]`` to images ``[B, 3, H, W]``."""
         latents = to_maps(tokens, self.grid, self.patch) / self.scale + self.shift

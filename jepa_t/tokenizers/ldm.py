@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError, first_line
-from .pretrained import in_one_line
+from ..errors import UserError
+from .sources import in_one_line
 
 # In this order; the last level of the decoder comes first in diffusers.
 NAMES = [
@@ -66,7 +66,7 @@ def _read(path: str) -> dict[str, Any]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path!r} is damaged or no safetensors file: {first_line(error)}") from error
+        raise UserError(f"{path!r} is damaged or no safetensors file: {in_one_line(error)}") from error
 
 
 def _autoencoder(weights: dict[str, Any]) -> dict[str, Tensor]:

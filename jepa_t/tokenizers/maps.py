@@ -1,9 +1,32 @@
-"""Maps of channels and tokens: how every image tokenizer lays out one as the other."""
+"""What every image tokenizer needs: maps as tokens and back, sizes that fit, and full precision."""
 
+import functools
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+
+import torch
 from einops import rearrange
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import UserError, whole
+
+
+def precisely(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function of one tensor, or a method of it, in fp32 at least, whatever autocast says.
+
+    What a tokenizer rounds is lost for good, and half precision snaps to the wrong code.
+    """
+
+    @functools.wraps(function)
+    def run(*owner_and_x: Tensor) -> Tensor:
+        *owner, x = owner_and_x
+        device = x.device.type
+        if x.is_floating_point():
+            x = x.to(torch.promote_types(x.dtype, torch.float32))
+        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+            return function(*owner, x)
+
+    return run
 
 
 def to_tokens(maps: Tensor, patch: int) -> Tensor:
@@ -20,10 +43,12 @@ def grid_of(name: str, size: tuple[int, int], stride: int) -> tuple[int, int]:
     """Rows and columns of tokens that cover ``stride x stride`` pixels each.
 
     Raises:
-        UserError: ``stride`` doesn't divide the ``size`` in pixels.
+        UserError: ``size`` isn't two whole numbers, or ``stride`` doesn't divide them.
     """
-    height, width = size
-    if stride < 1 or height < 1 or width < 1 or height % stride or width % stride:
+    if not isinstance(size, Sequence) or len(size) != 2:
+        raise UserError(f"{name} size is {size!r}; give height and width in pixels, such as (256, 256)")
+    height, width = (whole(f"{name} size", side) for side in size)
+    if not isinstance(stride, int) or stride < 1 or height % stride or width % stride:
         raise UserError(f"{name}: tokens of {stride} x {stride} pixels don't divide the image size {height} x {width}")
     return height // stride, width // stride
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from ..errors import UserError, unknown
 from ..registry import TOKENIZERS
-from .frozen_text import CACHE, FrozenText, loading
+from .frozen_text import CACHE, FrozenText
+from .sources import loading
 
 UNCUT = 1024  # tokens; open_clip cuts captions silently, so they are counted before
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..registry import TOKENIZERS
-from .maps import check_images, grid_of, to_maps, to_tokens
+from .maps import check_images, grid_of, precisely, to_maps, to_tokens
 
 
 @TOKENIZERS.register_module()
@@ -58,6 +58,7 @@ class PatchTokenizer(nn.Module):
             buffer.copy_(value)
         self.fitted.fill_(True)
 
+    @precisely
     def encode(self, images: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` in [-1, 1] to tokens ``[B, N, C]``, row by row.
 
@@ -67,6 +68,7 @@ class PatchTokenizer(nn.Module):
         check_images(images, self.grid, self.stride)
         return (to_tokens(images, self.stride) - self.mean) @ (self.basis / self.std)
 
+    @precisely
     def decode(self, tokens: Tensor) -> Tensor:
         """Tokens ``[B, N, C]`` to images ``[B, 3, H, W]``."""
         return to_maps(tokens @ (self.basis * self.std).T + self.mean, self.grid, self.stride)

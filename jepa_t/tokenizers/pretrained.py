@@ -8,14 +8,12 @@ Where weights live follows one rule. A tokenizer that is fitted or trained here 
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-
-SAID = 240  # characters that are told of another library's error
+from .sources import identify, loading
 
 
 class Frozen(nn.Module):
@@ -32,23 +30,13 @@ class Frozen(nn.Module):
         from ..engine.runner import weights_hash
 
         super().__init__()
-        self.source = source
         self.__dict__["module"] = module.requires_grad_(False).eval()  # not a submodule, so that no one finds it
-        self.register_buffer("sha256", torch.tensor(list(bytes.fromhex(weights_hash(module))), dtype=torch.uint8))
+        remedy = f"{source!r} isn't the image_tokenizer.source it had"
+        identify(self, "sha256", bytes.fromhex(weights_hash(module)), "the image tokenizer", remedy)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Frozen":
         self.module._apply(fn, recurse)
         return super()._apply(fn, recurse)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        found = state_dict.get(f"{prefix}sha256")
-        if found is not None and not torch.equal(found.cpu(), self.sha256.cpu()):
-            theirs, ours = (bytes(digest.tolist()).hex()[:12] for digest in (found, self.sha256))
-            raise UserError(
-                f"the checkpoint was trained with tokenizer weights {theirs}..., {self.source!r} has {ours}... "
-                "(SHA-256); give the source it was trained with"
-            )
-        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def load_pretrained(kind: str, source: str, subfolder: str | None, name: str) -> nn.Module:
@@ -72,18 +60,17 @@ def load_pretrained(kind: str, source: str, subfolder: str | None, name: str) ->
     log = logging.getLogger("diffusers")
     before = log.level
     log.setLevel(logging.CRITICAL)  # all that it would say is raised below
+    where = "" if local.exists() else ", which is no folder or file here,"
     try:
-        model, report = getattr(diffusers, kind).from_pretrained(
-            place,
-            subfolder=subfolder,
-            torch_dtype=torch.float32,
-            use_safetensors=True,
-            low_cpu_mem_usage=False,
-            output_loading_info=True,
-        )
-    except Exception as error:  # a damaged or foreign folder can fail anywhere in the reader
-        where = "" if local.exists() else ", which is no folder or file here,"
-        raise UserError(f"{name} source {source!r}{where} can't be read as {kind}: {in_one_line(error)}") from error
+        with loading(f"{name} source {source!r}{where} as {kind}"):
+            model, report = getattr(diffusers, kind).from_pretrained(
+                place,
+                subfolder=subfolder,
+                torch_dtype=torch.float32,
+                use_safetensors=True,
+                low_cpu_mem_usage=False,
+                output_loading_info=True,
+            )
     finally:
         log.setLevel(before)
     for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
@@ -91,9 +78,3 @@ def load_pretrained(kind: str, source: str, subfolder: str | None, name: str) ->
             what = f"{problem.split('_')[0]} {sorted(report[problem])[0]}"
             raise UserError(f"{name} source {source!r} is no whole {kind}: {what}")
     return model
-
-
-def in_one_line(error: Exception) -> str:
-    """The beginning of what an error says, without its line breaks."""
-    text = " ".join(str(error).split())
-    return text if len(text) < SAID else f"{text[:SAID]} ..."

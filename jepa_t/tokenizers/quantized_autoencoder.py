@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from ..errors import UserError, unknown
+from ..errors import UserError, unknown, whole
 from ..registry import MODELS, TOKENIZERS, build, construct
-from .discrete import DiscreteTokenizer, usage
+from .discrete import DiscreteTokenizer, nearest, usage
+from .sources import identify
 
 
 def _library() -> Any:
@@ -23,28 +24,27 @@ def _library() -> Any:
 
 def fsq(levels: Sequence[int]) -> nn.Module:
     """Finite scalar quantization (arXiv 2309.15505): a code is a point of a grid of ``levels`` values per channel."""
-    if len(levels) < 1 or min(levels) < 2:
-        raise UserError(f"quantizer.levels is {list(levels)}; give numbers of at least 2, one a channel")
+    if not isinstance(levels, Sequence) or not levels:
+        raise UserError(f"quantizer.levels is {levels!r}; give numbers of at least 2, one a channel")
+    for level in levels:
+        whole("quantizer.levels", level, 2)
     return _library().FSQ(levels=list(levels), preserve_symmetry=min(levels) == 2)
 
 
 def lfq(channels: int) -> nn.Module:
     """Lookup-free quantization (arXiv 2310.05737): a code is the signs of its channels, 2^channels in all."""
-    if channels < 1:
-        raise UserError(f"quantizer.channels is {channels}; it must be at least 1")
+    whole("quantizer.channels", channels)
     return _library().LFQ(dim=channels)
 
 
 def vq(codebook_size: int, channels: int) -> nn.Module:
     """Vector quantization (arXiv 1711.00937) with averaged codes; those that die are drawn anew from the batch."""
     for name, value in (("codebook_size", codebook_size), ("channels", channels)):
-        if value < 1:
-            raise UserError(f"quantizer.{name} is {value}; it must be at least 1")
+        whole(f"quantizer.{name}", value)
     return _library().VectorQuantize(
         dim=channels,
         codebook_size=codebook_size,
         decay=0.95,
-        kmeans_init=True,
         threshold_ema_dead_code=1,
         commitment_weight=0.25,
         rotation_trick=False,
@@ -104,6 +104,8 @@ class QuantizedAutoencoder(DiscreteTokenizer):
         patch: int = 1,
         checkpoint: str | None = None,
     ) -> None:
+        whole("QuantizedAutoencoder width", width)
+        whole("QuantizedAutoencoder depth", depth, 0)
         options = dict(quantizer)
         name = options.pop("name", None)
         if name not in QUANTIZERS:
@@ -111,6 +113,9 @@ class QuantizedAutoencoder(DiscreteTokenizer):
         built = construct(QUANTIZERS[name], options)
         codebook = _codebook(built)
         super().__init__(size, stride, codebook.shape[1], len(codebook), patch)
+        if name == "FSQ":  # it has no weights: nothing else would tell one from another with as many channels
+            remedy = "set image_tokenizer.quantizer.levels to those"
+            identify(self, "levels", options["levels"], "FSQ levels", remedy, lambda levels: str(tuple(levels)))
         self.checkpoint, self.quantizer = checkpoint, built
         # Ids must be those of the codebook as it is: only VQ would change it while it looks one up.
         self._look_up = {"freeze_codebook": True} if name == "VQ" else {}
@@ -135,7 +140,7 @@ class QuantizedAutoencoder(DiscreteTokenizer):
         latents = self.encoder(images).movedim(1, -1)
         return self.quantizer(latents.flatten(1, 2), **self._look_up)[1].long().view(latents.shape[:-1])
 
-    def paint(self, codes: Tensor) -> Tensor:
+    def decode_codes(self, codes: Tensor) -> Tensor:
         """Codes ``[B, C, h, w]`` to images ``[B, 3, H, W]``."""
         return self.decoder(codes)
 
@@ -151,6 +156,8 @@ class QuantizedAutoencoder(DiscreteTokenizer):
         """
         latents = self.encoder(images).movedim(1, -1)
         codes, ids, *extra = self.quantizer(latents.flatten(1, 2))
+        if self._look_up and self.training:
+            _part(self.codebook)
         painted = self.decoder(codes.view(latents.shape).movedim(-1, 1))
         losses = {"loss_reconstruction": F.mse_loss(painted.float(), images)}
         if extra:
@@ -178,10 +185,19 @@ class QuantizedAutoencoder(DiscreteTokenizer):
             path = find_checkpoint(self.checkpoint)
         except UserError as error:
             raise UserError(f"QuantizedAutoencoder has no checkpoint at {self.checkpoint!r}; {first}") from error
-        state = load_checkpoint(path)["state_dict"]
+        checkpoint = load_checkpoint(path)
+        state = checkpoint.get("state_dict", checkpoint)
         weights = {name.removeprefix("tokenizer."): value for name, value in state.items()}
         check_weights(self.state_dict(), weights, path)
         self.load_state_dict(weights)
+
+
+@torch.no_grad()
+def _part(codes: Tensor) -> None:
+    """Move each of ``codes [K, C]`` that equals an earlier one a little away: equal patches were drawn as codes."""
+    again = nearest(codes, codes) != torch.arange(len(codes), device=codes.device)
+    away = torch.randn(codes.shape, generator=torch.Generator().manual_seed(0)).to(codes)  # alike in all processes
+    codes += torch.where(again[:, None], 1e-3 * codes.std(correction=0) * away, 0)
 
 
 def _codebook(quantizer: nn.Module) -> Tensor:

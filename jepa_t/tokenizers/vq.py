@@ -38,7 +38,7 @@ class VQTokenizer(DiscreteTokenizer):
         """Images ``[B, 3, H, W]`` to ids ``[B, h, w]``."""
         return nearest(self.autoencoder.module.encode(images).latents.movedim(1, -1), self.codebook)
 
-    def paint(self, codes: Tensor) -> Tensor:
+    def decode_codes(self, codes: Tensor) -> Tensor:
         """Codes ``[B, c, h, w]`` to images ``[B, 3, H, W]``."""
         model = self.autoencoder.module
         spatial = codes if model.config.norm_type == "spatial" else None

@@ -74,6 +74,9 @@ def test_a_text_file_of_ones_own(tmp_path):
         ({"names": ["cat", []]}, "class 1 is"),
         ({"names": "imagnet"}, "names='imagnet' is no file; give a list, a text file or 'imagenet'"),
         ({"templates": []}, "templates is empty"),
+        ({"names": 5}, "names is 5; give a list"),
+        ({"names": [1, 2]}, r"class 0 is \(1,\); give it a name"),
+        ({"templates": [1]}, "1 needs one {} for the name"),
         ({"templates": ["a photo"]}, "'a photo' needs one {} for the name"),
     ],
 )
@@ -84,7 +87,15 @@ def test_wrong_words_are_told(options, says):
 
 @pytest.mark.parametrize(
     ("labels", "indices", "says"),
-    [([3], [0], "label 3 has no name"), ([-1], [0], "label -1"), ([1, 2], [0], "one of each per image")],
+    [
+        ([3], [0], "label 3 has no name"),
+        ([-1], [0], "label -1"),
+        ([1, 2], [0], "one of each per image"),
+        (["a"], [0], "labels such as .*'a'.* are no whole numbers"),
+        ([0.9], [0], "labels such as .*0.9.* are no whole numbers"),
+        ([0], [0.5], "indices such as .*0.5.* are no whole numbers"),
+        ([0], [-1], "index -1 is below 0"),
+    ],
 )
 def test_wrong_labels_are_told(labels, indices, says):
     with pytest.raises(UserError, match=says):

@@ -94,6 +94,13 @@ def test_a_code_without_a_chance_is_never_chosen(uniform):
         assert logits[0, index].isfinite()
 
 
+@pytest.mark.parametrize("temperature", [1e-8, 1e-40, 1e-60])
+def test_a_temperature_next_to_0_takes_the_likeliest(temperature):
+    logits = torch.randn(50, CODES, generator=generator(0))
+    found = choose(logits, torch.rand(50, generator=generator(1)), temperature)
+    assert torch.equal(found, logits.argmax(-1))
+
+
 @given(seeds)
 def test_top_1_and_temperature_0_take_the_likeliest(seed):
     objective, (condition, *_) = make(), inputs(seed=seed)

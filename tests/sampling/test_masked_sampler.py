@@ -1,5 +1,6 @@
 """The sampler against a plain loop, and the laws of what it draws."""
 
+import copy
 import dataclasses
 import functools
 import itertools
@@ -24,6 +25,7 @@ from tiny import (
 )
 
 from jepa_t.errors import UserError
+from jepa_t.masking import gather
 from jepa_t.registry import OBJECTIVES, SAMPLERS, build
 from jepa_t.sampling import PRESETS, MaskedSampler, options_read, sampler_config
 from jepa_t.sampling.sampler import OWN_OPTIONS
@@ -309,6 +311,18 @@ def test_under_every_objective_a_picture_depends_on_caption_and_seed_alone(objec
     assert not torch.allclose(sample(model, random_text(3, seed=1), numbers, **options), together)
 
 
+@generative
+def test_over_discrete_tokens_the_context_is_codes_as_in_training(objective):
+    """Whatever an objective draws: the network has never seen another vector among the visible."""
+    model = other_model(objective)
+    watched, tokenizer = Watched(copy.deepcopy(model.average)), model.image_tokenizer
+    drawn = sample(watched)
+    seen = [gather(tokens, split.visible) for tokens, split in zip(watched.tokens, watched.splits, strict=True)]
+    assert max(tokens.shape[1] for tokens in seen) > 1
+    for tokens in [*seen, drawn]:
+        assert torch.equal(tokenizer.embed(tokenizer.snap(tokens)), tokens)
+
+
 # The order by confidence
 
 
@@ -426,8 +440,13 @@ def test_a_preset_gives_way_to_options_and_changes_to_nothing():
         ({"choice_temperature": -1.0, "order": "confidence"}, "sampler.choice_temperature is -1.0"),
         ({"eta": 1.5}, "sampler.eta is 1.5"),
         ({"top_k": 0}, "sampler.top_k is 0"),
+        ({"top_k": 2.5}, "sampler.top_k is 2.5; it must be a whole number"),
+        ({"steps": 2.5}, "sampler.steps is 2.5"),
+        ({"solver_steps": 8.7}, "sampler.solver_steps is 8.7"),
+        ({"solver_steps": (8, 4.5)}, "sampler.solver_steps is 4.5"),
+        ({"solver_steps": (8, 4, 2)}, "sampler.solver_steps is (8, 4, 2); give a number, or a first and a last"),
         ({"order": "confident"}, "did you mean 'confidence'"),
-        ({"steps": 0}, "sampling steps=0"),
+        ({"steps": 0}, "sampler.steps is 0"),
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
         ({"order": "chekerboard"}, "did you mean 'checkerboard'"),
         ({"solver": "ab3"}, "did you mean 'ab2'"),

@@ -96,5 +96,5 @@ def test_a_wrong_name_or_number_is_told():
         reveal_counts(4, 2, "cosin")
     with pytest.raises(UserError, match="did you mean 'halton'"):
         reveal_order("haltom", torch.zeros(1, 4), (2, 2))
-    with pytest.raises(UserError, match="sampling steps=0"):
+    with pytest.raises(UserError, match=r"sampler.steps is 0"):
         reveal_counts(4, 0)

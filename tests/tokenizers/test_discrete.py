@@ -144,6 +144,28 @@ def test_nearest_is_brute_force_even_between_close_codes(seed, count, codes, spr
     assert torch.equal(table[found[:codes]], table)
 
 
+@given(seed=seeds, spread=st.sampled_from([1.0, 1e-3, 1e-5, 1e-7]), channels=st.sampled_from([2, 8]))
+def test_nearest_equals_the_plain_one(seed, spread, channels):
+    """Also for thousands of unused codes close together, aside of the origin, beside others that are used."""
+    random = generator(seed)
+    unused = 1.5 + spread * torch.randn(300, channels, generator=random)
+    table = torch.cat([torch.randn(40, channels, generator=random), unused]).unique(dim=0)
+    x = torch.cat([table, torch.randn(100, channels, generator=random)])
+    x = torch.cat([x, table + 0.3 * spread * torch.randn(table.shape, generator=random)])
+    plain = (x[:, None].double() - table.double()).square().sum(-1).argmin(-1)
+    assert torch.equal(nearest(x, table), plain)
+    assert torch.equal(nearest(table, table), torch.arange(len(table)))
+
+
+def test_nearest_tells_two_codes_apart_that_differ_in_the_last_bit():
+    table = 10 * torch.randn(100, 4, generator=generator(0))
+    table[:, 1] /= 1e4
+    other = table.clone()
+    other[:, 1] = torch.nextafter(other[:, 1], torch.tensor(torch.inf))
+    both = torch.cat([table, other])
+    assert torch.equal(nearest(both, both), torch.arange(200))
+
+
 def test_nearest_in_parts_is_the_same(monkeypatch):
     x, table = torch.randn(7, 11, 3), torch.randn(20, 3)
     whole = nearest(x, table)
@@ -178,21 +200,23 @@ def test_maps_and_tokens_are_each_other_s_inverse(seed, patch, grid):
     assert torch.equal(tokens[:, 0], first)
 
 
+@pytest.mark.parametrize("patch", [2, 4])
 @discrete
-def test_a_group_of_codes_is_one_token_without_an_id(name):
-    plain = fitted(name, size=(8, 12))
-    grouped = fitted(name, size=(8, 12), patch=2)
-    pictures = smooth_images(3, (8, 12))
+def test_a_group_of_codes_is_one_token_without_an_id(name, patch):
+    size = (4 * patch, 6 * patch)
+    plain = fitted(name, size=size)
+    grouped = fitted(name, size=size, patch=patch)
+    pictures = smooth_images(3, size)
     tokens = grouped.encode(pictures)
-    assert grouped.grid == tuple(side // 2 for side in plain.grid)
-    assert grouped.stride == 2 * plain.stride
-    assert tokens.shape == (3, math.prod(grouped.grid), 4 * plain.channels)
+    assert grouped.grid == tuple(side // patch for side in plain.grid)
+    assert grouped.stride == patch * plain.stride
+    assert tokens.shape == (3, math.prod(grouped.grid), patch**2 * plain.channels)
     maps = to_maps(plain.encode(pictures), plain.grid, 1)
     grouped.load_state_dict(plain.state_dict())
-    assert torch.equal(to_maps(grouped.encode(pictures), grouped.grid, 2), maps)
+    assert torch.equal(to_maps(grouped.encode(pictures), grouped.grid, patch), maps)
     assert torch.equal(grouped.decode(grouped.encode(pictures)), plain.decode(plain.encode(pictures)))
     for call, value in (("ids", pictures), ("embed", torch.zeros(1, dtype=torch.int64)), ("snap", tokens)):
-        with pytest.raises(UserError, match="patch=2: such a token has no id; ids need patch=1"):
+        with pytest.raises(UserError, match=f"patch={patch}: such a token has no id; ids need patch=1"):
             getattr(grouped, call)(value)
 
 

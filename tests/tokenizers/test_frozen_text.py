@@ -223,7 +223,9 @@ def test_a_checkpoint_of_another_encoder_is_refused_in_one_line(name, tmp_path):
     other = {"model": saved("bert" if name == "HFText" else "open_clip", 1)}
     cfg = model_config(name)
     save_checkpoint({"state_dict": make_model(name).state_dict(), "meta": {"model": cfg}}, str(tmp_path / "iter_3.pth"))
-    with pytest.raises(UserError, match=r"trained with the text encoder \w{12}, and .* is \w{12}; set .*model") as told:
+    with pytest.raises(
+        UserError, match=r"trained with the text encoder \w{12}\.\.\. .*, here it is \w{12}.*\'.*\' isn\'t the .*model"
+    ) as told:
         Pipeline.load(tmp_path / "iter_3.pth", cfg | {"text_tokenizer": cfg["text_tokenizer"] | other})
     assert "\n" not in str(told.value)
 
@@ -448,6 +450,15 @@ def test_a_pooler_that_nobody_reads_may_be_missing(tmp_path):
 def test_a_wrong_option_of_hf_text_is_told(options, says):
     with pytest.raises(UserError, match=says):
         make_tokenizer("HFText", **options)
+
+
+def test_roberta_counts_positions_from_its_padding():
+    """Of 10 positions it can use 9: the longest caption is read, a longer one refused."""
+    options = {"model": saved("roberta"), "cache": None}
+    tokenizer = make_tokenizer("HFText", **options, length=9)
+    assert tokenizer(["a red three on white paper five"]).valid.all()
+    with pytest.raises(UserError, match=r"length=10; .* reads at most 9 tokens"):
+        make_tokenizer("HFText", **options, length=10)
 
 
 def test_without_transformers_there_is_a_hint(monkeypatch):

@@ -1,5 +1,7 @@
 """The autoencoder that users train: every quantiser learns, and what it learned travels with the model."""
 
+import re
+
 import pytest
 import torch
 from engine_fakes import tiny_config
@@ -69,10 +71,26 @@ def test_the_codebook_has_the_size_that_was_asked_for(name):
     tokenizer = untrained(name)
     sizes = {"FSQ": (2560, 4), "LFQ": (512, 9), "VQ": (256, 4)}
     assert (tokenizer.codebook_size, tokenizer.channels) == tuple(tokenizer.codebook.shape) == sizes[name]
+    assert_every_code_is_another(tokenizer)
+
+
+def assert_every_code_is_another(tokenizer):
     ids = torch.arange(tokenizer.codebook_size)
-    if name != "VQ":  # whose codes are drawn from the first batch
-        assert len(tokenizer.codebook.unique(dim=0)) == len(ids)
-        assert torch.equal(tokenizer.snap(tokenizer.embed(ids)), ids)
+    assert len(tokenizer.codebook.unique(dim=0)) == len(ids)
+    assert torch.equal(tokenizer.snap(tokenizer.embed(ids)), ids)
+
+
+@quantizers
+def test_every_code_is_another_even_where_all_patches_are_the_same(name, capfd):
+    """VQ draws codes from the batch: here 256 from 6 patches, of which 3 are equal."""
+    tokenizer = untrained(name).train()
+    pictures = smooth_images(1)
+    pictures[..., :2] = pictures[..., 4:] = 1.0
+    for _ in range(4):
+        tokenizer.loss(pictures.expand(50, -1, -1, -1))
+        assert_every_code_is_another(tokenizer)
+    tokenizer.eval().ids(pictures)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_levels_of_two_are_levels_too():
@@ -87,13 +105,19 @@ def test_levels_of_two_are_levels_too():
         ({"quantizer": {"name": "FSQ2", "levels": (3,)}}, "unknown quantizer.name 'FSQ2': did you mean 'FSQ'"),
         ({"quantizer": {"levels": (3,)}}, "unknown quantizer.name None"),
         ({"quantizer": {"name": "FSQ"}}, "fsq needs the option 'levels'"),
-        ({"quantizer": {"name": "FSQ", "levels": (3, 1)}}, r"quantizer.levels is \[3, 1\]"),
-        ({"quantizer": {"name": "FSQ", "levels": ()}}, r"quantizer.levels is \[\]"),
+        ({"quantizer": {"name": "FSQ", "levels": (3, 1)}}, "quantizer.levels is 1; it must be a whole"),
+        ({"quantizer": {"name": "FSQ", "levels": (8.5, 5)}}, "quantizer.levels is 8.5; it must be a whole"),
+        ({"quantizer": {"name": "FSQ", "levels": 5}}, "quantizer.levels is 5; give numbers"),
+        ({"quantizer": {"name": "FSQ", "levels": ()}}, r"quantizer.levels is \(\)"),
         ({"quantizer": {"name": "LFQ", "channels": 0}}, "quantizer.channels is 0"),
         ({"quantizer": {"name": "VQ", "codebook_size": 0, "channels": 4}}, "quantizer.codebook_size is 0"),
         ({"quantizer": {"name": "VQ", "codebook_sise": 9, "channels": 4}}, "did you mean 'codebook_size'"),
         ({"stride": 3}, "tokens of 3 x 3 pixels don't divide the image size 4 x 6"),
-        ({"width": -1}, "QuantizedAutoencoder: "),
+        ({"width": 0}, "QuantizedAutoencoder width is 0; it must be a whole number of at least 1"),
+        ({"depth": -1}, "QuantizedAutoencoder depth is -1"),
+        ({"size": 8}, r"QuantizedAutoencoder size is 8; give height and width in pixels, such as \(256, 256\)"),
+        ({"size": (4.0, 6)}, "QuantizedAutoencoder size is 4.0; it must be a whole number"),
+        ({"stride": 2.0}, "tokens of 2.0 x 2.0 pixels don't divide"),
     ],
 )
 def test_a_wrong_option_is_told(options, says):
@@ -125,6 +149,32 @@ def test_a_checkpoint_that_does_not_serve_is_told_when_training_begins(options, 
     tokenizer = make_tokenizer("QuantizedAutoencoder", **options)  # building one needs no file
     with pytest.raises(UserError, match=says):
         tokenizer.fit(smooth_images(4))
+
+
+@pytest.mark.parametrize("levels", [(5, 8, 8, 8), (3, 3, 3, 3)])
+def test_the_checkpoint_of_another_fsq_is_refused_in_one_line(tmp_path, levels):
+    """Its weights would fit: it has none."""
+    told, other = re.escape(str(levels)), {"name": "FSQ", "levels": levels}
+    says = rf"trained with FSQ levels \(8, 8, 8, 5\), here it is {told}; set image_tokenizer.quantizer.levels"
+    tokenizer = make_tokenizer("QuantizedAutoencoder", quantizer=other)
+    with pytest.raises(UserError, match=says):
+        tokenizer.fit(smooth_images(4))
+    plain = config(image_tokenizer={"type": "QuantizedAutoencoder"} | trained_quantized())
+    torch.save({"state_dict": build(plain, MODELS).state_dict(), "meta": {"model": plain}}, tmp_path / "iter_1.pth")
+    assert Pipeline.load(tmp_path / "iter_1.pth", plain, device="cpu")
+    plain["image_tokenizer"] = plain["image_tokenizer"] | {"quantizer": other}
+    with pytest.raises(UserError, match=says) as error:
+        Pipeline.load(tmp_path / "iter_1.pth", plain, device="cpu")
+    assert "\n" not in str(error.value)
+
+
+def test_bare_weights_are_a_checkpoint_too(tmp_path):
+    whole = torch.load(trained_quantized()["checkpoint"], weights_only=True)
+    torch.save(whole["state_dict"], tmp_path / "bare.pth")
+    one, other = (make_tokenizer("QuantizedAutoencoder", **c) for c in ({}, {"checkpoint": str(tmp_path / "bare.pth")}))
+    for tokenizer in (one, other):
+        tokenizer.fit(smooth_images(4))
+    assert torch.equal(one.encode(smooth_images(4)), other.encode(smooth_images(4)))
 
 
 def test_a_saved_model_needs_the_tokenizer_s_own_file_no_more(tmp_path):

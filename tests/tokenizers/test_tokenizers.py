@@ -15,6 +15,7 @@ from tiny import (
     SIZE,
     TEXT_TOKENIZERS,
     TOKENS,
+    config,
     float64,
     generator,
     gradients,
@@ -23,11 +24,13 @@ from tiny import (
     randomise,
     registered,
     smooth_images,
+    tokenizer_config,
 )
 
 from jepa_t import PatchTokenizer, TransformerText
 from jepa_t.errors import UserError
-from jepa_t.registry import TOKENIZERS
+from jepa_t.model import Network
+from jepa_t.registry import MODELS, TOKENIZERS, build
 
 images = pytest.mark.parametrize("name", IMAGE_TOKENIZERS)
 texts = pytest.mark.parametrize("name", TEXT_TOKENIZERS)
@@ -379,3 +382,35 @@ def test_dropout_of_the_text_acts_in_training_only():
 def test_a_wrong_text_option_is_told(options):
     with pytest.raises(UserError, match="must be at least 1"):
         make_tokenizer("TransformerText", **options)
+
+
+@images
+def test_autocast_leaves_it_in_full_precision(name):
+    tokenizer, pictures = fitted(name), smooth_images(3)
+    tokens = tokenizer.encode(pictures)
+    painted = tokenizer.decode(tokens)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(tokenizer.encode(pictures), tokens)
+        assert torch.equal(tokenizer.encode(pictures.bfloat16()), tokenizer.encode(pictures.bfloat16().float()))
+        assert torch.equal(tokenizer.decode(tokens), painted)
+
+
+@images
+def test_a_model_learns_from_full_precision_tokens_under_autocast(name, monkeypatch):
+    """Also where the tokenizer isn't ours, and does nothing about it."""
+    model, seen, condition = build(config(image_tokenizer=tokenizer_config(name)), MODELS), [], Network.condition
+    model.fit(smooth_images(64), CAPTIONS)
+
+    def watched(self, tokens, split, text):
+        seen.append(tokens)
+        return condition(self, tokens, split, text)
+
+    monkeypatch.setattr(Network, "condition", watched)
+    pictures = smooth_images(3)
+    for strange in (False, True):
+        if strange:
+            bare = type(model.image_tokenizer).encode.__wrapped__
+            monkeypatch.setattr(type(model.image_tokenizer), "encode", bare)
+        with torch.autocast("cpu", torch.bfloat16):
+            model.loss(pictures, CAPTIONS[:3])
+        assert torch.equal(seen[-1], model.image_tokenizer.encode(pictures))
