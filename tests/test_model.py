@@ -485,8 +485,8 @@ def test_a_wrong_config_is_told_in_one_line(change, says):
     [
         ({"mask_ratio": {"lw": 0.3}}, "did you mean 'low'"),
         ({"sampler": {"guidance_interval": 0.5}}, "MaskedSampler"),
-        ({"sampler": {"solver_steps": (1, 2, 3)}}, "MaskedSampler"),
-        ({"sampler": {"steps": 1.5}}, "MaskedSampler"),
+        ({"sampler": {"solver_steps": (1, 2, 3)}}, r"sampler.solver_steps is"),
+        ({"sampler": {"steps": 1.5}}, r"sampler.steps is 1.5"),
         ({"image_tokenizer": {"type": "PatchTokenizer", "size": 8, "patch": 2}}, "PatchTokenizer"),
     ],
 )

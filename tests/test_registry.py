@@ -9,7 +9,7 @@ from mmengine.registry import Registry
 from tiny import registered
 
 from jepa_t import registry
-from jepa_t.errors import UserError, unknown
+from jepa_t.errors import UserError, unknown, whole
 from jepa_t.registry import build, load_plugins, resolve
 
 OWN = [registry.TOKENIZERS, registry.BACKBONES, registry.FUSIONS, registry.OBJECTIVES, registry.SAMPLERS]
@@ -63,6 +63,23 @@ def test_a_wrong_config_is_told_in_one_line(cfg, says):
         build(cfg, THINGS)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError, ZeroDivisionError])
+def test_what_a_component_raises_is_told_as_a_mistake_of_its_config(kind):
+    def Fails(width):
+        raise kind("no such width\nand more")
+
+    with pytest.raises(UserError, match=r"^Fails: no such width$"):
+        build({"type": Fails, "width": 0}, THINGS)
+
+
+@pytest.mark.parametrize(("value", "least"), [(2.0, 1), (2.5, 1), (0, 1), (-1, 0), (True, 1), ("3", 1), (None, 0)])
+def test_what_is_no_whole_number_is_told(value, least):
+    with pytest.raises(UserError) as caught:
+        whole("depth", value, least)
+    assert str(caught.value) == f"depth is {value!r}; it must be a whole number of at least {least}"
+    assert whole("depth", least, least) == least
 
 
 def test_a_name_like_no_other_gets_no_guess():

@@ -66,7 +66,7 @@ def test_one_picture_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, caps
     [
         (["", "--steps", "2"], "a caption is empty"),
         (["🦊"], "no word that this model was trained on"),
-        (["a red three", "--steps", "0"], "steps=0"),
+        (["a red three", "--steps", "0"], "sampler.steps is 0"),
         (["a red three", "--preset", "fastt"], "did you mean 'fast'"),
         (["a red three", "--solver", "eulr"], "did you mean 'euler'"),
         (["a red three", "--guidance", "-1"], "guidance scale is -1"),
