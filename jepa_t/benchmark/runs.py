@@ -68,11 +68,7 @@ def configure(
             raise UserError(f"{path} has no {key}; a benchmark needs one")
     if cfg.model.type not in ("JEPAT", JEPAT) or not isinstance(cfg.test_evaluator, dict):
         raise UserError(f"{path} is no benchmark's: it needs a model of type JEPAT and one test_evaluator")
-    if steps:
-        _stretch(cfg, steps)
-    cfg.randomness = {"seed": seed}
     cfg.threads = 1  # more would wait for each other, and make the result depend on the machine
-    cfg.train_dataloader.dataset.seed = seed
     per_split = prompts or cfg.test_dataloader.dataset.get("per_split", 200)
     cfg.test_dataloader.dataset.per_split = per_split
     cfg.val_dataloader = copy.deepcopy(cfg.test_dataloader)
@@ -80,20 +76,29 @@ def configure(
     if validation:
         cfg.val_dataloader.dataset.splits = tuple(validation)
     cfg.val_evaluator, cfg.val_cfg = cfg.test_evaluator, {"type": "ValLoop"}
-    interval = max(cfg.train_cfg.max_iters // POINTS, 1)
-    cfg.train_cfg.val_interval = interval
-    cfg.default_hooks.checkpoint = {"type": "SafeCheckpointHook", "interval": interval, "max_keep_ckpts": 1}
+    cfg.default_hooks.checkpoint = {"type": "SafeCheckpointHook", "interval": 1, "max_keep_ckpts": 1}
+    stretch(cfg, steps or cfg.train_cfg.max_iters)
     cfg.default_hooks.pop("progress", None)
     cfg.custom_hooks = [hook for hook in cfg.get("custom_hooks", []) if hook["type"] != "PreviewHook"]
     cfg.visualizer = {"type": "Visualizer", "vis_backends": []}
     cfg.log_level = "WARNING"
     cfg.work_dir = ""
+    return with_seed(cfg, seed)
+
+
+def with_seed(cfg: Config, seed: int) -> Config:
+    """The same run with another seed of weights, data, their order, masks and noise."""
+    cfg = copy.deepcopy(cfg)
+    cfg.randomness = {"seed": seed}
+    cfg.train_dataloader.dataset.seed = seed
     return cfg
 
 
-def _stretch(cfg: Config, steps: int) -> None:
+def stretch(cfg: Config, steps: int) -> None:
+    """Give a run other ``steps``, its learning rate's schedule, curve and checkpoints stretched along."""
     share = steps / cfg.train_cfg.max_iters
     cfg.train_cfg.max_iters = steps
+    cfg.train_cfg.val_interval = cfg.default_hooks.checkpoint.interval = max(steps // POINTS, 1)
     for part in [part for part in cfg.get("param_scheduler", []) if "end" in part]:
         begin = round(part.get("begin", 0) * share)
         part.update(begin=begin, end=max(round(part["end"] * share), begin + 1))

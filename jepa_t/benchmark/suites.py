@@ -13,7 +13,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..errors import UserError
-from .runs import configure, match_parameters, step_flops, trainable_parameters
+from .runs import configure, match_parameters, step_flops, stretch, trainable_parameters, with_seed
 
 CONFIGS = Path(__file__).parents[2] / "configs"  # of the repository; suites don't run without it
 
@@ -264,16 +264,13 @@ def rows(
     budget = preset.steps.get(task) or configure(config).train_cfg.max_iters
     made, reference, target = [], None, 0
     for name, arm in arms.items():
-        base = arm.config or config
-        cfg = configure(base, arm.changes, 0, budget, preset.prompts, validation)
+        cfg = configure(arm.config or config, arm.changes, 0, budget, preset.prompts, validation)
         unmatched = parameters = trainable_parameters(cfg)
         reference, target = reference or cfg, target or unmatched
         if match and arm.match and unmatched != target:
             cfg = match_parameters(cfg, target)
             parameters = trainable_parameters(cfg)
-        steps = round(budget * step_flops(reference) / step_flops(cfg)) if arm.equal_compute else budget
-        for seed in range(count):
-            own = configure(base, arm.changes, seed, steps, preset.prompts, validation)
-            own.model.objectives = cfg.model.objectives
-            made.append(Row(task, name, seed, own, parameters, unmatched))
+        if arm.equal_compute:
+            stretch(cfg, round(budget * step_flops(reference) / step_flops(cfg)))
+        made += [Row(task, name, seed, with_seed(cfg, seed), parameters, unmatched) for seed in range(count)]
     return sorted(made, key=lambda row: row.seed)
