@@ -21,7 +21,9 @@ def friendly(main: Callable[..., int | None]) -> Callable[..., int]:
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> int:
         try:
-            return main(*args, **kwargs) or 0
+            code = main(*args, **kwargs) or 0
+            compat.disband()
+            return code
         except (UserError, OSError) as error:  # a path that can't be read or written is the user's to mend as well
             sys.stderr.write(f"error: {error}\n")
             return 2

@@ -137,3 +137,9 @@ def distribute(cfg: Config) -> None:
         "broadcast_buffers": False,
         "find_unused_parameters": cfg.get("find_unused_parameters", False),
     }
+
+
+def disband() -> None:
+    """Leave the group of processes, if this is one: gloo's threads that outlive it abort the process now and then."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
