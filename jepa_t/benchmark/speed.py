@@ -24,12 +24,12 @@ TIMED_TASKS = 6  # training step, sampling, and a shape of attention each
 ATTENTION = [(128, 4, 20, 24), (64, 4, 68, 48), (16, 8, 256, 32), (4, 8, 512, 64)]
 
 
-def run_speed(rounds: int = ROUNDS, moved: Callable[[str], object] = lambda _task: None) -> list[Record]:
+def run_speed(rounds: int = ROUNDS, moved: Callable[[int], object] = lambda _done: None) -> list[Record]:
     """Time the training step of every fusion, the sampler's presets, and the attention back ends.
 
     Args:
         rounds: Counted rounds, after two to warm up.
-        moved: Called with each task's name when it is done.
+        moved: Called after each task with how many are done.
     """
     torch.set_num_threads(1)
     config = CONFIGS / TASKS["digits"].config
@@ -40,14 +40,14 @@ def run_speed(rounds: int = ROUNDS, moved: Callable[[str], object] = lambda _tas
     for shape in ATTENTION:
         tasks["attention, " + " x ".join(map(str, shape))] = _attentions(*shape)
     records = []
-    for task, functions in tasks.items():
+    for done, (task, functions) in enumerate(tasks.items(), 1):
         times = interleave(functions, rounds)
         first = next(iter(times.values()))
         for arm, taken in times.items():
             ratios = [one / other for one, other in zip(taken, first, strict=True)]
             row = {"task": task, "arm": arm, "seed": 0, "ratios": ratios, "metrics": {}}
             records.append(row | {"milliseconds": 1000 * statistics.median(taken)})
-        moved(task)
+        moved(done)
     return [record | {"versions": versions(), "machine": machine()} for record in records]
 
 

@@ -110,7 +110,7 @@ def run(
     display = display or Silent()
     if suite == "speed":
         display.begin(suite, TIMED_TASKS)
-        return run_speed(moved=lambda task: display.said(f"timed: {task}"))
+        return run_speed(moved=display.moved)
     records = _train(planned, folder / "runs", jobs, display, suite)
     pairs = [(row, key) for key, rows_of_run in planned.items() for row in rows_of_run]
     finished = [(row, _record(row, key, records[key])) for row, key in pairs]
