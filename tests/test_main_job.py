@@ -75,6 +75,7 @@ def test_after_kill_9_a_resumed_run_ends_in_the_same_weights(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch.compile's
 @pytest.mark.parametrize("switch", ["model.compile=True", "model.predictor.checkpointing=True"])
 def test_the_switches_change_no_loss(switch):
     options = [
