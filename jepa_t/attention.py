@@ -89,7 +89,7 @@ BACKENDS: dict[str, Callable[..., Tensor]] = {"math": _math, "sdpa": _sdpa, "xfo
 
 
 def _choose(q: Tensor) -> str:
-    # On a CPU SDPA took 0.4 to 0.9 of the plain products' time at 20 to 1,024 keys (tools/benchmark.py speed).
+    # On a CPU SDPA took 0.4 to 1.0 of the plain products' time at 20 to 1,024 keys (tools/benchmark.py speed).
     if q.device.type != "cuda" or torch.compiler.is_compiling():
         return "sdpa"
     dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else q.dtype
