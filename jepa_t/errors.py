@@ -1,8 +1,10 @@
 """The one exception that means "the user can mend this": tools print its line and leave with code 2."""
 
+import importlib
 from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Integral, Real
+from types import ModuleType
 
 LISTED = 30  # of more choices only the nearest are told
 
@@ -36,6 +38,24 @@ def loss_weight(name: str, value: object) -> float:
     if not isinstance(value, Real) or not 0 <= value < float("inf"):
         raise UserError(f"{name} is {value!r}; it must be a number of at least 0")
     return value
+
+
+def optional(module: str, user: str, extra: str) -> ModuleType:
+    """Import a package that only some users need.
+
+    Args:
+        module: Its name, as it is imported.
+        user: What needs it, for the message.
+        extra: Of ours, that brings it.
+
+    Raises:
+        UserError: It isn't installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.replace("_", "-")
+        raise UserError(f"{user} needs {package}; pip install 'jepa_t[{extra}]'") from error
 
 
 def unknown(what: str, given: object, choices: Iterable[str]) -> UserError:

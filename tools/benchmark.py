@@ -9,36 +9,41 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from jepa_t.benchmark import NAMES, PRESETS, Request, plan, run, write_report
 from jepa_t.benchmark.plots import pyplot
-from jepa_t.benchmark.work import Silent, keep
+from jepa_t.benchmark.work import keep
 from jepa_t.engine.cli import friendly
 from jepa_t.errors import UserError, unknown
 from jepa_t.fusion import SITES
 from jepa_t.registry import load_plugins
 
 
-class Display(Silent):
-    """One bar for the whole suite, with the time left; finished runs in a line each."""
+class Display:
+    """A bar for each part of the work, with the time left; finished runs in a line each."""
 
     def __init__(self) -> None:
         columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
         console = Console(stderr=True)
         self.bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+        self.tasks: dict[str, TaskID] = {}
 
-    def begin(self, what: str, total: int) -> None:
-        """A new bar."""
-        self.task = self.bar.add_task(what, total=total)
-
-    def moved(self, done: int) -> None:
-        """Move the bar."""
-        self.bar.update(self.task, completed=done)
-
-    def said(self, line: str) -> None:
-        """A line above the bar."""
-        self.bar.console.log(line, highlight=False)
+    def __call__(self, what: str, done: int, total: int, line: str) -> None:
+        """Move the bar of a part, and put a line above it."""
+        if what not in self.tasks:
+            self.tasks[what] = self.bar.add_task(what, total=total)
+        self.bar.update(self.tasks[what], completed=done)
+        if line:
+            self.bar.console.log(line, highlight=False)
 
 
 @friendly
@@ -83,11 +88,14 @@ def main(arguments: list[str] | None = None) -> None:
     pyplot()  # with all that can be wrong, told before hours of work
     command = shlex.join(["python", *sys.argv])
     display = Display()
-    with display.bar:
-        for suite, runs in planned.items():
-            records = run(suite, runs, folder, args.jobs, display)
-            keep(folder, suite, records, command, datetime.date.today().isoformat())
-            report = write_report(folder)
+    try:
+        with display.bar:
+            for suite, runs in planned.items():
+                records = run(suite, runs, folder, args.jobs, display)
+                keep(folder, suite, records, command, datetime.date.today().isoformat())
+                report = write_report(folder)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped; all that was done is kept. Go on with: {command}") from None
     sys.stdout.write(f"written: {report}\n")
 
 

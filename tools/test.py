@@ -4,7 +4,6 @@ import argparse
 import json
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from rich.table import Table
 from jepa_t.engine import JEPATRunner, find_checkpoint, set_threads
 from jepa_t.engine.cli import add_run_arguments, friendly, run_config
 from jepa_t.engine.compat import write_whole
-from jepa_t.engine.runner import unwrap, weights_hash
+from jepa_t.engine.runner import installed, unwrap, weights_hash
 from jepa_t.errors import UserError
 from jepa_t.sampling import sampler_config
 
@@ -71,14 +70,6 @@ def protocol(runner: JEPATRunner, checkpoint: str, amp: bool) -> dict:
     }
     cost = {name: meta.get(name) for name in ("train_seconds", "train_steps")}
     return cost | {f"protocol/{name}": value for name, value in facts.items()}
-
-
-def installed(package: str) -> str:
-    """The version of a package, or ``"from source"`` for one that runs without being installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "from source"
 
 
 def show(figures: dict, target: str) -> None:

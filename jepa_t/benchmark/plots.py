@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import optional
 from .records import Record, curve, curved, outcomes
 from .statistics import interval
 
@@ -18,10 +18,7 @@ def pyplot() -> Any:
     Raises:
         UserError: It isn't installed.
     """
-    try:
-        import matplotlib  # here, since it is heavy and only reports need it
-    except ImportError as error:
-        raise UserError("reports need matplotlib: pip install 'jepa_t[benchmark]'") from error
+    matplotlib = optional("matplotlib", "the benchmark's report", "benchmark")
     matplotlib.use("agg")
     from matplotlib import pyplot
 

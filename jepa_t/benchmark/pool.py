@@ -18,6 +18,7 @@ from ..registry import load_plugins
 from .runs import execute
 
 _events: Any = None  # in a worker: the queue to the display
+_stopped = False  # in a worker: whether Ctrl-C has come to it
 
 
 def run_all(
@@ -86,9 +87,16 @@ def _start(events: Any, devices: Any) -> None:
 
 
 def _execute(key: str, cfg: Config, folder: Path) -> dict[str, Any]:
+    global _stopped
+    if _stopped:  # the pool hands out one run more than it has processes
+        raise KeyboardInterrupt
     load_plugins()  # a spawned process knows nothing of what its parent has registered
     if cfg.get("custom_imports"):
         import_modules_from_strings(**cfg.custom_imports)
-    record = execute(cfg, folder, lambda step: _events.put((key, step)))
+    try:
+        record = execute(cfg, folder, lambda step: _events.put((key, step)))
+    except KeyboardInterrupt:
+        _stopped = True
+        raise
     _events.put((key, cfg.train_cfg.max_iters))
     return record

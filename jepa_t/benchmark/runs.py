@@ -13,7 +13,6 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..engine import JEPATRunner, compat, find_checkpoint, load_config, set_threads
 from ..engine.compat import write_whole
 from ..engine.hooks import SpeedHook
-from ..engine.runner import unwrap
+from ..engine.runner import installed, unwrap
 from ..errors import UserError
 from ..model import JEPAT
 from ..registry import METRICS, MODELS, build
+from ..tokenizers.quantized_autoencoder import trained_checkpoint
 
 GUIDANCE = (1.0, 1.5, 2.0, 3.0)  # scales tried on the validation prompts
 VALIDATION_SEED = 2  # of the prompts; the test prompts have another
@@ -115,11 +115,7 @@ def config_hash(cfg: Config) -> str:
     """
     digest = hashlib.sha256(json.dumps(cfg.to_dict(), sort_keys=True, default=repr).encode())
     tokenizer = cfg.model.image_tokenizer.get("checkpoint")
-    try:
-        files = [find_checkpoint(tokenizer)] if tokenizer else []
-    except UserError as error:
-        first = "train the tokenizer first, such as: python tools/train.py configs/tokenizers/fsq_digits.py"
-        raise UserError(f"{Path(cfg.filename).name}: {error}; {first}") from error
+    files = [trained_checkpoint(tokenizer)] if tokenizer else []
     modules = {kind.rpartition(".")[0] for kind in _types(cfg.to_dict()) if "." in kind}
     for module in sorted(modules | set(cfg.get("custom_imports", {}).get("imports", []))):
         spec = importlib.util.find_spec(module)
@@ -307,12 +303,7 @@ def versions() -> dict[str, str]:
     package = Path(__file__).parents[1]
     source = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(package.rglob("*.py")))).hexdigest()[:8]
     found = {"python": platform.python_version(), "source": source}
-    for name in ("jepa_t", "torch", "mmengine", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "from source"
-    return found
+    return found | {name: installed(name) for name in ("jepa_t", "torch", "mmengine", "numpy")}
 
 
 def machine() -> str:

@@ -1,7 +1,8 @@
 """From a suite's name to its records: plan, train what isn't trained yet, measure, keep."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,7 @@ NAMES = (*SUITES, "sampler", "speed")
 SAMPLED = ("digits", "shapes")  # tasks of the sampler suite
 
 
-class Silent:
-    """A progress display that shows nothing; also says what a display has to offer."""
-
-    def begin(self, what: str, total: int) -> None:
-        """A part of the work begins, of ``total`` steps."""
-
-    def moved(self, done: int) -> None:
-        """So many of its steps are done."""
-
-    def said(self, line: str) -> None:
-        """Something is worth a line."""
+Progress = Callable[[str, int, int, str], object]
 
 
 @dataclass(frozen=True)
@@ -93,7 +84,7 @@ def run(
     planned: Mapping[str, list[Row]],
     folder: Path,
     jobs: int | None = None,
-    display: Silent | None = None,
+    progress: Progress = lambda _suite, _done, _total, _line: None,
 ) -> list[Record]:
     """Run a planned suite, or what is missing of it.
 
@@ -102,42 +93,37 @@ def run(
         planned: From :func:`plan`.
         folder: Runs and results lie there; suites share the runs that they have in common.
         jobs: Processes; by default one per GPU or CPU core.
-        display: Told how far the work is.
+        progress: Called with what is being done, how much of it is, of how much, and a line worth reading or "".
 
     Raises:
         UserError: A run can't be made.
     """
-    display = display or Silent()
     if suite == "speed":
-        display.begin(suite, TIMED_TASKS)
-        return run_speed(moved=display.moved)
-    records = _train(planned, folder / "runs", jobs, display, suite)
+        return run_speed(moved=lambda done: progress(suite, done, TIMED_TASKS, ""))
+    records = _train(planned, folder / "runs", jobs, partial(progress, "training" if suite == "sampler" else suite))
     pairs = [(row, key) for key, rows_of_run in planned.items() for row in rows_of_run]
     finished = [(row, _record(row, key, records[key])) for row, key in pairs]
     if suite != "sampler":
         return [record for _, record in finished]
-    display.begin(suite, len(finished) * len(SETTINGS))
     several, sampled = len({row.arm for row, _ in finished}) > 1, []
     for row, record in finished:
         drawn = run_samplers(row, record, folder / "runs" / record["config_hash"])
         sampled += [one | {"arm": f"{row.arm}, {one['arm']}"} for one in drawn] if several else drawn
-        display.moved(len(sampled))
+        progress(suite, len(sampled), len(finished) * len(SETTINGS), f"done: {row.task}, seed {row.seed}")
     return sampled
 
 
 def _train(
-    planned: Mapping[str, list[Row]], folder: Path, jobs: int | None, display: Silent, suite: str
+    planned: Mapping[str, list[Row]], folder: Path, jobs: int | None, progress: Callable[[int, int, str], object]
 ) -> dict[str, dict[str, Any]]:
     runs = {key: rows_of_run[0].config for key, rows_of_run in planned.items()}
     done = dict.fromkeys(runs, 0)
-    display.begin(suite, sum(cfg.train_cfg.max_iters for cfg in runs.values()))
+    total = sum(cfg.train_cfg.max_iters for cfg in runs.values())
 
     def moved(key: str, step: int) -> None:
-        done[key] = step
-        display.moved(sum(done.values()))
-        if step == runs[key].train_cfg.max_iters:
-            row = planned[key][0]
-            display.said(f"done: {row.task}, {row.arm}, seed {row.seed}")
+        done[key], row = step, planned[key][0]
+        whole = step == runs[key].train_cfg.max_iters
+        progress(sum(done.values()), total, f"done: {row.task}, {row.arm}, seed {row.seed}" if whole else "")
 
     return run_all(runs, folder, jobs, moved)
 

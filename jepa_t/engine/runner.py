@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import logging
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -25,6 +26,14 @@ CHATTER = ("has no metainfo", "SyncBatchNorm", "Exp name:", "The prefix is not s
 def unwrap(model: nn.Module) -> nn.Module:
     """The model itself, whether or not it is wrapped for several processes."""
     return model.module if is_model_wrapper(model) else model
+
+
+def installed(package: str) -> str:
+    """The version of a package, or ``"from source"`` for one that runs without being installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "from source"
 
 
 def weights_hash(module: nn.Module) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import UserError, optional
 from ..registry import TOKENIZERS
 from .frozen_text import CACHE, FrozenText
 from .sources import loading
@@ -109,10 +109,7 @@ def _located(model: str) -> str:
 @contextlib.contextmanager
 def _silent() -> Iterator:
     """``transformers`` without its progress bar and its report on weights that weren't asked for."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise UserError("HFText needs transformers; pip install 'jepa_t[text]'") from error
+    transformers = optional("transformers", "HFText", "text")
     from transformers.utils import logging
 
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

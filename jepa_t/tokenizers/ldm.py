@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import UserError, optional
 from .sources import in_one_line
 
 # In this order; the last level of the decoder comes first in diffusers.
@@ -38,13 +38,10 @@ def load_ldm(path: str, name: str) -> nn.Module:
     Raises:
         UserError: diffusers isn't installed, or the file is damaged, refused or no such autoencoder.
     """
-    try:
-        from diffusers import AutoencoderKL
-    except ImportError as error:
-        raise UserError(f"{name} needs diffusers; pip install 'jepa_t[pretrained]'") from error
+    diffusers = optional("diffusers", name, "pretrained")
     weights = _autoencoder(_read(path))
     try:
-        model = AutoencoderKL(**_architecture(weights))
+        model = diffusers.AutoencoderKL(**_architecture(weights))
         model.load_state_dict(_convert(weights))
     except (KeyError, RuntimeError, ValueError) as error:
         what = in_one_line(error)

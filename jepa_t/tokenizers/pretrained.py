@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import UserError, optional
 from .sources import identify, loading
 
 
@@ -51,10 +51,7 @@ def load_pretrained(kind: str, source: str, subfolder: str | None, name: str) ->
     Raises:
         UserError: diffusers isn't installed, or the source is absent, damaged or of another kind.
     """
-    try:
-        import diffusers
-    except ImportError as error:
-        raise UserError(f"{name} needs diffusers; pip install 'jepa_t[pretrained]'") from error
+    diffusers = optional("diffusers", name, "pretrained")
     local = Path(source).expanduser()
     place = str(local) if local.exists() else source
     log = logging.getLogger("diffusers")

@@ -8,18 +8,14 @@ import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from ..errors import UserError, unknown, whole
+from ..errors import UserError, optional, unknown, whole
 from ..registry import MODELS, TOKENIZERS, build, construct
 from .discrete import DiscreteTokenizer, nearest, usage
 from .sources import identify
 
 
 def _library() -> Any:
-    try:
-        import vector_quantize_pytorch
-    except ImportError as error:
-        raise UserError("QuantizedAutoencoder needs vector-quantize-pytorch; pip install 'jepa_t[vq]'") from error
-    return vector_quantize_pytorch
+    return optional("vector_quantize_pytorch", "QuantizedAutoencoder", "vq")
 
 
 def fsq(levels: Sequence[int]) -> nn.Module:
@@ -175,21 +171,32 @@ class QuantizedAutoencoder(DiscreteTokenizer):
         super().fit(images)
 
     def _read_checkpoint(self) -> None:
-        from ..engine import find_checkpoint, load_checkpoint
+        from ..engine import load_checkpoint
         from ..engine.runner import check_weights
 
-        first = "train it first, such as: python tools/train.py configs/tokenizers/fsq_digits.py"
-        if self.checkpoint is None:
-            raise UserError(f"QuantizedAutoencoder names no checkpoint; {first}")
-        try:
-            path = find_checkpoint(self.checkpoint)
-        except UserError as error:
-            raise UserError(f"QuantizedAutoencoder has no checkpoint at {self.checkpoint!r}; {first}") from error
+        path = trained_checkpoint(self.checkpoint)
         checkpoint = load_checkpoint(path)
         state = checkpoint.get("state_dict", checkpoint)
         weights = {name.removeprefix("tokenizer."): value for name, value in state.items()}
         check_weights(self.state_dict(), weights, path)
         self.load_state_dict(weights)
+
+
+def trained_checkpoint(where: str | None) -> str:
+    """The file of a trained autoencoder, from its work dir or path.
+
+    Raises:
+        UserError: There is none; the message says how to train one.
+    """
+    from ..engine import find_checkpoint
+
+    first = "train it first, such as: python tools/train.py configs/tokenizers/fsq_digits.py"
+    if where is None:
+        raise UserError(f"QuantizedAutoencoder names no checkpoint; {first}")
+    try:
+        return find_checkpoint(where)
+    except UserError as error:
+        raise UserError(f"QuantizedAutoencoder has no checkpoint at {where!r}; {first}") from error
 
 
 @torch.no_grad()

@@ -1,6 +1,5 @@
 """Frozen text encoders: true to the library they come from, outside the network, and run once per caption."""
 
-import builtins
 import functools
 import importlib.util
 import json
@@ -463,14 +462,7 @@ def test_roberta_counts_positions_from_its_padding():
 
 def test_without_transformers_there_is_a_hint(monkeypatch):
     saved("bert")
-    found = builtins.__import__
-
-    def absent(name, *args, **options):
-        if name.startswith("transformers"):
-            raise ImportError(name)
-        return found(name, *args, **options)
-
-    monkeypatch.setattr(builtins, "__import__", absent)
+    monkeypatch.setitem(sys.modules, "transformers", None)  # importing it raises
     with pytest.raises(UserError, match=r"needs transformers; pip install 'jepa_t\[text\]'"):
         make_tokenizer("HFText")
 
