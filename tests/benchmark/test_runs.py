@@ -1,8 +1,10 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from jepa_t.benchmark import runs
 from jepa_t.benchmark.runs import (
     config_hash,
     configure,
@@ -16,6 +18,7 @@ from jepa_t.engine import JEPATRunner
 from jepa_t.engine.runner import unwrap
 from jepa_t.errors import UserError
 from jepa_t.objectives import flow_matching
+from jepa_t.sampling import MaskedSampler
 
 LATE = {"model": {"fusion": "late"}}
 TIMED = {"train_seconds", "test_seconds"}
@@ -128,6 +131,24 @@ def test_a_record_says_what_a_table_needs(small, tmp_path):
     assert len(record["outcomes"]["unseen/swap_group"]) == 4
     for name, bits in record["outcomes"].items():
         assert record["metrics"][name] == pytest.approx(bits.count("1") / len(bits))
+
+
+@pytest.mark.parametrize(
+    ("right", "best"), [({1.0: 1, 1.5: 3, 2.0: 3, 3.0: 2}, 1.5), ({1.0: 0, 1.5: 0, 2.0: 0, 3.0: 4}, 3.0)]
+)
+def test_guidance_is_the_smallest_of_the_best_on_seen_prompts(monkeypatch, right, best):
+    model = SimpleNamespace(sampler=MaskedSampler(guidance_scale=2.5))
+    prompts = SimpleNamespace(splits=["seen"] * 4 + ["unseen"] * 6)
+
+    def measure(model, _prompts, _metric, indices):
+        assert indices == [0, 1, 2, 3]
+        hits = right[model.sampler.guidance_scale]
+        return {}, {"seen/all": [True] * hits + [False] * (4 - hits)}
+
+    monkeypatch.setattr(runs, "measure", measure)
+    scale, tried = runs._tune(model, prompts, None)
+    assert scale == model.sampler.guidance_scale == best
+    assert tried == {str(scale): hits / 4 for scale, hits in right.items()}
 
 
 def test_a_config_without_prompts_is_told(tmp_path, small):
