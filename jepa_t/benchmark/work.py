@@ -27,7 +27,7 @@ class Request:
     """What is asked of a suite beyond its preset.
 
     Attributes:
-        tasks: Which tasks; None for all of the suite.
+        tasks: Which tasks; None for all of the suite that the preset doesn't leave out.
         configs: Config files by arm, instead of the suite's arms; the first is the reference. Of ``fusion`` and
             ``sampler`` alone.
         fusions: Further arms by name: a component's config for each site. Of ``fusion`` and ``data`` alone.
@@ -69,9 +69,10 @@ def plan(suite: str, preset: Preset, request: Request = PLAIN) -> dict[str, list
     for task in request.tasks or []:
         if task not in arms_of:
             raise unknown(f"task of the suite {suite!r}", task, arms_of)
+    default = [task for task in arms_of if task not in preset.left_out] or [*arms_of]
     planned: dict[str, list[Row]] = {}
     for task, arms in arms_of.items():
-        if request.tasks and task not in request.tasks:
+        if task not in (request.tasks or default):
             continue
         config = CONFIGS / TASKS[task].config if task in TASKS else next(iter(request.configs.values()))
         for row in rows(arms, task, config, preset, request.seeds, request.match):
