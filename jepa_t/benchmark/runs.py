@@ -68,6 +68,8 @@ def configure(
             raise UserError(f"{path} has no {key}; a benchmark needs one")
     if cfg.model.type not in ("JEPAT", JEPAT) or not isinstance(cfg.test_evaluator, dict):
         raise UserError(f"{path} is no benchmark's: it needs a model of type JEPAT and one test_evaluator")
+    for variable in [key for key in cfg if key.startswith("_")]:  # a config's own, of which nothing depends
+        cfg.pop(variable)
     cfg.threads = 1  # more would wait for each other, and make the result depend on the machine
     per_split = prompts or cfg.test_dataloader.dataset.get("per_split", 200)
     cfg.test_dataloader.dataset.per_split = per_split

@@ -177,6 +177,18 @@ def entrances(_own: Arms) -> dict[str, Arms]:
     return dict.fromkeys(("shapes", "relations"), {"jepa_t": FUSIONS["jepa_t"]} | SUBSETS)
 
 
+def tuning(_own: Arms) -> dict[str, Arms]:
+    """Whether a fusion only wants another learning rate than the one that all share."""
+    rates = {"half": 1e-3, "once": 2e-3, "twice": 4e-3}  # once is the config's own
+    return {
+        "shapes": {
+            f"{name}, {said} the rate": Arm(FUSIONS[name].changes | {"optim_wrapper": {"optimizer": {"lr": rate}}})
+            for name in ("jepa_t", "early", "late", "in every block")
+            for said, rate in rates.items()
+        }
+    }
+
+
 def recipe(_own: Arms) -> dict[str, Arms]:
     """What decides how soon order and binding are learned; sizes are changed on purpose, so nothing is matched."""
 
@@ -266,6 +278,7 @@ def text(_own: Arms) -> dict[str, Arms]:
 SUITES: dict[str, Callable[[Arms], dict[str, Arms]]] = {
     "fusion": fusion,
     "entrances": entrances,
+    "tuning": tuning,
     "recipe": recipe,
     "objective": objective,
     "text": text,
