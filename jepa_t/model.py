@@ -17,6 +17,7 @@ from .fusion import Fusion
 from .layers import Block, seeded
 from .masking import MaskRatio, draw, gather
 from .objectives.denoising_head import ResidualBlock
+from .randomness import dealt, generators
 from .registry import BACKBONES, MODELS, OBJECTIVES, SAMPLERS, TOKENIZERS, build, construct
 from .sampling import sampler_config
 from .structures import Prediction, Split, Target, Text
@@ -148,19 +149,27 @@ class JEPAT(BaseModel):
     def forward(self, inputs: Tensor | None, data_samples: dict[str, list], mode: str) -> Any:
         """MMEngine's entrance: ``loss`` gives :meth:`loss`, ``predict`` a dict with its ``image`` per caption."""
         if mode == "loss":
-            return self.loss(inputs, data_samples["caption"])
+            return self.loss(inputs, data_samples["caption"], data_samples.get("seed"))
         if mode == "predict":
             images = self.generate(data_samples["caption"], data_samples["index"])
             rows = zip(*data_samples.values(), strict=True)
             return [dict(zip(data_samples, row, strict=True), image=i) for row, i in zip(rows, images, strict=True)]
         raise UserError(f"JEPAT mode is {mode!r}; use 'loss' or 'predict'")
 
-    def loss(self, images: Tensor, captions: Sequence[str]) -> dict[str, Tensor]:
-        """The named losses of a batch: images ``[B, 3, H, W]`` in [-1, 1] and their B captions."""
+    def loss(self, images: Tensor, captions: Sequence[str], seed: int | None = None) -> dict[str, Tensor]:
+        """The named losses of a batch.
+
+        Args:
+            images: ``[B, 3, H, W]`` in [-1, 1].
+            captions: Their B captions.
+            seed: Decides masks, dropped captions and noise, as if one process held the batches of all; by default
+                PyTorch's own generators do.
+        """
         network, tokens = self.network, precisely(self.image_tokenizer.encode)(images)  # [B, N, C]
         batch, count, _ = tokens.shape
-        split = draw(batch, count, self.mask_ratio, tokens.device)
-        keep = torch.rand(batch).to(tokens.device) >= self.text_drop
+        host, device = generators(seed, tokens.device)
+        split = draw(batch, count, self.mask_ratio, tokens.device, host)
+        keep = dealt(torch.rand, (batch,), generator=host).to(tokens.device) >= self.text_drop
         text = network.text_tokenizer(captions).where(keep, network.null(batch))
         prediction = network.condition(tokens, split, text)
         target = Target(gather(tokens, split.asked))
@@ -170,7 +179,7 @@ class JEPAT(BaseModel):
                 target = Target(target.tokens, self.average.target(tokens, split))
         losses: dict[str, Tensor] = {}
         for objective in objectives:
-            losses |= objective(prediction, target)
+            losses |= objective(prediction, target, device)
         return losses
 
     def sample_with(self, sampler: str | Mapping[str, Any]) -> None:

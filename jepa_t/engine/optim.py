@@ -23,7 +23,7 @@ class GuardedOptimWrapper(OptimWrapper):
     """MMEngine's optimizer wrapper with bf16 on any device and a check before each step.
 
     The check reads loss and gradient norm from the device together, once per step: the one point where the
-    host waits for a GPU.
+    host waits for a GPU. Processes agree on it, since a bad loss of one spoils the gradients of all.
 
     Args:
         optimizer: The optimizer.
@@ -55,6 +55,7 @@ class GuardedOptimWrapper(OptimWrapper):
         self.device = self.parameters[0].device.type
         self.bf16 = _use_bf16(precision, self.device)
         self.grad_norm = math.nan  # of the last step, before clipping
+        self._loss: Tensor | float = 0.0  # the sum of an accumulation
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -68,12 +69,13 @@ class GuardedOptimWrapper(OptimWrapper):
         Raises:
             FloatingPointError: Loss or gradient norm is not finite; no weight has changed.
         """
+        self._loss = self._loss + loss.detach()
         self.backward(self.scale_loss(loss))
         if not self.should_update():
-            self._check(loss, torch.zeros_like(loss))
             return
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
+        loss, self._loss = self._loss, 0.0
         self.grad_norm = self._check(loss, norm)
         if self.max_norm < math.inf:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.max_norm, norm)
@@ -81,7 +83,7 @@ class GuardedOptimWrapper(OptimWrapper):
         self.zero_grad()
 
     def _check(self, loss: Tensor, norm: Tensor) -> float:
-        loss_value, norm_value = torch.stack([loss.detach().float(), norm.float()]).tolist()
+        loss_value, norm_value = torch.stack([loss.float(), norm.float()]).tolist()
         for name, value in (("loss", loss_value), ("gradient norm", norm_value)):
             if not math.isfinite(value):
                 raise FloatingPointError(f"the {name} is {value}")
