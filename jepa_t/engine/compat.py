@@ -32,7 +32,6 @@ LAUNCHERS = {"slurm": "srun", "mpi": "mpirun"}
 # What MMEngine 0.10.7 causes and the user can't mend.
 WARNINGS = [
     (ResourceWarning, r"unclosed file .*\.py' mode='rb\+'"),  # its copy of a config that failed
-    (UserWarning, r"Detected call of `scheduler\.step\(\)` before"),  # it counts batches, not optimizer steps
 ]
 
 
