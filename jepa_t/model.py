@@ -12,7 +12,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from .errors import UserError
+from .errors import UserError, unknown
 from .fusion import Fusion
 from .layers import Block, seeded
 from .masking import MaskRatio, draw, gather
@@ -23,6 +23,8 @@ from .sampling import sampler_config
 from .structures import Prediction, Split, Target, Text
 from .tokenizers.codebook import Snapped, codebook
 from .tokenizers.maps import precisely
+
+FREEZABLE = ("encoder", "predictor")
 
 
 class Network(nn.Module):
@@ -82,7 +84,8 @@ class Network(nn.Module):
         registers = self.encoder.registers.expand(len(tokens), -1, -1)  # [B, R, D]
         registers = self.fusion.at("encoder", registers, text)
         registers, visible = self.encoder(gather(tokens, split.visible), split.visible, registers)  # [B, V, D]
-        x = self.predictor.place(registers, visible, split)  # [B, R + N, D]
+        fuse = partial(self.fusion.at, "context", text=text)
+        x = self.predictor.place(registers, visible, split, fuse)  # [B, R + N, D]
         x = self.fusion.at("predictor", x, text)
         x = self.predictor(x, split, lambda index, x: self.fusion.after_block(index, x, text))  # [B, K, D]
         features = self.fusion.at("features", x, text)
@@ -113,6 +116,8 @@ class JEPAT(BaseModel):
         mask_ratio: Options of :class:`~jepa_t.masking.MaskRatio`.
         text_drop: Share of captions replaced by the null text in training, in [0, 1].
         sampler: A preset's name, or options of the sampler, ``preset`` among them.
+        freeze: ``encoder``, ``predictor`` or both: not trained, never with dropout, and one with the average's, so
+            that a checkpoint's averaged weights stay as they are.
         compile: Compile the blocks of the Transformers and of the denoising head.
 
     Raises:
@@ -131,6 +136,7 @@ class JEPAT(BaseModel):
         mask_ratio: dict | None = None,
         text_drop: float = 0.1,
         sampler: str | dict = "balanced",
+        freeze: Sequence[str] = (),
         compile: bool = False,
     ) -> None:
         super().__init__()
@@ -139,6 +145,10 @@ class JEPAT(BaseModel):
         self.image_tokenizer = build(image_tokenizer, TOKENIZERS).requires_grad_(False)
         self.network = Network(self.image_tokenizer, width, text_tokenizer, encoder, predictor, fusion, objectives)
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        for part in freeze:
+            if part not in FREEZABLE:
+                raise unknown("part in model.freeze", part, FREEZABLE)
+            setattr(self.network, part, getattr(self.average, part))
         self.mask_ratio, self.text_drop = construct(MaskRatio, mask_ratio or {}), text_drop
         self.sample_with(sampler)
         if compile:

@@ -10,7 +10,7 @@ from ..randomness import dealt
 from ..registry import OBJECTIVES
 from ..sampling.solvers import Solver
 from ..structures import Drawn, Prediction, Target
-from .denoising_head import DenoisingHead
+from .denoising_head import TIME_SCALE, DenoisingHead
 
 if TYPE_CHECKING:
     from ..sampling import Generators
@@ -38,6 +38,8 @@ class FlowMatching(nn.Module):
         head_depth: Its residual blocks.
         draws: Draws of noise and time per token: more signal from one pass of the backbone.
         weight: Of this loss in the sum.
+        time_scale: As in :class:`~jepa_t.objectives.denoising_head.DenoisingHead`; 1 for heads of the public code,
+            whose sinusoids saw times in [0, 1].
 
     Raises:
         UserError: A number is out of range.
@@ -53,11 +55,12 @@ class FlowMatching(nn.Module):
         head_depth: int = 6,
         draws: int = 4,
         weight: float = 1.0,
+        time_scale: float = TIME_SCALE,
     ) -> None:
         super().__init__()
         self.channels, self.draws = channels, whole("FlowMatching draws", draws)
         self.weight = loss_weight("FlowMatching weight", weight)
-        self.head = DenoisingHead(channels, channels, width, head_width, head_depth)
+        self.head = DenoisingHead(channels, channels, width, head_width, head_depth, time_scale)
 
     def forward(
         self, prediction: Prediction, target: Target, generator: torch.Generator | None = None
