@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -103,20 +103,23 @@ def _use_bf16(precision: str, device: str) -> bool:
 class TaggedGroups:
     """Two parameter groups, with and without weight decay, so that the optimizer's fused kernels stay fast.
 
-    Without decay go parameters of at most one dimension (norms, biases) and those with ``no_decay = True``
-    (embeddings, learned tokens). Frozen parameters are left out.
+    Without decay go parameters of at most one dimension (norms, biases), those with ``no_decay = True``
+    (embeddings, learned tokens), and those of the modules that ``paramwise_cfg`` names. Frozen parameters are left
+    out.
 
     Args:
         optim_wrapper_cfg: The wrapper's config with its ``optimizer``.
-        paramwise_cfg: MMEngine's place for per-parameter rules; must be None.
+        paramwise_cfg: ``dict(no_decay=[...])``, such as ``["objectives"]``; None for no more modules.
 
     Raises:
-        UserError: ``paramwise_cfg`` is set.
+        UserError: ``paramwise_cfg`` holds something else.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
-        if paramwise_cfg is not None:
-            raise UserError("paramwise_cfg isn't read by TaggedGroups; set no_decay = True on the parameters")
+        for name in paramwise_cfg or {}:
+            if name != "no_decay":
+                raise unknown("rule of paramwise_cfg", name, ["no_decay"])
+        self.no_decay = (paramwise_cfg or {}).get("no_decay", [])
         self.wrapper = dict(optim_wrapper_cfg)
         self.wrapper.setdefault("type", "GuardedOptimWrapper")
         self.optimizer = dict(self.wrapper.pop("optimizer"))
@@ -125,7 +128,8 @@ class TaggedGroups:
         """Build the optimizer over the model's trainable parameters, and its wrapper.
 
         Raises:
-            UserError: Nothing is trainable, or an option of the optimizer is unknown or refused.
+            UserError: Nothing is trainable, no module has a name of ``no_decay``, or an option of the optimizer is
+                unknown or refused.
         """
         options = dict(self.optimizer)
         kind = resolve(options.pop("type"), OPTIMIZERS)
@@ -134,7 +138,7 @@ class TaggedGroups:
         for name in options:
             if name not in accepted:
                 raise unknown(f"option of {kind.__name__}", name, accepted)
-        groups = _groups(model)
+        groups = _groups(model, self.no_decay)
         device = next(model.parameters()).device.type
         if kind in FUSED and device in ("cpu", "cuda") and not options.get("foreach"):
             options.setdefault("fused", True)
@@ -145,11 +149,16 @@ class TaggedGroups:
         return build(self.wrapper, OPTIM_WRAPPERS, optimizer=optimizer)
 
 
-def _groups(model: nn.Module) -> list[dict]:
+def _groups(model: nn.Module, no_decay: Sequence[str]) -> list[dict]:
     decay, free = [], []
-    for parameter in model.parameters():
+    modules = {part for name, _ in model.named_modules() for part in name.split(".")}
+    for name in no_decay:
+        if name not in modules:
+            raise unknown("module in paramwise_cfg.no_decay", name, modules - {""})
+    for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            tagged = getattr(parameter, "no_decay", False) or parameter.ndim <= 1
+            named = not set(no_decay).isdisjoint(name.split("."))
+            tagged = named or getattr(parameter, "no_decay", False) or parameter.ndim <= 1
             (free if tagged else decay).append(parameter)
     if not decay and not free:
         raise UserError(f"{type(model).__name__} has no trainable parameter; nothing to optimise")
