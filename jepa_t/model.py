@@ -156,7 +156,7 @@ class JEPAT(BaseModel):
                 if isinstance(module, (Block, ResidualBlock)):
                     module.compile()
 
-    def forward(self, inputs: Tensor | None, data_samples: dict[str, list], mode: str) -> Any:
+    def forward(self, inputs: Tensor | Mapping[str, Tensor] | None, data_samples: dict[str, list], mode: str) -> Any:
         """MMEngine's entrance: ``loss`` gives :meth:`loss`, ``predict`` a dict with its ``image`` per caption."""
         if mode == "loss":
             return self.loss(inputs, data_samples["caption"], data_samples.get("seed"))
@@ -166,16 +166,30 @@ class JEPAT(BaseModel):
             return [dict(zip(data_samples, row, strict=True), image=i) for row, i in zip(rows, images, strict=True)]
         raise UserError(f"JEPAT mode is {mode!r}; use 'loss' or 'predict'")
 
-    def loss(self, images: Tensor, captions: Sequence[str], seed: int | None = None) -> dict[str, Tensor]:
+    def tokens(self, images: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """Image tokens ``[B, N, C]`` of images, or of ``{"moments": [B, 2C', h, w]}`` that a cache holds of them.
+
+        Raises:
+            UserError: The image tokenizer can't read moments, or these aren't its own.
+        """
+        if not isinstance(images, Mapping):
+            return precisely(self.image_tokenizer.encode)(images)
+        if not hasattr(self.image_tokenizer, "from_moments"):
+            raise UserError(f"{type(self.image_tokenizer).__name__} reads pictures; cached latents need a KLTokenizer")
+        return self.image_tokenizer.from_moments(images["moments"])
+
+    def loss(
+        self, images: Tensor | Mapping[str, Tensor], captions: Sequence[str], seed: int | None = None
+    ) -> dict[str, Tensor]:
         """The named losses of a batch.
 
         Args:
-            images: ``[B, 3, H, W]`` in [-1, 1].
+            images: ``[B, 3, H, W]`` in [-1, 1], or as :meth:`tokens`.
             captions: Their B captions.
             seed: Decides masks, dropped captions and noise, as if one process held the batches of all; by default
                 PyTorch's own generators do.
         """
-        network, tokens = self.network, precisely(self.image_tokenizer.encode)(images)  # [B, N, C]
+        network, tokens = self.network, self.tokens(images)  # [B, N, C]
         batch, count, _ = tokens.shape
         host, device = generators(seed, tokens.device)
         split = draw(batch, count, self.mask_ratio, tokens.device, host)
@@ -219,8 +233,12 @@ class JEPAT(BaseModel):
         tokens = self.sampler(self.average, self.average.text_tokenizer(captions), seeds)
         return precisely(self.image_tokenizer.decode)(tokens).clamp(-1, 1)
 
-    def fit(self, images: Tensor, captions: Sequence[str]) -> None:
+    def fit(self, images: Tensor | None, captions: Sequence[str]) -> None:
         """Fit the tokenizers that learn from data, unless that has been done.
+
+        Args:
+            images: ``[N, 3, H, W]`` in [-1, 1]; None will do where the image tokenizer isn't fitted, or has been.
+            captions: Those that training will read, or what stands for them: all their words, and the longest.
 
         Raises:
             UserError: A caption can't be read: it is empty or too long.

@@ -19,9 +19,16 @@ class FitTokenizersHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Let the model fit on all training images ``[N, 3, H, W]`` in [-1, 1] and their captions."""
-        dataset = runner.train_dataloader.dataset
-        unwrap(runner.model).fit(dataset.images, dataset.captions)
+        """Let the model fit on the training images ``[N, 3, H, W]`` in [-1, 1], if it must, and their captions.
+
+        Raises:
+            UserError: The data set has a ``check``, and refuses the image tokenizer.
+        """
+        dataset, model = runner.train_dataloader.dataset, unwrap(runner.model)
+        if hasattr(dataset, "check"):
+            dataset.check(model.image_tokenizer)
+        fitted = getattr(model.image_tokenizer, "fitted", True)  # else pictures on a disk would be read for nothing
+        model.fit(None if fitted else dataset.images, dataset.captions)
 
 
 @HOOKS.register_module()
