@@ -1,8 +1,9 @@
 """Captions and images."""
 
 from .captions import Captions
+from .class_prompts import ClassPrompts
 from .digit_prompts import DigitPrompts
 from .digits import InkedDigits, keep_batch
 from .shapes import ShapePrompts, ShapeScenes
 
-__all__ = ["Captions", "DigitPrompts", "InkedDigits", "ShapePrompts", "ShapeScenes", "keep_batch"]
+__all__ = ["Captions", "ClassPrompts", "DigitPrompts", "InkedDigits", "ShapePrompts", "ShapeScenes", "keep_batch"]
