@@ -2,6 +2,7 @@
 
 from .captioned import CaptionedImages
 from .captions import Captions
+from .class_prompts import ClassPrompts
 from .digit_prompts import DigitPrompts
 from .digits import InkedDigits, keep_batch
 from .imagenet import ImageNet
@@ -14,6 +15,7 @@ __all__ = [
     "CachedLatents",
     "CaptionedImages",
     "Captions",
+    "ClassPrompts",
     "DigitPrompts",
     "ImageNet",
     "InkedDigits",
