@@ -17,6 +17,7 @@ from .fusion import Fusion
 from .layers import Block, seeded
 from .masking import MaskRatio, draw, gather
 from .objectives.denoising_head import ResidualBlock
+from .randomness import dealt, generators
 from .registry import BACKBONES, MODELS, OBJECTIVES, SAMPLERS, TOKENIZERS, build, construct
 from .sampling import sampler_config
 from .structures import Prediction, Split, Target, Text
@@ -155,22 +156,44 @@ class JEPAT(BaseModel):
                 if isinstance(module, (Block, ResidualBlock)):
                     module.compile()
 
-    def forward(self, inputs: Tensor | None, data_samples: dict[str, list], mode: str) -> Any:
+    def forward(self, inputs: Tensor | Mapping[str, Tensor] | None, data_samples: dict[str, list], mode: str) -> Any:
         """MMEngine's entrance: ``loss`` gives :meth:`loss`, ``predict`` a dict with its ``image`` per caption."""
         if mode == "loss":
-            return self.loss(inputs, data_samples["caption"])
+            return self.loss(inputs, data_samples["caption"], data_samples.get("seed"))
         if mode == "predict":
             images = self.generate(data_samples["caption"], data_samples["index"])
             rows = zip(*data_samples.values(), strict=True)
             return [dict(zip(data_samples, row, strict=True), image=i) for row, i in zip(rows, images, strict=True)]
         raise UserError(f"JEPAT mode is {mode!r}; use 'loss' or 'predict'")
 
-    def loss(self, images: Tensor, captions: Sequence[str]) -> dict[str, Tensor]:
-        """The named losses of a batch: images ``[B, 3, H, W]`` in [-1, 1] and their B captions."""
-        network, tokens = self.network, precisely(self.image_tokenizer.encode)(images)  # [B, N, C]
+    def tokens(self, images: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """Image tokens ``[B, N, C]`` of images, or of ``{"moments": [B, 2C', h, w]}`` that a cache holds of them.
+
+        Raises:
+            UserError: The image tokenizer can't read moments, or these aren't its own.
+        """
+        if not isinstance(images, Mapping):
+            return precisely(self.image_tokenizer.encode)(images)
+        if not hasattr(self.image_tokenizer, "from_moments"):
+            raise UserError(f"{type(self.image_tokenizer).__name__} reads pictures; cached latents need a KLTokenizer")
+        return self.image_tokenizer.from_moments(images["moments"])
+
+    def loss(
+        self, images: Tensor | Mapping[str, Tensor], captions: Sequence[str], seed: int | None = None
+    ) -> dict[str, Tensor]:
+        """The named losses of a batch.
+
+        Args:
+            images: ``[B, 3, H, W]`` in [-1, 1], or as :meth:`tokens`.
+            captions: Their B captions.
+            seed: Decides masks, dropped captions and noise, as if one process held the batches of all; by default
+                PyTorch's own generators do.
+        """
+        network, tokens = self.network, self.tokens(images)  # [B, N, C]
         batch, count, _ = tokens.shape
-        split = draw(batch, count, self.mask_ratio, tokens.device)
-        keep = torch.rand(batch).to(tokens.device) >= self.text_drop
+        host, device = generators(seed, tokens.device)
+        split = draw(batch, count, self.mask_ratio, tokens.device, host)
+        keep = dealt(torch.rand, (batch,), generator=host).to(tokens.device) >= self.text_drop
         text = network.text_tokenizer(captions).where(keep, network.null(batch))
         prediction = network.condition(tokens, split, text)
         target = Target(gather(tokens, split.asked))
@@ -180,7 +203,7 @@ class JEPAT(BaseModel):
                 target = Target(target.tokens, self.average.target(tokens, split))
         losses: dict[str, Tensor] = {}
         for objective in objectives:
-            losses |= objective(prediction, target)
+            losses |= objective(prediction, target, device)
         return losses
 
     def sample_with(self, sampler: str | Mapping[str, Any]) -> None:
@@ -210,8 +233,12 @@ class JEPAT(BaseModel):
         tokens = self.sampler(self.average, self.average.text_tokenizer(captions), seeds)
         return precisely(self.image_tokenizer.decode)(tokens).clamp(-1, 1)
 
-    def fit(self, images: Tensor, captions: Sequence[str]) -> None:
+    def fit(self, images: Tensor | None, captions: Sequence[str]) -> None:
         """Fit the tokenizers that learn from data, unless that has been done.
+
+        Args:
+            images: ``[N, 3, H, W]`` in [-1, 1]; None will do where the image tokenizer isn't fitted, or has been.
+            captions: Those that training will read, or what stands for them: all their words, and the longest.
 
         Raises:
             UserError: A caption can't be read: it is empty or too long.

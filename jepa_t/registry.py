@@ -1,6 +1,6 @@
 """Every plug point on one page.
 
-TOKENIZERS to SAMPLERS are ours alone: MMEngine has no word for them, and two registries of one scope can't
+TOKENIZERS to FEATURES are ours alone: MMEngine has no word for them, and two registries of one scope can't
 share a parent. The rest are children of MMEngine's roots, so its Runner finds what is registered here.
 """
 
@@ -96,16 +96,18 @@ BACKBONES = _own("backbone", "backbones")  # ContextEncoder, Predictor
 FUSIONS = _own("fusion", "fusion")  # Add, Concat, CrossAttention, FiLM, InContext
 OBJECTIVES = _own("objective", "objectives")  # FlowMatching, GaussianDiffusion, TokenCrossEntropy, FeaturePrediction
 SAMPLERS = _own("sampler", "sampling")  # MaskedSampler
+FEATURES = _own("features", "evaluation")  # InceptionFeatures, DINOv2Features, CLIPFeatures
 
 MODELS = _child(mmengine.MODELS, "model", "tokenizers")  # JEPAT, TokenizerTraining
-DATASETS = _child(mmengine.DATASETS, "data")  # InkedDigits, ShapeScenes
+DATASETS = _child(mmengine.DATASETS, "data")  # InkedDigits, ShapeScenes, ClassPrompts
 DATA_SAMPLERS = _child(mmengine.DATA_SAMPLERS, "engine")  # SeededSampler
 FUNCTIONS = _child(mmengine.FUNCTIONS, "data")  # keep_batch
 HOOKS = _child(mmengine.HOOKS, "engine")  # WeightAverageHook
-LOOPS = _child(mmengine.LOOPS, "engine")  # TrainLoop
+LOOPS = _child(mmengine.LOOPS, "engine", "evaluation")  # TrainLoop, GenerationLoop
 OPTIM_WRAPPERS = _child(mmengine.OPTIM_WRAPPERS, "engine")  # GuardedOptimWrapper
 OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine.OPTIM_WRAPPER_CONSTRUCTORS, "engine")  # TaggedGroups
-METRICS = _child(mmengine.METRICS, "evaluation")  # DigitsMetric, ReconstructionMetric, ShapesMetric
+# DigitsMetric, ShapesMetric, ReconstructionMetric, DistributionMetric, CLIPScoreMetric
+METRICS = _child(mmengine.METRICS, "evaluation")
 
 
 def load_plugins() -> list[str]:

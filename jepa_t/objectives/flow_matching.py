@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import loss_weight, whole
+from ..randomness import dealt
 from ..registry import OBJECTIVES
 from ..sampling.solvers import Solver
 from ..structures import Drawn, Prediction, Target
@@ -69,12 +70,13 @@ class FlowMatching(nn.Module):
         Args:
             prediction: Its ``condition [B, K, D]`` is read.
             target: Its ``tokens [B, K, C]``.
-            generator: Source of noise and times, on the tokens' device; by default PyTorch's own.
+            generator: Source of noise and times, on the tokens' device and equal on all processes; by default
+                PyTorch's own.
         """
         tokens = target.tokens.float().expand(self.draws, *target.tokens.shape)
         options = {"device": tokens.device, "dtype": torch.float32, "generator": generator}
-        noise = torch.randn(tokens.shape, **options)
-        time = torch.rand(*tokens.shape[:2], 1, **options)  # one per image and draw: the head embeds few times
+        noise = dealt(torch.randn, tokens.shape, dim=1, **options)
+        time = dealt(torch.rand, (*tokens.shape[:2], 1), dim=1, **options)  # one per image and draw: the head embeds few times
         noisy, velocity = interpolate(tokens, noise, time[..., None])
         predicted = self.head(noisy, time, prediction.condition)
         return {"loss_flow": self.weight * (predicted.float() - velocity).square().mean()}
