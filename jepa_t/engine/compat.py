@@ -1,5 +1,6 @@
 """The only file that bends MMEngine 0.10.7: safe reading, whole writing, processes on a CPU, warnings."""
 
+import argparse
 import importlib
 import os
 import pickle
@@ -16,11 +17,14 @@ from mmengine import registry
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner.checkpoint import CheckpointLoader
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 
 # What a checkpoint may hold besides tensors and plain Python data. None of these runs anything when loaded.
 ALLOWED = [
+    argparse.Namespace,  # some keep their command line beside the weights
     np._core.multiarray._reconstruct,
     np._core.multiarray.scalar,
     np.ndarray,
@@ -70,12 +74,19 @@ def load_checkpoint(path: str, map_location: Any = "cpu") -> dict:
 def read_safely(path: str, map_location: Any = "cpu") -> Any:
     """What ``torch.save`` wrote, of tensors and plain data; nothing else is read, and nothing is run.
 
+    A ``.safetensors`` file gives its tensors.
+
     Raises:
         UserError: The file is absent, damaged, or holds more than data.
     """
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise UserError(f"checkpoint {path!r} doesn't exist; give the path of a .pth file")
+    if path.endswith(".safetensors"):
+        try:
+            return load_file(path, map_location)
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{path!r} is damaged or no safetensors file: {first_line(error)}") from error
     try:
         with torch.serialization.safe_globals(ALLOWED):
             return torch.load(path, map_location=map_location, weights_only=True)

@@ -140,6 +140,9 @@ class JEPATRunner(Runner):
     def load_checkpoint(self, filename: str, **_: Any) -> dict:
         """Load weights; every name and shape must agree with the model.
 
+        A converted backbone says, by the beginnings of names in ``meta["starts_fresh"]``, what it leaves to the
+        config's initial weights.
+
         Raises:
             UserError: The file can't be read, or belongs to another config; names the first difference.
         """
@@ -147,11 +150,14 @@ class JEPATRunner(Runner):
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         weights = checkpoint.get("state_dict", checkpoint)
         model = unwrap(self.model)
-        check_weights(model.state_dict(), weights, filename)
-        model.load_state_dict(weights)
         self.checkpoint_meta = checkpoint.setdefault("meta", {}) if "state_dict" in checkpoint else {}
+        fresh = tuple(self.checkpoint_meta.get("starts_fresh", ()))
+        expected = {name: value for name, value in model.state_dict().items() if not name.startswith(fresh)}
+        check_weights(expected, weights, filename)
+        model.load_state_dict(weights, strict=not fresh)
         self._has_loaded = True
-        self.logger.info(f"loaded {filename}")
+        left = [f"{part.rstrip('.')} ({sum(n.startswith(part) for n in model.state_dict())} tensors)" for part in fresh]
+        self.logger.info(f"loaded {filename}" + (f"; left to the config: {', '.join(left)}" if left else ""))
         return checkpoint
 
 

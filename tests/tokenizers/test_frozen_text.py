@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import CAPTIONS, TEXT_TOKENIZERS, config, make_tokenizer, random_images, tokenizer_config
+from tiny import CAPTIONS, config, make_tokenizer, random_images, tokenizer_config
 from tiny_text import OPEN_CLIP, WIDTH, saved
 
 from jepa_t.engine.averaging import update_average
