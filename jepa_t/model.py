@@ -116,8 +116,8 @@ class JEPAT(BaseModel):
         mask_ratio: Options of :class:`~jepa_t.masking.MaskRatio`.
         text_drop: Share of captions replaced by the null text in training, in [0, 1].
         sampler: A preset's name, or options of the sampler, ``preset`` among them.
-        freeze: ``encoder``, ``predictor`` or both: not trained, never with dropout, and one with the average's, so
-            that a checkpoint's averaged weights stay as they are.
+        frozen: ``encoder``, ``predictor`` or both: not trained, without dropout, and one module with the average's,
+            so that what a checkpoint has as averaged weights is what stays.
         compile: Compile the blocks of the Transformers and of the denoising head.
 
     Raises:
@@ -136,7 +136,7 @@ class JEPAT(BaseModel):
         mask_ratio: dict | None = None,
         text_drop: float = 0.1,
         sampler: str | dict = "balanced",
-        freeze: Sequence[str] = (),
+        frozen: str | Sequence[str] = (),
         compile: bool = False,
     ) -> None:
         super().__init__()
@@ -145,9 +145,9 @@ class JEPAT(BaseModel):
         self.image_tokenizer = build(image_tokenizer, TOKENIZERS).requires_grad_(False)
         self.network = Network(self.image_tokenizer, width, text_tokenizer, encoder, predictor, fusion, objectives)
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
-        for part in freeze:
+        for part in [frozen] if isinstance(frozen, str) else frozen:
             if part not in FREEZABLE:
-                raise unknown("part in model.freeze", part, FREEZABLE)
+                raise unknown("part in model.frozen", part, FREEZABLE)
             setattr(self.network, part, getattr(self.average, part))
         self.mask_ratio, self.text_drop = construct(MaskRatio, mask_ratio or {}), text_drop
         self.sample_with(sampler)

@@ -4,10 +4,6 @@ import argparse
 import logging
 import sys
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from jepa_t.backbones.context_encoder import NORM_AT
 from jepa_t.conversion import Row, convert_autoencoder, convert_network
 from jepa_t.conversion.network import SCALE
@@ -29,9 +25,9 @@ def main(arguments: list[str] | None = None) -> None:
             options["text_encoder"] = {"type": "OpenCLIPText", **dict(zip(keys, encoder, strict=False))}
         rows = convert_network(kind, **options)
     show(rows)
-    Console().print(options["out"], style="bold", highlight=False)
+    print(f"written to {options['out']}")
     if options.get("backbone") and options["norm_at"] != "tokens":
-        Console().print(f"train it with model.encoder.norm_at={options['norm_at']}", highlight=False)
+        print(f"train with --cfg-options model.encoder.norm_at={options['norm_at']}")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -66,10 +62,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def show(rows: list[Row]) -> None:
     """Print the account."""
-    table = Table("theirs", "tensors", "ours", "tensors", "", box=box.SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(row.theirs, str(row.used or ""), row.ours, str(row.made or ""), row.note)
-    Console().print(table)
+    lines = [("theirs", "", "ours", "", ""), *rows]
+    left, middle = (max(len(line[column]) for line in lines) for column in (0, 2))
+    for theirs, used, ours, made, note in lines:
+        print(f"{theirs:{left}} {used or '':>5}   {ours:{middle}} {made or '':>5}   {note}".rstrip())
 
 
 if __name__ == "__main__":

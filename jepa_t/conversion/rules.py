@@ -50,22 +50,22 @@ def last_half(x: Tensor) -> Tensor:
 
 
 def identity(ours: Tensor) -> Tensor:
-    """They add the text as it is."""
+    """they add the text as it is"""
     return torch.eye(len(ours))
 
 
 def zero(ours: Tensor) -> Tensor:
-    """They have no such bias."""
+    """they have no such bias"""
     return torch.zeros_like(ours)
 
 
 def idle(ours: Tensor) -> Tensor:
-    """Theirs has none; over the only token of a text the softmax is 1 whatever the scores."""
+    """they have none; scores over a single text token don't matter"""
     return ours
 
 
 def source(ours: Tensor) -> Tensor:
-    """The hash of the text encoder that was given."""
+    """of the text encoder that was given"""
     return ours
 
 

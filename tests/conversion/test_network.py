@@ -8,7 +8,6 @@ from djepa_reference import Public, public_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import generator
-from tiny_text import saved
 
 from jepa_t.conversion import convert_network
 from jepa_t.conversion.rules import RULES, bare, first_third, last_thirds, same
@@ -18,32 +17,12 @@ from jepa_t.pipeline import Pipeline
 from jepa_t.structures import Split, Text
 
 TOKENS, CHANNELS, WIDTH = 4, 16, 32
-NAMES = ["tench", "goldfish", "great white shark", "hen", "cock"]
 CAPTIONS = {
     "djepa": ["goldfish", "a photo of a great white shark", "hen"],
     "jepat": ["red", "blue five", "nine"],
 }
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 KINDS = {"djepa": {}, "djepa flow": {"flow": True}, "jepat": {"classes": 0, "text_width": 12, "flow": True}}
-
-
-@pytest.fixture(scope="session")
-def sources(tmp_path_factory):
-    """An autoencoder like KL-16 in all but width, names of the classes, a text encoder."""
-    from diffusers import AutoencoderKL
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("sources")
-    down, up = ("DownEncoderBlock2D",) * 5, ("UpDecoderBlock2D",) * 5
-    sizes = {"block_out_channels": (4,) * 5, "norm_num_groups": 4, "latent_channels": CHANNELS}
-    model = AutoencoderKL(down_block_types=down, up_block_types=up, **sizes)
-    model.save_pretrained(folder / "kl")
-    (folder / "names.txt").write_text("\n".join(NAMES))
-    text = {"type": "OpenCLIPText", "model": saved("open_clip"), "length": 8, "cache": None}
-    return {
-        "djepa": {"image_tokenizer": str(folder / "kl"), "names": str(folder / "names.txt")},
-        "jepat": {"image_tokenizer": str(folder / "kl"), "text_encoder": text},
-    }
 
 
 @pytest.fixture

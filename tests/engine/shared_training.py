@@ -39,14 +39,19 @@ OBJECTIVES = {
     "flow": 'flow=dict(type="FlowMatching", head_width=16, head_depth=1, draws=2),',
     "diffusion": 'diffusion=dict(type="GaussianDiffusion", head_width=16, head_depth=1, draws=2),',
 }
+OBJECTIVES["frozen"] = OBJECTIVES["flow"]
+MORE = {
+    "flow": "",
+    "diffusion": 'model["sampler"] = dict(_delete_=True, steps=2)\n',
+    "frozen": 'model["frozen"] = ("encoder", "predictor")\n',
+}
 
 
 def write_configs(folder: Path) -> None:
     """A config per objective in ``folder``."""
     base = str(Path(__file__).parents[2] / "configs" / "jepat_digits.py")
     for name, objective in OBJECTIVES.items():
-        sampler = "" if name == "flow" else 'model["sampler"] = dict(_delete_=True, steps=2)\n'
-        (folder / f"{name}.py").write_text(CONFIG.format(base=base, objective=objective) + sampler)
+        (folder / f"{name}.py").write_text(CONFIG.format(base=base, objective=objective) + MORE[name])
 
 
 def train(config: Path, work_dir: Path, steps: int, resume: Path | None = None, options: tuple[str, ...] = ()):
