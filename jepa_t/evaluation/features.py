@@ -185,10 +185,7 @@ def resized(pictures: Tensor, size: int, mean: Sequence[float], std: Sequence[fl
     height, width = pictures.shape[2:]
     scale = size / min(height, width)
     shape = max(round(height * scale), size), max(round(width * scale), size)
-    x = pictures.float()
-    for between in ((height, shape[1]), shape):  # PIL rounds after each of two passes
-        x = F.interpolate(x, between, mode="bicubic", antialias=True).round().clamp(0, 255)
-    x = x / 255
+    x = F.interpolate(pictures.float(), shape, mode="bicubic", antialias=True).round().clamp(0, 255) / 255
     top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
     x = x[:, :, top : top + size, left : left + size]
     return (x - x.new_tensor(mean)[:, None, None]) / x.new_tensor(std)[:, None, None]
