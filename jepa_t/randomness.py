@@ -2,8 +2,8 @@
 
 Each process draws for the whole batch, from generators that are equal on all, and keeps its own rows. So what is
 masked and which noise is added is a function of (seed, step, sample), however many processes share the batch, and
-no process waits for another. The numbers that are drawn for others cost little: 2,048 orders of 256 tokens 2 ms of
-a core, the noise of flow matching some 0.1 ms of a GPU.
+no process waits for another. What is drawn for others costs little: the orders of 2,048 images of 256 tokens take 2 ms
+of a core, and flow matching's noise for as many, 0.1 GB, is drawn on the GPU.
 """
 
 from collections.abc import Callable, Sequence

@@ -142,7 +142,7 @@ def distribute(cfg: Config) -> None:
         return
     if launcher != "pytorch":
         raise UserError(f"--launcher {launcher} needs GPUs; on CPUs use torchrun and --launcher pytorch")
-    cfg.env_cfg = {"dist_cfg": {"backend": "gloo"}}
+    cfg.merge_from_dict({"env_cfg.dist_cfg.backend": "gloo"})
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
     cfg.model_wrapper_cfg = {

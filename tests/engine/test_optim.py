@@ -98,6 +98,15 @@ def test_accumulation_averages_the_gradients():
     assert weight.item() == -3
 
 
+def test_a_bad_loss_among_accumulated_ones_leaves_the_weights():
+    weight = nn.Parameter(torch.ones(1))
+    guarded = sgd(weight, accumulative_counts=2)
+    guarded.update_params((weight * float("nan")).sum())
+    with pytest.raises(FloatingPointError, match="loss is nan"):
+        guarded.update_params(weight.sum())
+    assert weight.item() == 1
+
+
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", "float32"), ("bf16", "bfloat16"), ("auto", "float32")])
 def test_precision_on_a_cpu(precision, dtype):
     guarded = wrapper(precision=precision)

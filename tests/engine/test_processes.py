@@ -11,10 +11,13 @@ import torch
 from engine_fakes import tiny_config
 from hypothesis import given
 from hypothesis import strategies as st
+from mmengine.config import Config
 from shared_training import OBJECTIVES, train, write_configs
 
 from jepa_t import randomness
 from jepa_t.engine import load_checkpoint
+from jepa_t.engine.compat import distribute
+from jepa_t.errors import UserError
 from jepa_t.randomness import dealt, generators
 
 HERE = Path(__file__).parent
@@ -74,6 +77,25 @@ def test_a_signal_to_one_process_ends_all_after_the_same_step(trained):
     assert first == second
     assert "stopped after step 4; saved" in first
     assert (trained / "stopped" / "iter_4.pth").exists()
+
+
+def test_the_back_end_follows_the_device(monkeypatch):
+    started = []
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.distributed, "init_process_group", started.append)
+    cfg = Config({"launcher": "pytorch", "env_cfg": {"cudnn_benchmark": True, "dist_cfg": {"backend": "nccl"}}})
+    distribute(cfg)
+    assert started == ["gloo"]
+    assert cfg.env_cfg == {"cudnn_benchmark": True, "dist_cfg": {"backend": "gloo"}}
+    cfg.launcher = "slurm"
+    with pytest.raises(UserError, match="needs GPUs; on CPUs use torchrun"):
+        distribute(cfg)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    cfg = Config({"launcher": "pytorch", "env_cfg": {"dist_cfg": {"backend": "nccl"}}})
+    distribute(cfg)
+    assert cfg.env_cfg.dist_cfg.backend == "nccl"
 
 
 KILLED = """
