@@ -97,7 +97,7 @@ OBJECTIVES = _own("objective", "objectives")  # FlowMatching, GaussianDiffusion,
 SAMPLERS = _own("sampler", "sampling")  # MaskedSampler
 
 MODELS = _child(mmengine.MODELS, "model", "tokenizers")  # JEPAT, TokenizerTraining
-DATASETS = _child(mmengine.DATASETS, "data")  # InkedDigits, ShapeScenes
+DATASETS = _child(mmengine.DATASETS, "data")  # ImageNet, CaptionedImages, CachedLatents, InkedDigits, ShapeScenes
 DATA_SAMPLERS = _child(mmengine.DATA_SAMPLERS, "engine")  # SeededSampler
 FUNCTIONS = _child(mmengine.FUNCTIONS, "data")  # keep_batch
 HOOKS = _child(mmengine.HOOKS, "engine")  # WeightAverageHook
