@@ -99,7 +99,8 @@ SAMPLERS = _own("sampler", "sampling")  # MaskedSampler
 FEATURES = _own("features", "evaluation")  # InceptionFeatures, DINOv2Features, CLIPFeatures
 
 MODELS = _child(mmengine.MODELS, "model", "tokenizers")  # JEPAT, TokenizerTraining
-DATASETS = _child(mmengine.DATASETS, "data")  # InkedDigits, ShapeScenes, ClassPrompts
+# ImageNet, CaptionedImages, CachedLatents, InkedDigits, ShapeScenes; ClassPrompts
+DATASETS = _child(mmengine.DATASETS, "data")
 DATA_SAMPLERS = _child(mmengine.DATA_SAMPLERS, "engine")  # SeededSampler
 FUNCTIONS = _child(mmengine.FUNCTIONS, "data")  # keep_batch
 HOOKS = _child(mmengine.HOOKS, "engine")  # WeightAverageHook
