@@ -176,6 +176,10 @@ def test_mistakes_are_told_before_anything_is_drawn(folders, extractor, tmp_path
         metric_of(str(folders["real"])).prepare(None, 64)
     metric_of(str(folders["real"])).prepare(None, 65)
     metric_of(str(folders["real"]), allow_few=True).prepare(None, 3)
+    judge_few = metric_of(str(folders["real"]))  # another loop than ours asks nothing beforehand
+    judge_few.process(None, [{"index": i, "image": torch.zeros(3, 9, 9)} for i in range(64)])
+    with pytest.raises(UserError, match="64 generated pictures"):
+        judge_few.evaluate(64)
     metric_of().prepare(None, 3)
     with pytest.raises(UserError, match="doesn't exist"):
         metric_of(str(tmp_path / "absent.npz")).prepare(None, 100)
@@ -195,7 +199,7 @@ def test_mistakes_are_told_before_anything_is_drawn(folders, extractor, tmp_path
 
 def test_fifty_thousand_need_no_number_beside_them(monkeypatch):
     monkeypatch.setattr("jepa_t.evaluation.distribution.STANDARD", 6)
-    metric = metric_of()
+    metric = metric_of(allow_few=True)
     metric.reference = Reference(Moments().add(torch.randn(9, 4)).gaussian())
     features = torch.randn(6, 4).numpy()
     assert set(metric.compute_metrics([("generated", list(range(6)), {"features": features})])) == {"FID"}
