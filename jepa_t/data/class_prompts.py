@@ -1,6 +1,5 @@
 """Prompts of classes, equally many of each: what a model of ImageNet is asked to draw for FID."""
 
-from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -33,8 +32,8 @@ class ClassPrompts(Dataset):
     def __init__(
         self,
         count: int = 50_000,
-        names: str | Sequence[str | Sequence[str]] = "imagenet",
-        templates: str | Sequence[str] = ("a photo of a {}",),
+        names: str | list[str | list[str]] = "imagenet",
+        templates: str | list[str] | tuple[str, ...] = ("a photo of a {}",),
         seed: int = 0,
     ) -> None:
         self.count = whole("ClassPrompts count", count)

@@ -233,14 +233,19 @@ class DistributionMetric(BaseMetric):
         Raises:
             UserError: It isn't, or N is too small.
         """
-        reference, width = self.reference, self.extractor.width
-        known = reference.pictures is not None and reference.features is None
-        for what, found in (("generated", count), ("real", len(reference.pictures) if known else width + 1)):
-            if self.source is not None and found <= width and not self.allow_few:
-                raise UserError(
-                    f"a Fréchet distance of {found} {what} pictures in {width} features has no meaning; "
-                    f"use more than {width}, for papers {STANDARD:,} (allow_few=True for a test)"
-                )
+        reference = self.reference
+        if self.source is not None:
+            self._refuse_few("generated", count)
+        if reference.pictures is not None and reference.features is None:
+            self._refuse_few("real", len(reference.pictures))
+
+    def _refuse_few(self, what: str, count: int) -> None:
+        width = self.extractor.width
+        if count <= width and not self.allow_few:
+            raise UserError(
+                f"a Fréchet distance of {count} {what} pictures in {width} features has no meaning; "
+                f"use more than {width}, for papers {STANDARD:,} (allow_few=True for a test)"
+            )
 
     @property
     def facts(self) -> dict[str, dict]:
@@ -281,6 +286,7 @@ class DistributionMetric(BaseMetric):
             if fitted is None and known.features is None and part in real:
                 fitted = Moments().add(real[part]).gaussian()
             if fitted is not None and part in generated:
+                self._refuse_few("generated", count)
                 figures[f"{name}{ending}"] = frechet_distance(Moments().add(generated[part]).gaussian(), fitted)
         if "logits" in generated:
             figures[f"IS{ending}"], figures["IS_std"] = inception_score(generated["logits"], min(10, count))
@@ -323,7 +329,6 @@ def _covered(points: Tensor, others: Tensor, neighbours: int) -> float:
 
 
 def _distances(one: Tensor, other: Tensor) -> Tensor:
-    """Squared distances ``[N, M]``, by one product; what is rounding alone is 0, so that copies are."""
+    """Squared distances ``[N, M]``, by one product."""
     sizes = one.square().sum(1)[:, None] + other.square().sum(1)
-    squared = torch.addmm(sizes, one, other.T, alpha=-2)
-    return torch.where(squared < 1e-12 * sizes, 0, squared)
+    return torch.addmm(sizes, one, other.T, alpha=-2)

@@ -23,8 +23,9 @@ from .pictures import Files, blocks, name_of, pack, read, write_pictures
 
 def settings(runner: Runner) -> dict[str, Any]:
     """What decides the pictures beside the prompts, as every reported figure carries it."""
-    model, options = unwrap(runner.model), runner.cfg.model.get("sampler", "balanced")
+    model = unwrap(runner.model)
     averaged, sampler = hasattr(model, "average"), getattr(model, "sampler", None)
+    options = {} if sampler is None else runner.cfg.model.get("sampler", "balanced")
     return {
         "weights": "averaged" if averaged else "as trained",
         "weights_sha256": weights_hash(model.average if averaged else model),
