@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from ..engine.compat import write_whole
-from ..errors import UserError, whole
+from ..errors import UserError, first_line, whole
 from ..registry import DATASETS, build, resolve
 from .captioned import Written
 from .captions import Captions
@@ -309,9 +309,9 @@ class CachedLatents(Dataset):
         shape = (len(self.sound), *self.files.shape)
         try:
             held = torch.empty(shape, dtype=torch.float16, device=device)
-        except RuntimeError as error:
-            size = 2 * math.prod(shape) / 2**30
-            raise UserError(f"CachedLatents device={device!r} can't hold {size:.1f} GiB; use device='cpu'") from error
+        except (RuntimeError, AssertionError) as error:  # no memory; no such device, or a PyTorch without CUDA
+            size, why = 2 * math.prod(shape) / 2**30, first_line(error)
+            raise UserError(f"CachedLatents device={device!r} can't hold {size:.1f} GiB: {why}; use 'cpu'") from error
         for file, (start, end) in enumerate(zip(self.starts, [*self.starts[1:], len(held)], strict=True)):
             if start < end:
                 held[start:end] = torch.from_numpy(np.array(self.files[file]))

@@ -114,7 +114,8 @@ def _middle(image: Image.Image, width: int, height: int) -> Image.Image:
 
 def is_picture(name: str) -> bool:
     """Whether a file's name ends as those of pictures do."""
-    return name.rpartition(".")[2].lower() in SUFFIXES and not name.rpartition("/")[2].startswith(".")
+    stem, _, suffix = name.rpartition("/")[2].rpartition(".")
+    return bool(stem) and not stem.startswith(".") and suffix.lower() in SUFFIXES
 
 
 def to_inputs(pixels: Sequence[np.ndarray]) -> Tensor:

@@ -76,7 +76,8 @@ class FlowMatching(nn.Module):
         tokens = target.tokens.float().expand(self.draws, *target.tokens.shape)
         options = {"device": tokens.device, "dtype": torch.float32, "generator": generator}
         noise = dealt(torch.randn, tokens.shape, dim=1, **options)
-        time = dealt(torch.rand, (*tokens.shape[:2], 1), dim=1, **options)  # one per image and draw: the head embeds few times
+        each = *tokens.shape[:2], 1  # one time per image and draw: the head embeds few times
+        time = dealt(torch.rand, each, dim=1, **options)
         noisy, velocity = interpolate(tokens, noise, time[..., None])
         predicted = self.head(noisy, time, prediction.condition)
         return {"loss_flow": self.weight * (predicted.float() - velocity).square().mean()}

@@ -124,7 +124,8 @@ class GaussianDiffusion(nn.Module):
         tokens = target.tokens.float().expand(self.draws, *target.tokens.shape)
         options = {"device": tokens.device, "generator": generator}
         noise = dealt(torch.randn, tokens.shape, dim=1, dtype=torch.float32, **options)
-        step = dealt(partial(torch.randint, STEPS), (*tokens.shape[:2], 1), dim=1, **options)  # one per image and draw, as in flow matching
+        each = *tokens.shape[:2], 1  # one step per image and draw, as in flow matching
+        step = dealt(partial(torch.randint, STEPS), each, dim=1, **options)
         signal, spread, pull, least, greatest = self.table[step][..., None, :].unbind(-1)
         noisy = signal * tokens + spread * noise
         predicted, place = self.head(noisy, step / STEPS, prediction.condition).float().chunk(2, -1)

@@ -106,7 +106,8 @@ class KLTokenizer(nn.Module):
             raise UserError(f"moments are {list(moments.shape[1:])}, the tokenizer has {self.identity['shape']}")
         latents, log_variance = moments.chunk(2, 1)
         if self.posterior == "sample":
-            latents = latents + (0.5 * log_variance).exp() * torch.randn_like(latents)
+            noise = torch.randn(latents.shape, dtype=latents.dtype, device=latents.device)  # whatever the layout is
+            latents = latents + (0.5 * log_variance).exp() * noise
         return to_tokens((latents - self.shift) * self.scale, self.patch)
 
     def encode(self, images: Tensor) -> Tensor:

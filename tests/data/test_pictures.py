@@ -1,5 +1,6 @@
 """Pictures as they are in the wild: decoded as they look, or refused with a reason."""
 
+import contextlib
 import io
 import struct
 import sys
@@ -47,6 +48,7 @@ KINDS = {
     "CMYK JPEG": (encoded(flat("CMYK", (55, 215, 165, 0)), "JPEG", quality=100), PAINT),
     "CMYK TIFF": (encoded(flat("CMYK", (55, 215, 165, 0)), "TIFF"), PAINT),
     "YCbCr TIFF": (encoded(flat("RGB", PAINT).convert("YCbCr"), "TIFF"), PAINT),
+    "LAB TIFF": (encoded(flat("RGB", PAINT).convert("LAB"), "TIFF"), PAINT),
     "palette": (palette(), PAINT),
     "palette with a transparent colour": (palette(True), PAINT),
     "GIF": (encoded(flat("RGB", PAINT), "GIF"), PAINT),
@@ -102,12 +104,13 @@ def test_damaged_exif_says_nothing():
     [
         (encoded(picture(64, 64), "JPEG")[:-300], "truncated"),
         (encoded(picture(64, 64))[:-300], "truncated"),
-        (encoded(picture(64, 64), "WEBP")[:-100], ""),
+        (encoded(picture(64, 64), "WEBP")[:-100], "decoder"),
+        (encoded(picture(64, 64), "GIF")[:-300], "truncated"),
+        (encoded(picture(64, 64), "BMP")[:-300], "truncated"),
         (b"", "no picture"),
         (b"<html>404</html>", "no picture"),
         (encoded(flat("F", 0.5), "TIFF"), "fractions"),
         (encoded(flat("I", 70000), "TIFF"), "more than 16 bits"),
-        (encoded(flat("RGB", 0).convert("LAB"), "TIFF"), "LAB"),
         ("absent.jpg", "No such file"),
         (".", "directory"),
     ],
@@ -125,10 +128,8 @@ def test_damage_is_decoded_or_refused_but_nothing_else(kind, data):
     content = bytearray(encoded(picture(), kind))
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=8)):
         content[place] = data.draw(st.integers(0, 255))
-    try:
+    with contextlib.suppress(BrokenPicture):
         assert decode(bytes(content)).mode == "RGB"
-    except BrokenPicture as broken:
-        assert str(broken)
 
 
 def test_large_pictures_are_read_up_to_a_stated_size(monkeypatch):
@@ -210,11 +211,10 @@ def test_stand_ins_depend_on_seed_and_index_alone(seed, index, count):
 def test_a_tally_names_each_once_and_stops_when_they_are_many(tmp_path, caplog):
     tally = Tally(tmp_path / "report", 0.1)
     tally.read = 200
-    for number in range(23):
+    for number in range(22):  # 22 of 222 is less than a tenth
         tally.add(f"a/{number % 11}.jpg", "truncated")
-    with pytest.raises(UserError, match=r"2[3-9] of 2\d\d .* max_broken=0.1: a/0.jpg \(truncated\), a/1.jpg") as told:
-        for _ in range(9):
-            tally.add("a/0.jpg", "truncated")
+    with pytest.raises(UserError, match=r"23 of 223 .* max_broken=0.1: a/0.jpg \(truncated\), a/1.jpg") as told:
+        tally.add("a/0.jpg", "truncated")
     assert "\n" not in str(told.value)
     (file,) = (tmp_path / "report").iterdir()
     assert file.read_text().splitlines() == [f"a/{number}.jpg\ttruncated" for number in range(11)]

@@ -1,10 +1,14 @@
 """A small JEPA-T trained by this process, or, under torchrun, by all of them."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
+from mmengine.hooks import Hook
+
 from jepa_t.engine import JEPATRunner, load_config
+from jepa_t.engine.checkpoint import Interrupted
 from jepa_t.engine.compat import disband, distribute
 
 CONFIG = """
@@ -35,6 +39,16 @@ default_hooks = dict(checkpoint=dict(interval=2, max_keep_ckpts=9))
 custom_hooks = []
 test_dataloader = test_cfg = test_evaluator = None
 """
+
+
+class SignalHook(Hook):
+    """A signal that comes to the second process alone, in its third step."""
+
+    def after_train_iter(self, runner, batch_idx, **_):
+        if runner.rank == 1 and batch_idx == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
 OBJECTIVES = {
     "flow": 'flow=dict(type="FlowMatching", head_width=16, head_depth=1, draws=2),',
     "diffusion": 'diffusion=dict(type="GaussianDiffusion", head_width=16, head_depth=1, draws=2),',
@@ -54,7 +68,7 @@ def write_configs(folder: Path) -> None:
         (folder / f"{name}.py").write_text(CONFIG.format(base=base, objective=objective) + MORE[name])
 
 
-def train(config: Path, work_dir: Path, steps: int, resume: Path | None = None, options: tuple[str, ...] = ()):
+def train(config: Path, work_dir: Path, steps: int, resume: Path | None = None, options=(), hooks=()):
     """Train ``steps`` of 12 pictures each, or go on from the checkpoint ``resume``; returns the runner."""
     cfg = load_config(str(config), [f"train_cfg.max_iters={steps}", *options], str(work_dir))
     cfg.launcher = "pytorch" if "RANK" in os.environ else "none"
@@ -63,6 +77,8 @@ def train(config: Path, work_dir: Path, steps: int, resume: Path | None = None, 
         cfg.resume, cfg.load_from = True, str(resume)
     distribute(cfg)
     runner = JEPATRunner.from_cfg(cfg)
+    for hook in hooks:
+        runner.register_hook(hook)
     runner.train()
     return runner
 
@@ -72,4 +88,8 @@ if __name__ == "__main__":  # under torchrun, beside the folder "one" of a singl
     for name in OBJECTIVES:
         train(folder / f"{name}.py", folder / "two" / name, 4)
     train(folder / "flow.py", folder / "one_two", 4, folder / "one" / "flow" / "iter_2.pth")
+    try:
+        train(folder / "flow.py", folder / "stopped", 1000, hooks=[SignalHook()])
+    except Interrupted as stop:
+        (folder / "stopped" / os.environ["RANK"]).write_text(str(stop))
     disband()

@@ -69,6 +69,13 @@ def test_one_process_goes_on_where_two_stopped(trained):
     assert_close(trained / "one" / "flow" / "iter_4.pth", trained / "two_one" / "iter_4.pth")
 
 
+def test_a_signal_to_one_process_ends_all_after_the_same_step(trained):
+    first, second = ((trained / "stopped" / rank).read_text() for rank in "01")
+    assert first == second
+    assert "stopped after step 4; saved" in first
+    assert (trained / "stopped" / "iter_4.pth").exists()
+
+
 KILLED = """
 import os, runpy, signal, sys
 from mmengine.model import MMDistributedDataParallel

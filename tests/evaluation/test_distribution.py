@@ -134,7 +134,7 @@ def test_statistics_serve_for_the_pictures(folders, extractor, ours, tmp_path, k
     batches = (extract(extractor, batch) for _, batch in read(open_pictures(folders["real"]), 40))
     assert save_statistics(tmp_path / "real.npz", extractor, batches, keep) == 90
     figures = judge(folders["generated"], tmp_path / "real.npz")
-    expected = ours if keep else {k: v for k, v in ours.items() if "ID" in k and "KID" not in k or "IS" in k}
+    expected = ours if keep else {k: v for k, v in ours.items() if ("ID" in k and "KID" not in k) or "IS" in k}
     assert figures == pytest.approx(expected, rel=1e-4)
     with np.load(tmp_path / "real.npz") as file:
         assert file["mu"].dtype == file["sigma"].dtype == np.float64
@@ -172,7 +172,7 @@ def test_facts_tell_features_and_reference(folders, extractor, tmp_path):
 
 
 def test_mistakes_are_told_before_anything_is_drawn(folders, extractor, tmp_path):
-    with pytest.raises(UserError, match="64 generated pictures in 64 features has no meaning.*50,000"):
+    with pytest.raises(UserError, match=r"64 generated pictures in 64 features has no meaning.*50,000"):
         metric_of(str(folders["real"])).prepare(None, 64)
     metric_of(str(folders["real"])).prepare(None, 65)
     metric_of(str(folders["real"]), allow_few=True).prepare(None, 3)

@@ -10,4 +10,11 @@ optim_wrapper = dict(
 auto_scale_lr = dict(enable=True, base_batch_size=256)
 param_scheduler = [dict(type="LinearLR", start_factor=1e-6, by_epoch=False, end=round(100 * _epoch))]
 train_cfg = dict(total_batch=_batch)
+custom_hooks = [
+    dict(
+        type="PreviewHook",
+        interval=2500,
+        captions=["a photo of a goldfish", "a drawing of a goldfish", "a photo of a castle", "a photo of a volcano"],
+    )
+]
 default_hooks = dict(average=dict(decay=0.9999), checkpoint=dict(interval=2500))
