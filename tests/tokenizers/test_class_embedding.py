@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jepa_t.data import Captions
@@ -13,6 +13,7 @@ IMAGENET, CAPTIONS = ClassEmbedding("imagenet", 4), Captions("imagenet", "imagen
 SHARED = {657: "missile", 836: "sunglasses"}  # two labels each; the first is meant
 
 
+@example(label=744, template="a photo of a {}.", upper=False)
 @given(label=st.integers(0, 999), template=st.sampled_from(CAPTIONS.templates), upper=st.booleans())
 def test_every_class_is_found_in_every_sentence(label, template, upper):
     (name,) = CAPTIONS.names[label]
