@@ -14,6 +14,8 @@ _HOMES = {
     "TransformerText": "tokenizers",
     "HFText": "tokenizers",
     "OpenCLIPText": "tokenizers",
+    "PooledText": "tokenizers",
+    "ClassEmbedding": "tokenizers",
     "Text": "structures",
     "Split": "structures",
     "ContextEncoder": "backbones",

@@ -12,6 +12,10 @@ LISTED = 30  # of more choices only the nearest are told
 class UserError(ValueError):
     """A user's mistake, told in one line: the field, the value found, and the remedy."""
 
+    def __str__(self) -> str:
+        """The line alone, also where a worker of a DataLoader has put its traceback before it."""
+        return super().__str__().rpartition(f"{__name__}.{type(self).__name__}: ")[2].strip()
+
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, or its kind where it has none."""

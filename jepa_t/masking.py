@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
+from .randomness import dealt
 from .structures import Split
 
 
@@ -70,11 +71,12 @@ def draw(
         tokens: N.
         ratio: How much is masked.
         device: Where the order lies.
-        generator: Source of the randomness, on the CPU; by default PyTorch's own.
+        generator: Source of the randomness, on the CPU and equal on all processes, so that all masks have one size
+            and no process waits for another's; by default PyTorch's own.
     """
     uniform, rounding = torch.rand(2, generator=generator).tolist()
     visible = min(ratio.visible_count(tokens, uniform, rounding), tokens - 1)
-    order = torch.rand(batch, tokens, generator=generator).to(device).argsort(dim=1)
+    order = dealt(torch.rand, (batch, tokens), generator=generator).to(device).argsort(dim=1)
     return Split(order, visible, tokens - visible)
 
 

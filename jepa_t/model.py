@@ -12,16 +12,19 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from .errors import UserError
+from .errors import UserError, unknown
 from .fusion import Fusion
 from .layers import Block, seeded
 from .masking import MaskRatio, draw, gather
 from .objectives.denoising_head import ResidualBlock
+from .randomness import dealt, generators
 from .registry import BACKBONES, MODELS, OBJECTIVES, SAMPLERS, TOKENIZERS, build, construct
 from .sampling import sampler_config
 from .structures import Prediction, Split, Target, Text
 from .tokenizers.codebook import Snapped, codebook
 from .tokenizers.maps import precisely
+
+FREEZABLE = ("encoder", "predictor")
 
 
 class Network(nn.Module):
@@ -81,7 +84,8 @@ class Network(nn.Module):
         registers = self.encoder.registers.expand(len(tokens), -1, -1)  # [B, R, D]
         registers = self.fusion.at("encoder", registers, text)
         registers, visible = self.encoder(gather(tokens, split.visible), split.visible, registers)  # [B, V, D]
-        x = self.predictor.place(registers, visible, split)  # [B, R + N, D]
+        fuse = partial(self.fusion.at, "context", text=text)
+        x = self.predictor.place(registers, visible, split, fuse)  # [B, R + N, D]
         x = self.fusion.at("predictor", x, text)
         x = self.predictor(x, split, lambda index, x: self.fusion.after_block(index, x, text))  # [B, K, D]
         features = self.fusion.at("features", x, text)
@@ -112,6 +116,8 @@ class JEPAT(BaseModel):
         mask_ratio: Options of :class:`~jepa_t.masking.MaskRatio`.
         text_drop: Share of captions replaced by the null text in training, in [0, 1].
         sampler: A preset's name, or options of the sampler, ``preset`` among them.
+        frozen: ``encoder``, ``predictor`` or both: not trained, without dropout, and one module with the average's,
+            so that what a checkpoint has as averaged weights is what stays.
         compile: Compile the blocks of the Transformers and of the denoising head.
 
     Raises:
@@ -130,6 +136,7 @@ class JEPAT(BaseModel):
         mask_ratio: dict | None = None,
         text_drop: float = 0.1,
         sampler: str | dict = "balanced",
+        frozen: str | Sequence[str] = (),
         compile: bool = False,
     ) -> None:
         super().__init__()
@@ -138,6 +145,10 @@ class JEPAT(BaseModel):
         self.image_tokenizer = build(image_tokenizer, TOKENIZERS).requires_grad_(False)
         self.network = Network(self.image_tokenizer, width, text_tokenizer, encoder, predictor, fusion, objectives)
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        for part in [frozen] if isinstance(frozen, str) else frozen:
+            if part not in FREEZABLE:
+                raise unknown("part in model.frozen", part, FREEZABLE)
+            setattr(self.network, part, getattr(self.average, part))
         self.mask_ratio, self.text_drop = construct(MaskRatio, mask_ratio or {}), text_drop
         self.sample_with(sampler)
         if compile:
@@ -145,22 +156,44 @@ class JEPAT(BaseModel):
                 if isinstance(module, (Block, ResidualBlock)):
                     module.compile()
 
-    def forward(self, inputs: Tensor | None, data_samples: dict[str, list], mode: str) -> Any:
+    def forward(self, inputs: Tensor | Mapping[str, Tensor] | None, data_samples: dict[str, list], mode: str) -> Any:
         """MMEngine's entrance: ``loss`` gives :meth:`loss`, ``predict`` a dict with its ``image`` per caption."""
         if mode == "loss":
-            return self.loss(inputs, data_samples["caption"])
+            return self.loss(inputs, data_samples["caption"], data_samples.get("seed"))
         if mode == "predict":
             images = self.generate(data_samples["caption"], data_samples["index"])
             rows = zip(*data_samples.values(), strict=True)
             return [dict(zip(data_samples, row, strict=True), image=i) for row, i in zip(rows, images, strict=True)]
         raise UserError(f"JEPAT mode is {mode!r}; use 'loss' or 'predict'")
 
-    def loss(self, images: Tensor, captions: Sequence[str]) -> dict[str, Tensor]:
-        """The named losses of a batch: images ``[B, 3, H, W]`` in [-1, 1] and their B captions."""
-        network, tokens = self.network, precisely(self.image_tokenizer.encode)(images)  # [B, N, C]
+    def tokens(self, images: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """Image tokens ``[B, N, C]`` of images, or of ``{"moments": [B, 2C', h, w]}`` that a cache holds of them.
+
+        Raises:
+            UserError: The image tokenizer can't read moments, or these aren't its own.
+        """
+        if not isinstance(images, Mapping):
+            return precisely(self.image_tokenizer.encode)(images)
+        if not hasattr(self.image_tokenizer, "from_moments"):
+            raise UserError(f"{type(self.image_tokenizer).__name__} reads pictures; cached latents need a KLTokenizer")
+        return self.image_tokenizer.from_moments(images["moments"])
+
+    def loss(
+        self, images: Tensor | Mapping[str, Tensor], captions: Sequence[str], seed: int | None = None
+    ) -> dict[str, Tensor]:
+        """The named losses of a batch.
+
+        Args:
+            images: ``[B, 3, H, W]`` in [-1, 1], or as :meth:`tokens`.
+            captions: Their B captions.
+            seed: Decides masks, dropped captions and noise, as if one process held the batches of all; by default
+                PyTorch's own generators do.
+        """
+        network, tokens = self.network, self.tokens(images)  # [B, N, C]
         batch, count, _ = tokens.shape
-        split = draw(batch, count, self.mask_ratio, tokens.device)
-        keep = torch.rand(batch).to(tokens.device) >= self.text_drop
+        host, device = generators(seed, tokens.device)
+        split = draw(batch, count, self.mask_ratio, tokens.device, host)
+        keep = dealt(torch.rand, (batch,), generator=host).to(tokens.device) >= self.text_drop
         text = network.text_tokenizer(captions).where(keep, network.null(batch))
         prediction = network.condition(tokens, split, text)
         target = Target(gather(tokens, split.asked))
@@ -170,7 +203,7 @@ class JEPAT(BaseModel):
                 target = Target(target.tokens, self.average.target(tokens, split))
         losses: dict[str, Tensor] = {}
         for objective in objectives:
-            losses |= objective(prediction, target)
+            losses |= objective(prediction, target, device)
         return losses
 
     def sample_with(self, sampler: str | Mapping[str, Any]) -> None:
@@ -200,8 +233,12 @@ class JEPAT(BaseModel):
         tokens = self.sampler(self.average, self.average.text_tokenizer(captions), seeds)
         return precisely(self.image_tokenizer.decode)(tokens).clamp(-1, 1)
 
-    def fit(self, images: Tensor, captions: Sequence[str]) -> None:
+    def fit(self, images: Tensor | None, captions: Sequence[str]) -> None:
         """Fit the tokenizers that learn from data, unless that has been done.
+
+        Args:
+            images: ``[N, 3, H, W]`` in [-1, 1]; None will do where the image tokenizer isn't fitted, or has been.
+            captions: Those that training will read, or what stands for them: all their words, and the longest.
 
         Raises:
             UserError: A caption can't be read: it is empty or too long.

@@ -120,10 +120,14 @@ class Pipeline:
             )
 
 
+def to_bytes(images: Tensor) -> Tensor:
+    """Images in [-1, 1] as uint8, rounded to the nearest; uint8 stays."""
+    return images if images.dtype == torch.uint8 else images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
 def to_image(image: Tensor) -> Image.Image:
     """An image ``[3, H, W]`` in [-1, 1] as a PIL image."""
-    values = image.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-    return Image.fromarray(values.permute(1, 2, 0).cpu().numpy())
+    return Image.fromarray(to_bytes(image).permute(1, 2, 0).cpu().numpy())
 
 
 def enlarge(picture: Image.Image, side: int = 128) -> Image.Image:

@@ -1,6 +1,6 @@
 """Every plug point on one page.
 
-TOKENIZERS to SAMPLERS are ours alone: MMEngine has no word for them, and two registries of one scope can't
+TOKENIZERS to FEATURES are ours alone: MMEngine has no word for them, and two registries of one scope can't
 share a parent. The rest are children of MMEngine's roots, so its Runner finds what is registered here.
 """
 
@@ -89,22 +89,26 @@ def _child(parent: Registry, *folders: str) -> Registry:
     return Registry(parent.name, parent=parent, scope="jepa_t", locations=[f"jepa_t.{f}" for f in folders])
 
 
-# PatchTokenizer, QuantizedAutoencoder, VQTokenizer, KLTokenizer; TransformerText, HFText, OpenCLIPText
+# PatchTokenizer, QuantizedAutoencoder, VQTokenizer, KLTokenizer; TransformerText, HFText, OpenCLIPText, PooledText,
+# ClassEmbedding
 TOKENIZERS = _own("tokenizer", "tokenizers")
 BACKBONES = _own("backbone", "backbones")  # ContextEncoder, Predictor
 FUSIONS = _own("fusion", "fusion")  # Add, Concat, CrossAttention, FiLM, InContext
 OBJECTIVES = _own("objective", "objectives")  # FlowMatching, GaussianDiffusion, TokenCrossEntropy, FeaturePrediction
 SAMPLERS = _own("sampler", "sampling")  # MaskedSampler
+FEATURES = _own("features", "evaluation")  # InceptionFeatures, DINOv2Features, CLIPFeatures
 
 MODELS = _child(mmengine.MODELS, "model", "tokenizers")  # JEPAT, TokenizerTraining
-DATASETS = _child(mmengine.DATASETS, "data")  # InkedDigits, ShapeScenes
+# ImageNet, CaptionedImages, CachedLatents, InkedDigits, ShapeScenes; ClassPrompts
+DATASETS = _child(mmengine.DATASETS, "data")
 DATA_SAMPLERS = _child(mmengine.DATA_SAMPLERS, "engine")  # SeededSampler
 FUNCTIONS = _child(mmengine.FUNCTIONS, "data")  # keep_batch
 HOOKS = _child(mmengine.HOOKS, "engine")  # WeightAverageHook
-LOOPS = _child(mmengine.LOOPS, "engine")  # TrainLoop
+LOOPS = _child(mmengine.LOOPS, "engine", "evaluation")  # TrainLoop, GenerationLoop
 OPTIM_WRAPPERS = _child(mmengine.OPTIM_WRAPPERS, "engine")  # GuardedOptimWrapper
 OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine.OPTIM_WRAPPER_CONSTRUCTORS, "engine")  # TaggedGroups
-METRICS = _child(mmengine.METRICS, "evaluation")  # DigitsMetric, ReconstructionMetric, ShapesMetric
+# DigitsMetric, ShapesMetric, ReconstructionMetric, DistributionMetric, CLIPScoreMetric
+METRICS = _child(mmengine.METRICS, "evaluation")
 
 
 def load_plugins() -> list[str]:

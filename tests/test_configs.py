@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from jepa_t.engine import load_config
-from jepa_t.model import JEPAT
+from jepa_t.model import JEPAT, Network
 from jepa_t.registry import DATASETS, METRICS, MODELS, build
 
 ROOT = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(path for path in ROOT.rglob("*.py") if "_base_" not in path.parts)
+IMAGENET = [path for path in CONFIGS if path.stem.startswith("jepat_imagenet")]  # needs data and weights from elsewhere
 
 
 def with_tokenizer(model, folder):
@@ -21,7 +23,43 @@ def with_tokenizer(model, folder):
         model.image_tokenizer.checkpoint = str(folder / "tokenizer.pth")
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+class KL16(nn.Module):
+    """What the network asks of MAR's image tokenizer."""
+
+    grid, channels = (16, 16), 16
+
+
+class CLIPText(nn.Module):
+    """What the network asks of ViT-B/32's text half: its features, and a learned null text."""
+
+    width, null = 512, None
+
+    def __init__(self):
+        super().__init__()
+        self.null_token = nn.Parameter(torch.zeros(1, 512))
+
+
+@pytest.mark.parametrize(
+    ("size", "paper", "ours", "epochs"),
+    [("base", 216e6, 214_973_808, 1400), ("large", 695e6, 692_150_416, 480), ("huge", 1438e6, 1_433_623_984, 320)],
+)
+def test_the_sizes_of_the_paper(size, paper, ours, epochs):
+    cfg = load_config(str(ROOT / f"jepat_imagenet{'' if size == 'base' else '_' + size}.py"))
+    options = cfg.model.to_dict()
+    parts = {name: options[name] for name in ("width", "encoder", "predictor", "fusion", "objectives")}
+    with torch.device("meta"):
+        network = Network(KL16(), text_tokenizer={"type": CLIPText}, **parts)
+    count = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    assert count == ours
+    assert count == pytest.approx(paper, rel=0.01)
+    # The public code projects the text to D by an MLP, and attends to and concatenates D channels instead of 512.
+    width = options["width"]
+    theirs = count + width**2 + 2 * width * (width - 512) + width * (width - 512)
+    assert theirs == pytest.approx(paper, rel=0.001)
+    assert cfg.train_cfg.max_iters * 2048 == pytest.approx(epochs * 1_281_167, abs=2048)
+
+
+@pytest.mark.parametrize("path", sorted({*CONFIGS} - {*IMAGENET}), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_config_is_whole(path, tmp_path):
     cfg = load_config(str(path))
     cfg.dump(str(tmp_path / "dumped.py"))

@@ -358,6 +358,28 @@ def test_the_average_starts_as_a_whole_copy_with_parts_of_its_own():
     assert not torch.equal(model.average.null(1).pooled, model.network.null(1).pooled)
 
 
+@pytest.mark.parametrize("frozen", ["encoder", ("encoder", "predictor")])
+def test_what_is_frozen_is_the_averages_and_neither_learns_nor_drops(frozen):
+    part = {name: config()[name] | {"dropout": 0.5} for name in ("encoder", "predictor")}
+    model = make_model(frozen=frozen, **part).train()
+    names = [frozen] if isinstance(frozen, str) else frozen
+    for name in ("encoder", "predictor"):
+        network, average = getattr(model.network, name), getattr(model.average, name)
+        assert (network is average) == (name in names)
+        assert network.training == (name not in names)
+    sum(model.loss(random_images(2), CAPTIONS[:2]).values()).backward()
+    found = gradients(model.network)
+    assert all((value == 0) == name.startswith(tuple(f"{name}." for name in names)) for name, value in found.items())
+    twin = make_model(seed=1, frozen=frozen)
+    weights = model.state_dict()
+    for name in names:  # as in a file with raw and averaged weights
+        for key in [key for key in weights if key.startswith(f"network.{name}.")]:
+            weights[key] = weights[key] + 1
+    twin.load_state_dict(weights)
+    for key, value in model.state_dict().items():
+        assert torch.equal(twin.state_dict()[key], value), key
+
+
 # Building
 
 
@@ -470,6 +492,8 @@ def test_each_option_of_the_model_changes_something(change):
             {"image_tokenizer": {"type": "PatchTokenizr"}},
             "unknown tokenizer 'PatchTokenizr': did you mean 'PatchTokenizer'",
         ),
+        ({"frozen": ("encodr",)}, "unknown part in model.frozen 'encodr': did you mean 'encoder'"),
+        ({"frozen": "fusion"}, "unknown part in model.frozen 'fusion'"),
         ({"compiled": True}, "unknown option of JEPAT 'compiled': did you mean 'compile'"),
     ],
 )

@@ -122,6 +122,8 @@ TEXT_TOKENIZERS: dict[str, dict[str, Any] | Callable[[], dict[str, Any]]] = {
     # Two tokens more than words: the start and the end of the text.
     "HFText": lambda: {"model": saved("bert"), "length": LENGTH + 2, "cache": None},
     "OpenCLIPText": lambda: {"model": saved("open_clip"), "length": LENGTH + 2, "cache": None},
+    "PooledText": lambda: {"encoder": tokenizer_config("HFText"), "width": TEXT_WIDTH},
+    "ClassEmbedding": {"names": [*CAPTIONS, "red", "\N{CAT FACE}"], "width": TEXT_WIDTH},
 }
 DISCRETE = ["QuantizedAutoencoder", "VQTokenizer"]  # those with ids
 PRETRAINED = ["KLTokenizer", "VQTokenizer"]  # those whose weights come from elsewhere, here random ones

@@ -15,8 +15,9 @@ from rich.table import Table
 from jepa_t.engine import JEPATRunner, find_checkpoint, set_threads
 from jepa_t.engine.cli import add_run_arguments, friendly, run_config
 from jepa_t.engine.compat import write_whole
-from jepa_t.engine.runner import installed, unwrap, weights_hash
+from jepa_t.engine.runner import installed, unwrap
 from jepa_t.errors import UserError
+from jepa_t.evaluation.generation import settings
 from jepa_t.sampling import sampler_config
 
 
@@ -39,35 +40,32 @@ def main(arguments: list[str] | None = None) -> None:
         model, options = unwrap(runner.model), cfg.model.get("sampler", "balanced")
         if not hasattr(model, "sample_with"):
             raise UserError(f"--preset is of a sampler, and {type(model).__name__} draws nothing")
-        runner.cfg.model.sampler = sampler_config(options, args.preset, model.network.draw)
+        runner.cfg.model.sampler = {"preset": args.preset} | sampler_config(options, args.preset, model.network.draw)
         model.sample_with(runner.cfg.model.sampler)
     device = get_device().split(":")[0]
     with torch.autocast(device, torch.bfloat16, enabled=args.amp):
         started = time.perf_counter()
         figures = runner.test()
-    figures["test_seconds"] = time.perf_counter() - started
+        figures["test_seconds"] = time.perf_counter() - started
+        facts = protocol(runner, cfg.load_from)
     if is_main_process():
-        report = figures | protocol(runner, cfg.load_from, args.amp)
+        report = figures | facts
         target = Path(runner.work_dir) / "metrics.json"
         write_whole(target, lambda file: file.write(json.dumps(report, indent=2).encode()))
         show(figures, str(target))
 
 
-def protocol(runner: JEPATRunner, checkpoint: str, amp: bool) -> dict:
+def protocol(runner: JEPATRunner, checkpoint: str) -> dict:
     """What must be known to get the same figures again."""
-    meta, model = runner.checkpoint_meta, unwrap(runner.model)
-    averaged = hasattr(model, "average")
-    facts = {
-        "weights": "averaged" if averaged else "as trained",
-        "weights_sha256": weights_hash(model.average if averaged else model),
+    meta = runner.checkpoint_meta
+    facts = settings(runner) | {
         "checkpoint": Path(checkpoint).name,
         "config": Path(runner.cfg.filename).name,
-        "sampler": runner.cfg.model.get("sampler"),
-        "seeds": "the number of each prompt",
-        "precision": "bf16" if amp else "fp32",
         "count": len(runner.test_dataloader.dataset),
         "versions": {name: installed(name) for name in ("torch", "mmengine", "jepa_t")},
     }
+    for metric in runner.test_loop.evaluator.metrics:
+        facts |= getattr(metric, "facts", {})
     cost = {name: meta.get(name) for name in ("train_seconds", "train_steps")}
     return cost | {f"protocol/{name}": value for name, value in facts.items()}
 

@@ -7,6 +7,7 @@ import sys
 from jepa_t.engine import JEPATRunner, find_checkpoint, load_checkpoint, set_threads
 from jepa_t.engine.checkpoint import Interrupted
 from jepa_t.engine.cli import add_run_arguments, friendly, resume_command, run_config
+from jepa_t.engine.compat import told_of_loss
 from jepa_t.errors import UserError
 
 
@@ -40,10 +41,12 @@ def main(arguments: list[str] | None = None) -> None:
         backends.append(tensorboard)
     runner = JEPATRunner.from_cfg(cfg)
     runner.logger.info(f"threads: {cfg.threads}; work dir: {runner.work_dir}")
+    remedy = f"go on with: {resume_command(sys.argv, args.resume)}"
     try:
-        runner.train()
+        with told_of_loss(remedy):
+            runner.train()
     except Interrupted as stop:
-        raise Interrupted(f"{stop}\ngo on with: {resume_command(sys.argv, args.resume)}") from None
+        raise Interrupted(f"{stop}\n{remedy}") from None
 
 
 if __name__ == "__main__":

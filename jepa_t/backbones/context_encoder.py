@@ -4,9 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import UserError, unknown
 from ..layers import EPS, Blocks, linear, table
 from ..registry import BACKBONES
+
+NORM_AT = ("tokens", "positions", "sequence")
 
 
 @BACKBONES.register_module()
@@ -20,12 +22,14 @@ class ContextEncoder(nn.Module):
         depth: Blocks.
         heads: Attention heads.
         registers: R, learned tokens without a position in the image, each different from the start.
+        norm_at: What the first norm acts on: ``tokens``, projected and still without a position; ``positions``: with
+            it; ``sequence``: registers too. The last two are for checkpoints that others have trained so.
         dropout: In attention and after both branches of a block.
         attention: As in :func:`~jepa_t.attention.attention`.
         checkpointing: Recompute the blocks in the backward pass.
 
     Raises:
-        UserError: A number doesn't fit.
+        UserError: A number doesn't fit, or ``norm_at`` is unknown.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class ContextEncoder(nn.Module):
         depth: int,
         heads: int,
         registers: int = 64,
+        norm_at: str = "tokens",
         dropout: float = 0.0,
         attention: str = "auto",
         checkpointing: bool = False,
@@ -43,6 +48,9 @@ class ContextEncoder(nn.Module):
         super().__init__()
         if registers < 1:
             raise UserError(f"registers={registers}; use at least 1, for when no token is visible")
+        if norm_at not in NORM_AT:
+            raise unknown("ContextEncoder norm_at", norm_at, NORM_AT)
+        self.norm_at = norm_at
         self.embed = nn.Sequential(linear(channels, width), nn.LayerNorm(width, eps=EPS))
         self.positions = table(tokens, width)
         self.registers = table(registers, width)
@@ -60,8 +68,15 @@ class ContextEncoder(nn.Module):
         Returns:
             The registers ``[B, R, D]`` and the tokens ``[B, V, D]``, encoded.
         """
-        x = self.embed(tokens) + F.embedding(positions, self.positions)
+        project, norm = self.embed
+        x, positions = project(tokens), F.embedding(positions, self.positions)
+        if self.norm_at == "tokens":
+            x = norm(x) + positions
+        else:
+            x = norm(x + positions) if self.norm_at == "positions" else x + positions
         x = torch.cat([registers, x], 1)
+        if self.norm_at == "sequence":
+            x = norm(x)
         for index in range(len(self.blocks)):
             x = self.blocks.run(index, x)
         return self.norm(x).tensor_split([registers.shape[1]], 1)

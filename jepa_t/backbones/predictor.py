@@ -45,20 +45,25 @@ class Predictor(nn.Module):
         self.blocks = Blocks(depth, width, heads, dropout, attention, checkpointing)
         self.norm = nn.LayerNorm(width, eps=EPS)
 
-    def place(self, registers: Tensor, visible: Tensor, split: Split) -> Tensor:
+    def place(
+        self, registers: Tensor, visible: Tensor, split: Split, fuse: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
         """The input sequence.
 
         Args:
             registers: Encoded registers ``[B, R, D]``.
             visible: Encoded visible tokens ``[B, V, D]``.
             split: Which tokens are where.
+            fuse: The ``context`` fusion, called with both, projected ``[B, R + V, D]``.
 
         Returns:
             ``[B, R + N, D]``.
         """
+        context = self.embed(torch.cat([registers, visible], 1))
+        registers, visible = (fuse(context) if fuse else context).tensor_split([registers.shape[1]], 1)
         masked = self.mask_query.expand(*split.masked.shape, -1)
-        image = torch.cat([self.embed(visible), masked.to(visible.dtype)], 1)
-        return torch.cat([self.embed(registers), image + F.embedding(split.order, self.positions)], 1)
+        image = torch.cat([visible, masked.to(visible.dtype)], 1)
+        return torch.cat([registers, image + F.embedding(split.order, self.positions)], 1)
 
     def forward(self, x: Tensor, split: Split, after_block: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
         """Predict the features of the asked tokens.

@@ -72,6 +72,12 @@ class Captions:
             for label, name, sentence in zip(labels, chosen, sentences, strict=True)
         ]
 
+    def covering(self) -> list[str]:
+        """A few captions that hold every name and every sentence, the longest of both together."""
+        names = list(dict.fromkeys(name for synonyms in self.names for name in synonyms))
+        name, template = max(names, key=len), max(self.templates, key=len)
+        return [template.replace("{}", each) for each in names] + [each.replace("{}", name) for each in self.templates]
+
 
 def _numbers(field: str, given: Sequence[int] | np.ndarray) -> np.ndarray:
     found = np.asarray(given)

@@ -65,11 +65,8 @@ class WeightAverageHook(Hook):
         self._kept, self._new = _tensors(model.average), _tensors(model.network)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
-        """Average, unless gradients are still accumulating."""
-        wrapper = runner.optim_wrapper
-        if not wrapper.should_update():
-            return
-        decay = warmed_decay(self.decay, -(-(batch_idx + 1) // wrapper._accumulative_counts))
+        """Average."""
+        decay = warmed_decay(self.decay, batch_idx + 1)
         _move(self._kept, self._new, decay)
         if (batch_idx + 1) % log_interval(runner) == 0:
             runner.message_hub.update_scalar("train/ema_decay", decay)

@@ -42,13 +42,13 @@ class SafeCheckpointHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
         """Save if it is time to."""
-        pending = runner.optim_wrapper._accumulative_counts  # partial gradients aren't saved: wait for their step
-        due = (batch_idx + 1) % self.interval < pending and runner.optim_wrapper.should_update()
-        if (due and batch_idx + 1 >= self.interval) or batch_idx + 1 == runner.max_iters:
+        if (batch_idx + 1) % self.interval == 0 or batch_idx + 1 == runner.max_iters:
             self.save(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the model's config as plain data, from which the pipeline builds the model again."""
+        """Add the place in the data, and the model's config as plain data, from which the pipeline builds it again."""
+        loop = runner.train_loop
+        checkpoint["meta"].update(train_samples=loop.samples, total_batch=loop.total_batch)
         checkpoint["meta"]["model"] = _plain(runner.cfg.model.to_dict())
         checkpoint["meta"]["threads"] = torch.get_num_threads()  # other counts sum in another order
 
@@ -92,18 +92,26 @@ class InterruptHook(Hook):
 
     def before_train(self, _runner: Runner) -> None:
         """Take over the two signals."""
-        self._stopped = False
+        self._signalled = self._stopped = False
+        self._told: torch.Tensor | bool = False  # whether any process had a signal, as of the step before
         self._previous = {}
         if threading.current_thread() is threading.main_thread():  # Python allows it nowhere else
             self._previous = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
 
     def after_train_iter(self, runner: Runner, **_) -> None:
-        """Save and end the training if a signal has come to any process."""
-        if runner.world_size > 1:  # all processes must leave after the same step
-            flag = torch.tensor(float(self._stopped), device=get_comm_device())
+        """Save and end the training if a signal has come to any process.
+
+        All processes must leave after the same step, so they tell each other. What they told is read a step later,
+        when the optimizer has waited for the device anyway: it costs no waiting.
+        """
+        if runner.world_size > 1:
+            flag = torch.tensor(float(self._signalled), device=get_comm_device())
             all_reduce(flag, "max")
-            self._stopped = bool(flag.item())
-        if not (self._stopped and runner.optim_wrapper.should_update()):
+            self._told, told = flag.to("cpu", non_blocking=True), self._told
+            self._stopped = bool(told)
+        else:
+            self._stopped = self._signalled
+        if not self._stopped:
             return
         runner.train_loop.stop_training = True
         for hook in runner.hooks:
@@ -123,5 +131,5 @@ class InterruptHook(Hook):
             raise Interrupted(f"stopped after step {runner.iter}; saved {saved}")
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._stopped = True
+        self._signalled = True
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -68,6 +68,8 @@ def resume_command(argv: list[str], resume: str | None) -> str:
     if "--resume" in words:
         place = words.index("--resume")
         del words[place : place + (2 if words[place + 1 : place + 2] == [resume] else 1)]
-    processes = os.environ.get("WORLD_SIZE")
-    start = ["torchrun", "--nproc_per_node", processes] if processes else ["python"]
-    return shlex.join([*start, *words, "--resume"])
+    if "WORLD_SIZE" not in os.environ:
+        return shlex.join(["python", *words, "--resume"])
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":  # torchrun on one machine
+        return shlex.join(["torchrun", "--nproc_per_node", os.environ["WORLD_SIZE"], *words, "--resume"])
+    return f"the same launcher and {shlex.join([*words, '--resume'])}"

@@ -1,11 +1,13 @@
 """The only file that bends MMEngine 0.10.7: safe reading, whole writing, processes on a CPU, warnings."""
 
+import argparse
 import importlib
 import os
 import pickle
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,11 +17,14 @@ from mmengine import registry
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner.checkpoint import CheckpointLoader
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 
 # What a checkpoint may hold besides tensors and plain Python data. None of these runs anything when loaded.
 ALLOWED = [
+    argparse.Namespace,  # some keep their command line beside the weights
     np._core.multiarray._reconstruct,
     np._core.multiarray.scalar,
     np.ndarray,
@@ -32,7 +37,8 @@ LAUNCHERS = {"slurm": "srun", "mpi": "mpirun"}
 # What MMEngine 0.10.7 causes and the user can't mend.
 WARNINGS = [
     (ResourceWarning, r"unclosed file .*\.py' mode='rb\+'"),  # its copy of a config that failed
-    (UserWarning, r"Detected call of `scheduler\.step\(\)` before"),  # it counts batches, not optimizer steps
+    (UserWarning, r"Setting (OMP|MKL)_NUM_THREADS"),  # of several processes; `threads` decides for itself
+    (FutureWarning, r"`broadcast_buffers` is deprecated"),  # of which torch before 2.13 knows no other name
 ]
 
 
@@ -68,12 +74,19 @@ def load_checkpoint(path: str, map_location: Any = "cpu") -> dict:
 def read_safely(path: str, map_location: Any = "cpu") -> Any:
     """What ``torch.save`` wrote, of tensors and plain data; nothing else is read, and nothing is run.
 
+    A ``.safetensors`` file gives its tensors.
+
     Raises:
         UserError: The file is absent, damaged, or holds more than data.
     """
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise UserError(f"checkpoint {path!r} doesn't exist; give the path of a .pth file")
+    if path.endswith(".safetensors"):
+        try:
+            return load_file(path, map_location)
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{path!r} is damaged or no safetensors file: {first_line(error)}") from error
     try:
         with torch.serialization.safe_globals(ALLOWED):
             return torch.load(path, map_location=map_location, weights_only=True)
@@ -117,18 +130,19 @@ def distribute(cfg: Config) -> None:
     """Start gloo for ``launcher='pytorch'`` on a machine without GPU, where MMEngine would ask for CUDA.
 
     Raises:
-        UserError: The process wasn't started by torchrun.
+        UserError: The launcher didn't start this process, or needs GPUs.
     """
     launcher = cfg.get("launcher", "none")
     for name, variable in (("slurm", "SLURM_PROCID"), ("mpi", "OMPI_COMM_WORLD_LOCAL_RANK")):
         if launcher == name and variable not in os.environ:
             raise UserError(f"--launcher {name} needs {variable}; start the command with {LAUNCHERS[name]}")
-    if launcher != "pytorch":
-        return
-    if "RANK" not in os.environ:
+    if launcher == "pytorch" and "RANK" not in os.environ:
         raise UserError("--launcher pytorch needs torchrun: torchrun --nproc_per_node N tools/train.py CONFIG ...")
-    if torch.cuda.is_available():
+    if launcher == "none" or torch.cuda.is_available():
         return
+    if launcher != "pytorch":
+        raise UserError(f"--launcher {launcher} needs GPUs; on CPUs use torchrun and --launcher pytorch")
+    cfg.merge_from_dict({"env_cfg.dist_cfg.backend": "gloo"})
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
     cfg.model_wrapper_cfg = {
@@ -137,6 +151,27 @@ def distribute(cfg: Config) -> None:
         "broadcast_buffers": False,
         "find_unused_parameters": cfg.get("find_unused_parameters", False),
     }
+
+
+@contextmanager
+def told_of_loss(remedy: str) -> Iterator[None]:
+    """Say in one line that another process of the group is gone, which the back ends tell in many.
+
+    Args:
+        remedy: What to do.
+
+    Raises:
+        UserError: It is.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # NCCL and the store raise a DistError, which is one; gloo a bare one
+        if not (isinstance(error, torch.distributed.DistError) or "gloo" in str(error)):
+            raise
+        raise UserError(
+            f"process {os.environ.get('RANK')} lost another process of the run, and ends; the launcher says which "
+            f"and why. {remedy}"
+        ) from error
 
 
 def disband() -> None:

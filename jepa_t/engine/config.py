@@ -6,6 +6,7 @@ import inspect
 import os
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -143,7 +144,7 @@ def _apply(cfg: Config, option: str) -> None:
     if not equals:
         raise UserError(f"--cfg-options {option!r} has no '='; write key.sub=value")
     try:
-        value = ast.literal_eval(text) if text.startswith("{") else DictAction._parse_iterable(text)
+        value = _value(text)
     except (AssertionError, SyntaxError, ValueError) as error:
         raise UserError(f"--cfg-options {option!r}: {error}") from error
     *parents, last = key.split(".")
@@ -167,6 +168,16 @@ def _apply(cfg: Config, option: str) -> None:
     node[last] = value
 
 
+def _value(text: str) -> Any:
+    """What the text of an option stands for; MMEngine's reader takes ``[a,b]`` without quotes, but also all spaces."""
+    try:
+        return ast.literal_eval(text) if text[:1] in ("{", "[", "(") else DictAction._parse_iterable(text)
+    except (SyntaxError, ValueError):
+        if text.startswith("{"):
+            raise
+        return DictAction._parse_iterable(text)
+
+
 def _child(node: Any, part: str, place: str) -> Any:
     if isinstance(node, (list, tuple)):
         if part.isdigit() and int(part) < len(node):
@@ -184,7 +195,7 @@ def _check_kind(key: str, old: Any, new: Any, hint: Any) -> None:
     kinds = {kind for kind in hinted if isinstance(kind, type)} | {type(old)}
     kinds |= {int} if float in kinds else set()
     kinds |= {float} if int in kinds and hint is None else set()  # lr=1 in a config, 1e-4 on the command line
-    kinds |= {list, tuple} if kinds & {list, tuple} else set()
+    kinds |= {list, tuple} if kinds & {list, tuple, Sequence} else set()
     if type(new) not in kinds and not (isinstance(new, dict) and isinstance(old, dict)):
         raise UserError(f"--cfg-options {key}={new!r} is of kind {type(new).__name__}; {old!r} is {_kind(old)}")
 

@@ -19,9 +19,16 @@ class FitTokenizersHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Let the model fit on all training images ``[N, 3, H, W]`` in [-1, 1] and their captions."""
-        dataset = runner.train_dataloader.dataset
-        unwrap(runner.model).fit(dataset.images, dataset.captions)
+        """Let the model fit on the training images ``[N, 3, H, W]`` in [-1, 1], if it must, and their captions.
+
+        Raises:
+            UserError: The data set has a ``check``, and refuses the image tokenizer.
+        """
+        dataset, model = runner.train_dataloader.dataset, unwrap(runner.model)
+        if hasattr(dataset, "check"):
+            dataset.check(model.image_tokenizer)
+        fitted = getattr(model.image_tokenizer, "fitted", True)  # else pictures on a disk would be read for nothing
+        model.fit(None if fitted else dataset.images, dataset.captions)
 
 
 @HOOKS.register_module()
@@ -45,7 +52,7 @@ class MeanLossHook(RuntimeInfoHook):
     def after_train_iter(self, runner: Runner, batch_idx: int, outputs: dict, **_) -> None:
         """Add the losses up; at a log line, publish their means, the learning rate and the gradient norm."""
         for name, value in outputs.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value.detach()
+            self._sums[name] = self._sums.get(name, 0.0) + value
         self._steps += 1
         if (batch_idx + 1) % log_interval(runner):
             return
@@ -77,19 +84,18 @@ class SpeedHook(IterTimerHook):
         """Note how long the batch took to come."""
         self._waiting += time.perf_counter() - runner.train_loop.step_started
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict, **_) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
         """Count the step; at a log line, publish seconds per step, images per second and the time left."""
         elapsed = time.perf_counter() - runner.train_loop.step_started
         self.train_seconds += elapsed
         self._seconds += elapsed
-        self._images += runner.world_size * len(data_batch["data_samples"]["caption"])
         self._steps += 1
         if (batch_idx + 1) % log_interval(runner):
             return
         hub, step = runner.message_hub, self._seconds / self._steps
         hub.update_scalar("train/time", step)
         hub.update_scalar("train/data_time", self._waiting / self._steps)
-        hub.update_scalar("train/images_per_second", self._images / self._seconds)
+        hub.update_scalar("train/images_per_second", runner.train_loop.total_batch / step)
         hub.update_info("eta", step * (runner.max_iters - runner.iter - 1))
         self._clear()
 
@@ -99,4 +105,4 @@ class SpeedHook(IterTimerHook):
 
     def _clear(self) -> None:
         self._seconds = self._waiting = 0.0
-        self._images = self._steps = 0
+        self._steps = 0

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -23,7 +23,7 @@ class GuardedOptimWrapper(OptimWrapper):
     """MMEngine's optimizer wrapper with bf16 on any device and a check before each step.
 
     The check reads loss and gradient norm from the device together, once per step: the one point where the
-    host waits for a GPU.
+    host waits for a GPU. Processes agree on it, since a bad loss of one spoils the gradients of all.
 
     Args:
         optimizer: The optimizer.
@@ -55,6 +55,7 @@ class GuardedOptimWrapper(OptimWrapper):
         self.device = self.parameters[0].device.type
         self.bf16 = _use_bf16(precision, self.device)
         self.grad_norm = math.nan  # of the last step, before clipping
+        self._loss: Tensor | float = 0.0  # the sum of an accumulation
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -68,12 +69,13 @@ class GuardedOptimWrapper(OptimWrapper):
         Raises:
             FloatingPointError: Loss or gradient norm is not finite; no weight has changed.
         """
+        self._loss = self._loss + loss.detach()
         self.backward(self.scale_loss(loss))
         if not self.should_update():
-            self._check(loss, torch.zeros_like(loss))
             return
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
+        loss, self._loss = self._loss, 0.0
         self.grad_norm = self._check(loss, norm)
         if self.max_norm < math.inf:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.max_norm, norm)
@@ -81,7 +83,7 @@ class GuardedOptimWrapper(OptimWrapper):
         self.zero_grad()
 
     def _check(self, loss: Tensor, norm: Tensor) -> float:
-        loss_value, norm_value = torch.stack([loss.detach().float(), norm.float()]).tolist()
+        loss_value, norm_value = torch.stack([loss.float(), norm.float()]).tolist()
         for name, value in (("loss", loss_value), ("gradient norm", norm_value)):
             if not math.isfinite(value):
                 raise FloatingPointError(f"the {name} is {value}")
@@ -101,20 +103,23 @@ def _use_bf16(precision: str, device: str) -> bool:
 class TaggedGroups:
     """Two parameter groups, with and without weight decay, so that the optimizer's fused kernels stay fast.
 
-    Without decay go parameters of at most one dimension (norms, biases) and those with ``no_decay = True``
-    (embeddings, learned tokens). Frozen parameters are left out.
+    Without decay go parameters of at most one dimension (norms, biases), those with ``no_decay = True``
+    (embeddings, learned tokens), and those of the modules that ``paramwise_cfg`` names. Frozen parameters are left
+    out.
 
     Args:
         optim_wrapper_cfg: The wrapper's config with its ``optimizer``.
-        paramwise_cfg: MMEngine's place for per-parameter rules; must be None.
+        paramwise_cfg: ``dict(no_decay=[...])``, such as ``["objectives"]``; None for no more modules.
 
     Raises:
-        UserError: ``paramwise_cfg`` is set.
+        UserError: ``paramwise_cfg`` holds something else.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
-        if paramwise_cfg is not None:
-            raise UserError("paramwise_cfg isn't read by TaggedGroups; set no_decay = True on the parameters")
+        for name in paramwise_cfg or {}:
+            if name != "no_decay":
+                raise unknown("rule of paramwise_cfg", name, ["no_decay"])
+        self.no_decay = (paramwise_cfg or {}).get("no_decay", [])
         self.wrapper = dict(optim_wrapper_cfg)
         self.wrapper.setdefault("type", "GuardedOptimWrapper")
         self.optimizer = dict(self.wrapper.pop("optimizer"))
@@ -123,7 +128,8 @@ class TaggedGroups:
         """Build the optimizer over the model's trainable parameters, and its wrapper.
 
         Raises:
-            UserError: Nothing is trainable, or an option of the optimizer is unknown or refused.
+            UserError: Nothing is trainable, no module has a name of ``no_decay``, or an option of the optimizer is
+                unknown or refused.
         """
         options = dict(self.optimizer)
         kind = resolve(options.pop("type"), OPTIMIZERS)
@@ -132,7 +138,7 @@ class TaggedGroups:
         for name in options:
             if name not in accepted:
                 raise unknown(f"option of {kind.__name__}", name, accepted)
-        groups = _groups(model)
+        groups = _groups(model, self.no_decay)
         device = next(model.parameters()).device.type
         if kind in FUSED and device in ("cpu", "cuda") and not options.get("foreach"):
             options.setdefault("fused", True)
@@ -143,11 +149,16 @@ class TaggedGroups:
         return build(self.wrapper, OPTIM_WRAPPERS, optimizer=optimizer)
 
 
-def _groups(model: nn.Module) -> list[dict]:
+def _groups(model: nn.Module, no_decay: Sequence[str]) -> list[dict]:
     decay, free = [], []
-    for parameter in model.parameters():
+    modules = {part for name, _ in model.named_modules() for part in name.split(".")}
+    for name in no_decay:
+        if name not in modules:
+            raise unknown("module in paramwise_cfg.no_decay", name, modules - {""})
+    for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            tagged = getattr(parameter, "no_decay", False) or parameter.ndim <= 1
+            named = not set(no_decay).isdisjoint(name.split("."))
+            tagged = named or getattr(parameter, "no_decay", False) or parameter.ndim <= 1
             (free if tagged else decay).append(parameter)
     if not decay and not free:
         raise UserError(f"{type(model).__name__} has no trainable parameter; nothing to optimise")

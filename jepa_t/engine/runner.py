@@ -11,11 +11,12 @@ from mmengine.config import Config
 from mmengine.hooks import LoggerHook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ..errors import UserError, first_line
+from ..errors import UserError, first_line, whole
 from ..registry import FUNCTIONS, resolve
 from . import compat
 
@@ -83,6 +84,34 @@ class JEPATRunner(Runner):
         if "optimizer" not in compat.load_checkpoint(filename):
             raise UserError(f"checkpoint {filename!r} holds weights alone; start from them with load_from={filename!r}")
         super().resume(filename, **options)
+        now = self.train_loop.total_batch
+        before = self.checkpoint_meta.get("total_batch", now)
+        if now != before:
+            self.logger.warning(
+                f"the checkpoint's steps held {before} samples and now hold {now}; the learning rate goes on as it "
+                f"was. train_cfg.total_batch keeps a step's samples whatever the number of processes"
+            )
+
+    def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
+        """Multiply the learning rate by the samples of a step over ``base_batch_size``, and log what a step is.
+
+        MMEngine's rule forgets that gradients accumulate; here they count.
+
+        Args:
+            optim_wrapper: Holds the learning rate of ``base_batch_size`` samples.
+            auto_scale_lr: ``dict(enable=True, base_batch_size=256)``; else the learning rate stays as it is.
+        """
+        loop, optimizer = self.train_loop, optim_wrapper.optimizer
+        enabled = auto_scale_lr is not None and auto_scale_lr.get("enable", False)
+        base = whole("auto_scale_lr.base_batch_size", auto_scale_lr.get("base_batch_size")) if enabled else None
+        given = optimizer.param_groups[0]["lr"]
+        for group in optimizer.param_groups if enabled else ():
+            group["lr"] *= loop.total_batch / base
+        self.logger.info(
+            f"a step: {loop.total_batch} samples = {self.world_size} processes x {loop.dataloader.batch_size} a batch "
+            f"x {loop.accumulated} accumulated; learning rate {optimizer.param_groups[0]['lr']:.6g}"
+            + (f" = {given:g} x {loop.total_batch} / {base}" if enabled else "")
+        )
 
     def setup_env(self, env_cfg: dict) -> None:
         """MMEngine's set-up; runs of one process get names of their own, even within one second."""
@@ -111,6 +140,9 @@ class JEPATRunner(Runner):
     def load_checkpoint(self, filename: str, **_: Any) -> dict:
         """Load weights; every name and shape must agree with the model.
 
+        A converted backbone says, by the beginnings of names in ``meta["starts_fresh"]``, what it leaves to the
+        config's initial weights.
+
         Raises:
             UserError: The file can't be read, or belongs to another config; names the first difference.
         """
@@ -118,11 +150,14 @@ class JEPATRunner(Runner):
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         weights = checkpoint.get("state_dict", checkpoint)
         model = unwrap(self.model)
-        check_weights(model.state_dict(), weights, filename)
-        model.load_state_dict(weights)
         self.checkpoint_meta = checkpoint.setdefault("meta", {}) if "state_dict" in checkpoint else {}
+        fresh = tuple(self.checkpoint_meta.get("starts_fresh", ()))
+        expected = {name: value for name, value in model.state_dict().items() if not name.startswith(fresh)}
+        check_weights(expected, weights, filename)
+        model.load_state_dict(weights, strict=not fresh)
         self._has_loaded = True
-        self.logger.info(f"loaded {filename}")
+        left = [f"{part.rstrip('.')} ({sum(n.startswith(part) for n in model.state_dict())} tensors)" for part in fresh]
+        self.logger.info(f"loaded {filename}" + (f"; left to the config: {', '.join(left)}" if left else ""))
         return checkpoint
 
 

@@ -41,12 +41,15 @@ class SeededSampler(Sampler[int]):
         self.start = 0
 
     def skip(self, count: int) -> None:
-        """Begin the next iteration ``count`` samples of this process into the stream, without reading any."""
+        """Begin the next iteration ``count`` samples of all processes into the stream, without reading any.
+
+        Where the stream goes on thus doesn't depend on how many processes had read it.
+        """
         self.start = count
 
     def __iter__(self) -> Iterator[int]:
         """The indices of this process, without end."""
-        epoch, first = divmod(self.start * self.world_size + self.rank, self.size)
+        epoch, first = divmod(self.start + self.rank, self.size)
         while True:
             generator = torch.Generator().manual_seed(mix(self.seed, epoch))
             mine = torch.randperm(self.size, generator=generator)[first :: self.world_size].tolist()

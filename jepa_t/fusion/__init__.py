@@ -1,10 +1,11 @@
 """Where text meets image tokens.
 
-A fusion is a module ``(x [B, K, D], text) -> [B, K, D]`` at one of five named sites:
+A fusion is a module ``(x [B, K, D], text) -> [B, K, D]`` at one of six named sites:
 
 | site | x |
 |---|---|
 | ``encoder`` | the registers, before the context encoder |
+| ``context`` | registers and visible tokens, projected for the predictor, before the mask queries join them |
 | ``predictor`` | the predictor's input: registers and image tokens |
 | ``blocks`` | the output of each of the predictor's blocks; a module each |
 | ``features`` | the predictor's output |

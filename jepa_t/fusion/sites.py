@@ -1,4 +1,4 @@
-"""The five sites, and the fusions of the paper's ablation as dictionaries over them."""
+"""The six sites, and the fusions of the paper's ablation as dictionaries over them."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -11,7 +11,7 @@ from ..layers import seeded
 from ..registry import FUSIONS, build
 from ..structures import Text
 
-SITES = ("encoder", "predictor", "blocks", "features", "objective")
+SITES = ("encoder", "context", "predictor", "blocks", "features", "objective")
 
 PRESETS: dict[str, dict[str, dict]] = {
     "none": {},

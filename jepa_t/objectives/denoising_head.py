@@ -41,15 +41,25 @@ class DenoisingHead(nn.Module):
         condition_width: D.
         width: W, of the MLP.
         depth: Residual blocks.
+        time_scale: Times, in [0, 1], times this are what the sinusoids see.
 
     Raises:
         UserError: ``width`` or ``depth`` is out of range.
     """
 
-    def __init__(self, channels: int, outputs: int, condition_width: int, width: int, depth: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        outputs: int,
+        condition_width: int,
+        width: int,
+        depth: int,
+        time_scale: float = TIME_SCALE,
+    ) -> None:
         super().__init__()
         whole("head_width", width)
         whole("head_depth", depth, 0)
+        self.time_scale = time_scale
         self.embed = linear(channels, width)
         self.embed_condition = linear(condition_width, width)
         self.embed_time = nn.Sequential(linear(256, width), nn.SiLU(), linear(width, width))
@@ -110,7 +120,7 @@ class DenoisingHead(nn.Module):
         return both
 
     def _modulations(self, time: Tensor, condition: Tensor) -> list[Tensor]:
-        c = F.silu(self.embed_condition(condition) + self.embed_time(sinusoids(time)))
+        c = F.silu(self.embed_condition(condition) + self.embed_time(sinusoids(time, self.time_scale)))
         return [block.modulation(c) for block in self.blocks] + [self.modulation(c)]
 
     def _denoise(self, x: Tensor, modulations: Sequence[Tensor]) -> Tensor:
@@ -121,8 +131,8 @@ class DenoisingHead(nn.Module):
         return self.out(torch.addcmul(shift, self.norm(x), 1 + scale))
 
 
-def sinusoids(time: Tensor) -> Tensor:
-    """Cosines, then sines of ``time [...]`` in [0, 1] at 128 frequencies: ``[..., 256]``."""
+def sinusoids(time: Tensor, scale: float = TIME_SCALE) -> Tensor:
+    """Cosines, then sines of ``time [...]`` in [0, 1], times ``scale``, at 128 frequencies: ``[..., 256]``."""
     frequencies = torch.exp(torch.arange(128, device=time.device) * (-math.log(10000.0) / 128))
-    angles = time[..., None].float() * TIME_SCALE * frequencies  # bf16 would round the times away
+    angles = time[..., None].float() * scale * frequencies  # bf16 would round the times away
     return torch.cat([angles.cos(), angles.sin()], -1)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError, loss_weight, unknown
+from ..errors import UserError, loss_weight, unknown, whole
 from ..layers import EPS, linear
 from ..registry import OBJECTIVES
 from ..structures import Prediction, Target
@@ -20,6 +20,7 @@ class FeaturePrediction(nn.Module):
         beta: Where the loss goes over from quadratic to linear.
         read: Which z: the prediction's ``condition`` (JEPA-T) or its ``features``, which the ``objective``
             fusion has not touched.
+        hidden_width: Of the MLP; by default D.
 
     Raises:
         UserError: ``read`` is neither, ``beta`` is not above 0, or ``weight`` is below.
@@ -27,14 +28,22 @@ class FeaturePrediction(nn.Module):
 
     needs_target_features = True
 
-    def __init__(self, width: int, weight: float = 1.0, beta: float = 2.0, read: str = "condition") -> None:
+    def __init__(
+        self,
+        width: int,
+        weight: float = 1.0,
+        beta: float = 2.0,
+        read: str = "condition",
+        hidden_width: int | None = None,
+    ) -> None:
         super().__init__()
         if read not in ("condition", "features"):
             raise unknown("FeaturePrediction read", read, ["condition", "features"])
         if not beta > 0:
             raise UserError(f"FeaturePrediction beta={beta}; it must be above 0")
         self.weight, self.beta, self.read = loss_weight("FeaturePrediction weight", weight), beta, read
-        self.mlp = nn.Sequential(linear(width, width), nn.LayerNorm(width, eps=EPS), nn.GELU(), linear(width, width))
+        hidden = width if hidden_width is None else whole("FeaturePrediction hidden_width", hidden_width)
+        self.mlp = nn.Sequential(linear(width, hidden), nn.LayerNorm(hidden, eps=EPS), nn.GELU(), linear(hidden, width))
 
     def forward(
         self,

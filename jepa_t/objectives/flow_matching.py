@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import loss_weight, whole
+from ..randomness import dealt
 from ..registry import OBJECTIVES
 from ..sampling.solvers import Solver
 from ..structures import Drawn, Prediction, Target
-from .denoising_head import DenoisingHead
+from .denoising_head import TIME_SCALE, DenoisingHead
 
 if TYPE_CHECKING:
     from ..sampling import Generators
@@ -37,6 +38,8 @@ class FlowMatching(nn.Module):
         head_depth: Its residual blocks.
         draws: Draws of noise and time per token: more signal from one pass of the backbone.
         weight: Of this loss in the sum.
+        time_scale: As in :class:`~jepa_t.objectives.denoising_head.DenoisingHead`; 1 for heads of the public code,
+            whose sinusoids saw times in [0, 1].
 
     Raises:
         UserError: A number is out of range.
@@ -52,11 +55,12 @@ class FlowMatching(nn.Module):
         head_depth: int = 6,
         draws: int = 4,
         weight: float = 1.0,
+        time_scale: float = TIME_SCALE,
     ) -> None:
         super().__init__()
         self.channels, self.draws = channels, whole("FlowMatching draws", draws)
         self.weight = loss_weight("FlowMatching weight", weight)
-        self.head = DenoisingHead(channels, channels, width, head_width, head_depth)
+        self.head = DenoisingHead(channels, channels, width, head_width, head_depth, time_scale)
 
     def forward(
         self, prediction: Prediction, target: Target, generator: torch.Generator | None = None
@@ -66,12 +70,14 @@ class FlowMatching(nn.Module):
         Args:
             prediction: Its ``condition [B, K, D]`` is read.
             target: Its ``tokens [B, K, C]``.
-            generator: Source of noise and times, on the tokens' device; by default PyTorch's own.
+            generator: Source of noise and times, on the tokens' device and equal on all processes; by default
+                PyTorch's own.
         """
         tokens = target.tokens.float().expand(self.draws, *target.tokens.shape)
         options = {"device": tokens.device, "dtype": torch.float32, "generator": generator}
-        noise = torch.randn(tokens.shape, **options)
-        time = torch.rand(*tokens.shape[:2], 1, **options)  # one per image and draw: the head embeds few times
+        noise = dealt(torch.randn, tokens.shape, dim=1, **options)
+        each = *tokens.shape[:2], 1  # one time per image and draw: the head embeds few times
+        time = dealt(torch.rand, each, dim=1, **options)
         noisy, velocity = interpolate(tokens, noise, time[..., None])
         predicted = self.head(noisy, time, prediction.condition)
         return {"loss_flow": self.weight * (predicted.float() - velocity).square().mean()}

@@ -1,12 +1,14 @@
 """Gaussian diffusion: noise is added in 1,000 steps, and the head learns to tell it (MAR, section 3.2; iDDPM)."""
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import loss_weight, whole
+from ..randomness import dealt
 from ..registry import OBJECTIVES
 from ..structures import Drawn, Prediction, Target
 from .denoising_head import DenoisingHead
@@ -116,12 +118,14 @@ class GaussianDiffusion(nn.Module):
         Args:
             prediction: Its ``condition [B, K, D]`` is read.
             target: Its ``tokens [B, K, C]``.
-            generator: Source of noise and steps, on the tokens' device; by default PyTorch's own.
+            generator: Source of noise and steps, on the tokens' device and equal on all processes; by default
+                PyTorch's own.
         """
         tokens = target.tokens.float().expand(self.draws, *target.tokens.shape)
         options = {"device": tokens.device, "generator": generator}
-        noise = torch.randn(tokens.shape, dtype=torch.float32, **options)
-        step = torch.randint(STEPS, (*tokens.shape[:2], 1), **options)  # one per image and draw, as in flow matching
+        noise = dealt(torch.randn, tokens.shape, dim=1, dtype=torch.float32, **options)
+        each = *tokens.shape[:2], 1  # one step per image and draw, as in flow matching
+        step = dealt(partial(torch.randint, STEPS), each, dim=1, **options)
         signal, spread, pull, least, greatest = self.table[step][..., None, :].unbind(-1)
         noisy = signal * tokens + spread * noise
         predicted, place = self.head(noisy, step / STEPS, prediction.condition).float().chunk(2, -1)

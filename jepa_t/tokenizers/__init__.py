@@ -1,18 +1,22 @@
 """Raw data to tokens and back: images and captions."""
 
+from .class_embedding import ClassEmbedding
 from .hf_text import HFText
 from .kl import KLTokenizer
 from .open_clip_text import OpenCLIPText
 from .patch import PatchTokenizer
+from .pooled_text import PooledText
 from .quantized_autoencoder import QuantizedAutoencoder, TokenizerTraining
 from .transformer_text import TransformerText
 from .vq import VQTokenizer
 
 __all__ = [
+    "ClassEmbedding",
     "HFText",
     "KLTokenizer",
     "OpenCLIPText",
     "PatchTokenizer",
+    "PooledText",
     "QuantizedAutoencoder",
     "TokenizerTraining",
     "TransformerText",

@@ -1,6 +1,10 @@
-"""What every text tokenizer refuses, in the same words."""
+"""What text tokenizers share: refusing in the same words, and captions of a single token."""
+
+import torch
+from torch import Tensor
 
 from ..errors import UserError
+from ..structures import Text
 
 
 def checked(caption: object) -> str:
@@ -26,3 +30,8 @@ def check_count(caption: str, count: int, length: int) -> None:
         raise UserError(f"the caption {caption!r} has nothing to read; write at least a word")
     if count > length:
         raise UserError(f"the caption {caption[:40]!r}... has {count} tokens and the model reads {length}; shorten it")
+
+
+def one_token(vectors: Tensor) -> Text:
+    """Captions that are a vector each ``[B, E]``: it is their only token and the pooled vector."""
+    return Text(vectors[:, None], torch.ones_like(vectors[:, :1], dtype=torch.bool), vectors)

@@ -1,6 +1,7 @@
 """Latents of a pretrained variational autoencoder (KL): continuous image tokens."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,17 +76,47 @@ class KLTokenizer(nn.Module):
         self.register_buffer("scale", factor[:, None, None])
         self.register_buffer("shift", offset[:, None, None])
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What moments depend on besides the images: the weights' ``sha256``, and the ``shape [2C', h, w]``."""
+        latents, sides = len(self.scale), [side * self.patch for side in self.grid]
+        return {"sha256": bytes(self.autoencoder.sha256.tolist()).hex(), "shape": [2 * latents, *sides]}
+
     @precisely
-    def encode(self, images: Tensor) -> Tensor:
-        """Images ``[B, 3, H, W]`` in [-1, 1] to tokens ``[B, N, C]``, row by row.
+    def moments(self, images: Tensor) -> Tensor:
+        """Images ``[B, 3, H, W]`` in [-1, 1] to the posterior's mean and log-variance ``[B, 2C', h, w]``.
+
+        C' is a latent's channels, before patches become tokens.
 
         Raises:
             UserError: The images have another size.
         """
         check_images(images, self.grid, self.stride)
         posterior = self.autoencoder.module.encode(images).latent_dist
-        latents = posterior.sample() if self.posterior == "sample" else posterior.mode()
+        return torch.cat([posterior.mean, posterior.logvar], 1)
+
+    @precisely
+    def from_moments(self, moments: Tensor) -> Tensor:
+        """What :meth:`moments` gives, in any precision, to tokens ``[B, N, C]``, row by row.
+
+        Raises:
+            UserError: The moments have another shape.
+        """
+        if list(moments.shape[1:]) != self.identity["shape"]:
+            raise UserError(f"moments are {list(moments.shape[1:])}, the tokenizer has {self.identity['shape']}")
+        latents, log_variance = moments.chunk(2, 1)
+        if self.posterior == "sample":
+            noise = torch.randn(latents.shape, dtype=latents.dtype, device=latents.device)  # whatever the layout is
+            latents = latents + (0.5 * log_variance).exp() * noise
         return to_tokens((latents - self.shift) * self.scale, self.patch)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images ``[B, 3, H, W]`` in [-1, 1] to tokens ``[B, N, C]``, row by row.
+
+        Raises:
+            UserError: The images have another size.
+        """
+        return self.from_moments(self.moments(images))
 
     @precisely
     def decode(self, tokens: Tensor) -> Tensor:

@@ -1,10 +1,8 @@
 """Autoencoders as latent diffusion (LDM) saved them: their names and their architecture, in diffusers' words."""
 
 import re
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..errors import UserError, optional
@@ -23,6 +21,7 @@ NAMES = [
     (r"\.upsample\.", ".upsamplers.0."),
     (r"\.down\.(\d+)\.", r".down_blocks.\1."),
 ]
+WHOLE = "first_stage_model."  # before the autoencoder's names in a whole diffusion model
 ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
 
 
@@ -39,7 +38,8 @@ def load_ldm(path: str, name: str) -> nn.Module:
         UserError: diffusers isn't installed, or the file is damaged, refused or no such autoencoder.
     """
     diffusers = optional("diffusers", name, "pretrained")
-    weights = _autoencoder(_read(path))
+    found = read_ldm(path)
+    weights = {key.removeprefix(WHOLE): value for key, value in found.items() if is_autoencoder(key)}
     try:
         model = diffusers.AutoencoderKL(**_architecture(weights))
         model.load_state_dict(_convert(weights))
@@ -49,28 +49,23 @@ def load_ldm(path: str, name: str) -> nn.Module:
     return model.float()
 
 
-def _read(path: str) -> dict[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def read_ldm(path: str) -> dict[str, Tensor]:
+    """All tensors in an LDM-style file, those of a discriminator or of the model around it too.
 
+    Raises:
+        UserError: The file is absent, damaged or refused.
+    """
     from ..engine.compat import read_safely
 
-    if Path(path).suffix != ".safetensors":
-        found = read_safely(path)
-        for key in ("state_dict", "model"):
-            found = found.get(key, found) if isinstance(found, dict) else {}
-        return found
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path!r} is damaged or no safetensors file: {in_one_line(error)}") from error
+    found = read_safely(path)
+    for key in ("state_dict", "model"):
+        found = found.get(key, found) if isinstance(found, dict) else {}
+    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
 
-def _autoencoder(weights: dict[str, Any]) -> dict[str, Tensor]:
-    """The autoencoder's weights alone, without those of a discriminator or of the model around it."""
-    named = {name.removeprefix("first_stage_model."): value for name, value in weights.items()}
-    parts = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
-    return {n: v for n, v in named.items() if n.startswith(parts) and isinstance(v, torch.Tensor)}
+def is_autoencoder(name: str) -> bool:
+    """Whether a tensor of an LDM-style file is one of the autoencoder's own."""
+    return name.removeprefix(WHOLE).startswith(("encoder.", "decoder.", "quant_conv.", "post_quant_conv."))
 
 
 def _architecture(weights: dict[str, Tensor]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The text half of any open_clip model as a frozen text tokenizer."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -64,37 +65,8 @@ class OpenCLIPEncoder(nn.Module):
 
     def __init__(self, model: str, pretrained: str | None, quick_gelu: bool | None) -> None:
         super().__init__()
-        import open_clip  # here, since it brings torchvision
-
-        what = f"OpenCLIPText model={model!r} pretrained={pretrained!r}"
-        folder = Path(model).expanduser()
-        source = f"local-dir:{folder}" if folder.is_dir() else model
-        whole = source.startswith(("local-dir:", "hf-hub:"))
-        if not whole:
-            source = model.replace("/", "-")
-            if source not in open_clip.list_models():
-                raise unknown("OpenCLIPText model", model, open_clip.list_models())
-        if whole == bool(pretrained):
-            raise UserError(f"{what}: give pretrained, a tag or a file, with a named architecture and only there")
-        with loading(what):
-            config = open_clip.get_model_config(source)
-            if "hf_model_name" in config["text_cfg"]:
-                raise UserError(f"{what}: its text half is a model of transformers; use HFText")
-            quick = bool(config.get("quick_gelu", False))
-            if not whole:
-                tag = open_clip.get_pretrained_cfg(source, pretrained)
-                if not tag and not Path(pretrained).expanduser().is_file():
-                    raise unknown(f"pretrained of {model}", pretrained, open_clip.list_pretrained_tags_by_model(source))
-                if tag:
-                    _same_activation(what, source, quick, bool(tag.get("quick_gelu", False)))
-                else:
-                    pretrained = str(Path(pretrained).expanduser())
-                    if quick_gelu is None:
-                        raise UserError(f"{what}: a file doesn't say how it was trained; set quick_gelu=True or False")
-            if quick_gelu is not None:
-                _same_activation(what, source, quick, quick_gelu)
-            both = open_clip.create_model(source, pretrained, force_custom_text=True, require_pretrained=True)
-            self.tower, self.tokenizer = both.text, open_clip.get_tokenizer(source)
+        both, self.tokenizer, quick = load_open_clip("OpenCLIPText", model, pretrained, quick_gelu, text_only=True)
+        self.tower = both.text
         self.tower.text_projection = None  # so that its pooled vector is as wide as its tokens
         self.tower.output_tokens = True
         self.width, self.activation = self.tower.width, "quick_gelu" if quick else "gelu"
@@ -119,6 +91,54 @@ class OpenCLIPEncoder(nn.Module):
         count = ids.shape[1]
         pooled, tokens = self.tower(F.pad(ids, (0, self.tower.context_length - count), value=self.padding))
         return tokens[:, :count], pooled
+
+
+def load_open_clip(
+    user: str, model: str, pretrained: str | None, quick_gelu: bool | None, text_only: bool = False
+) -> tuple[nn.Module, Callable[..., Tensor], bool]:
+    """Both halves of an open_clip model, its tokenizer, and whether it has QuickGELU.
+
+    Args:
+        user: The component that asks, for messages.
+        model: As in :class:`OpenCLIPText`.
+        pretrained: As there.
+        quick_gelu: As there.
+        text_only: Whether its text half must be open_clip's own.
+
+    Raises:
+        UserError: As there.
+    """
+    import open_clip  # here, since it brings torchvision
+
+    what = f"{user} model={model!r} pretrained={pretrained!r}"
+    folder = Path(model).expanduser()
+    source = f"local-dir:{folder}" if folder.is_dir() else model
+    whole = source.startswith(("local-dir:", "hf-hub:"))
+    if not whole:
+        source = model.replace("/", "-")
+        if source not in open_clip.list_models():
+            raise unknown(f"{user} model", model, open_clip.list_models())
+    if whole == bool(pretrained):
+        raise UserError(f"{what}: give pretrained, a tag or a file, with a named architecture and only there")
+    with loading(what):
+        config = open_clip.get_model_config(source)
+        if text_only and "hf_model_name" in config["text_cfg"]:
+            raise UserError(f"{what}: its text half is a model of transformers; use HFText")
+        quick = bool(config.get("quick_gelu", False))
+        if not whole:
+            tag = open_clip.get_pretrained_cfg(source, pretrained)
+            if not tag and not Path(pretrained).expanduser().is_file():
+                raise unknown(f"pretrained of {model}", pretrained, open_clip.list_pretrained_tags_by_model(source))
+            if tag:
+                _same_activation(what, source, quick, bool(tag.get("quick_gelu", False)))
+            else:
+                pretrained = str(Path(pretrained).expanduser())
+                if quick_gelu is None:
+                    raise UserError(f"{what}: a file doesn't say how it was trained; set quick_gelu=True or False")
+        if quick_gelu is not None:
+            _same_activation(what, source, quick, quick_gelu)
+        both = open_clip.create_model(source, pretrained, force_custom_text=True, require_pretrained=True)
+        return both, open_clip.get_tokenizer(source), quick
 
 
 def _same_activation(what: str, source: str, architecture: bool, weights: bool) -> None:

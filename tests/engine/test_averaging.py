@@ -58,7 +58,7 @@ def test_the_warm_up_rises_to_the_decay():
     assert values[-1] == 0.99
 
 
-def test_the_hook_follows_optimizer_steps_only(tmp_path, monkeypatch):
+def test_the_hook_follows_each_step_of_the_optimizer(tmp_path, monkeypatch):
     decays = []
     monkeypatch.setattr("jepa_t.engine.averaging._move", lambda kept, new, decay: decays.append(decay))
     wrapper = {
@@ -67,8 +67,9 @@ def test_the_hook_follows_optimizer_steps_only(tmp_path, monkeypatch):
         "optimizer": {"type": "AdamW"},
         "accumulative_counts": 3,
     }
-    train(tmp_path, 8, optim_wrapper=wrapper)
-    assert decays == [warmed_decay(0.9999, n) for n in (1, 2, 3)]
+    runner = train(tmp_path, 4, optim_wrapper=wrapper)
+    assert decays == [warmed_decay(0.9999, n) for n in (1, 2, 3, 4)]
+    assert len(runner.train_dataloader.dataset.read) == 4 * 3 * 3
 
 
 def test_a_decay_out_of_range_is_refused():

@@ -45,4 +45,6 @@ def test_the_command_to_go_on(monkeypatch):
     assert resume_command([*start, "--resume", "my dir/iter_3.pth"], "my dir/iter_3.pth") == whole
     assert resume_command(["c.py", "--work-dir", "auto"], None) == "python c.py --work-dir auto --resume"
     monkeypatch.setenv("WORLD_SIZE", "2")
+    assert resume_command(start, None).startswith("the same launcher and tools/train.py")
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "1")
     assert resume_command(start, None).startswith("torchrun --nproc_per_node 2 tools/train.py")

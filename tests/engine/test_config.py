@@ -49,6 +49,14 @@ def test_options_change_the_config(path):
     assert cfg.optim_wrapper.optimizer.betas == (0.8, 0.9)
 
 
+@pytest.mark.parametrize("names", ['["white shark","tench"]', "['white shark', 'tench']", "[white_shark,tench]"])
+def test_a_list_of_texts_keeps_its_spaces_and_needs_no_quotes(tmp_path, path, names):
+    prompts = "\ntest_dataloader = dict(dataset=dict(type='ClassPrompts', names='imagenet'))"
+    (tmp_path / "more.py").write_text(Path(path).read_text() + prompts)
+    cfg = load_config(str(tmp_path / "more.py"), [f"test_dataloader.dataset.names={names}"])
+    assert [name.replace("_", " ") for name in cfg.test_dataloader.dataset.names] == ["white shark", "tench"]
+
+
 def test_the_work_dir_is_named_after_the_config(path):
     assert load_config(path).work_dir == "work_dirs/tiny"
     assert load_config(path, work_dir="here").work_dir == "here"

@@ -13,7 +13,7 @@ import torch
 from engine_fakes import TinyData, train
 
 from jepa_t.engine import find_checkpoint, load_checkpoint
-from jepa_t.engine.loops import seed_step
+from jepa_t.engine.loops import seed_batch
 from jepa_t.errors import UserError
 
 
@@ -99,7 +99,7 @@ def test_a_bad_number_names_the_step_the_captions_and_the_way_back(tmp_path):
 
 def test_each_step_and_process_has_its_own_randomness():
     def draws(*key):
-        seed_step(*key)
+        seed_batch(*key)
         return torch.rand(()).item(), np.random.rand()
 
     first = draws(0, 5, 0)

@@ -38,6 +38,14 @@ def test_the_two_groups_partition_the_trainable_parameters():
     assert decay["fused"]
 
 
+def test_a_named_module_goes_without_decay():
+    model = Model()
+    constructor = TaggedGroups({"optimizer": {"type": "AdamW", "weight_decay": 0.1}}, {"no_decay": ["linear"]})
+    decay, free = constructor(model).optimizer.param_groups
+    assert not decay["params"]
+    assert any(parameter is model.linear.weight for parameter in free["params"])
+
+
 @pytest.mark.parametrize(
     ("optimizer", "says"),
     [
@@ -90,6 +98,15 @@ def test_accumulation_averages_the_gradients():
     assert weight.item() == -3
 
 
+def test_a_bad_loss_among_accumulated_ones_leaves_the_weights():
+    weight = nn.Parameter(torch.ones(1))
+    guarded = sgd(weight, accumulative_counts=2)
+    guarded.update_params((weight * float("nan")).sum())
+    with pytest.raises(FloatingPointError, match="loss is nan"):
+        guarded.update_params(weight.sum())
+    assert weight.item() == 1
+
+
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", "float32"), ("bf16", "bfloat16"), ("auto", "float32")])
 def test_precision_on_a_cpu(precision, dtype):
     guarded = wrapper(precision=precision)
@@ -103,5 +120,7 @@ def test_unknown_options_are_told():
         wrapper(precision="fp16")
     with pytest.raises(UserError, match="max_norm"):
         wrapper(clip_grad={"max_nrom": 1.0})
-    with pytest.raises(UserError, match="no_decay"):
+    with pytest.raises(UserError, match="choose from no_decay"):
         TaggedGroups({"optimizer": {"type": "SGD"}}, paramwise_cfg={"bias_decay_mult": 0})
+    with pytest.raises(UserError, match="did you mean 'linear'"):
+        TaggedGroups({"optimizer": {"type": "SGD"}}, paramwise_cfg={"no_decay": ["liner"]})(Model())

@@ -34,10 +34,10 @@ def test_the_processes_share_the_stream_of_one(size, world, count):
 
 
 @given(size=st.integers(1, 30), world=st.integers(1, 4), skip=st.integers(0, 100))
-def test_skipping_is_reading_on(size, world, skip):
-    rank = world - 1
-    whole = take(size, skip + 20, rank=rank, world=world)
-    assert take(size, 20, rank=rank, world=world, skip=skip) == whole[skip:]
+def test_after_a_skip_any_number_of_processes_read_on_where_one_would(size, world, skip):
+    shares = [take(size, 20, rank=rank, world=world, skip=skip) for rank in range(world)]
+    dealt = [index for row in zip(*shares, strict=True) for index in row]
+    assert dealt == take(size, skip + len(dealt))[skip:]
 
 
 def test_seeds_and_passes_all_differ():

@@ -274,6 +274,7 @@ ORDER = [
 ]
 FIRST = {
     "encoder": "encoder in",
+    "context": "block0 in",
     "predictor": "block0 in",
     "blocks": "block1 in",
     "features": "features",

@@ -296,3 +296,31 @@ def test_a_model_with_it_saves_its_hash_alone_and_refuses_another(tmp_path, name
         match=r"was trained with the image tokenizer \w{12}\.\.\. .*, here it is \w{12}.*'.*changed' isn't the",
     ):
         Pipeline.load(tmp_path / "iter_1.pth", plain, device="cpu")
+
+
+# Moments, which a cache keeps
+
+
+@pytest.mark.parametrize("posterior", ["sample", "mode"])
+@pytest.mark.parametrize("patch", [1, 2])
+def test_encoding_is_reading_the_moments(posterior, patch):
+    tokenizer = make_tokenizer("KLTokenizer", posterior=posterior, patch=patch, size=(8, 12))
+    pictures = smooth_images(3, (8, 12))
+    moments = tokenizer.moments(pictures)
+    assert list(moments.shape[1:]) == tokenizer.identity["shape"] == [8, 4, 6]
+    torch.manual_seed(5)
+    tokens = tokenizer.encode(pictures)
+    torch.manual_seed(5)
+    assert torch.equal(tokenizer.from_moments(moments), tokens)
+    torch.manual_seed(5)
+    torch.testing.assert_close(tokenizer.from_moments(moments.half()), tokens, rtol=2e-3, atol=2e-3)
+    torch.manual_seed(5)
+    latents = tokenizer.autoencoder.module.encode(pictures).latent_dist
+    latents = latents.sample() if posterior == "sample" else latents.mode()  # diffusers' own sampling
+    expected = (latents - tokenizer.shift) * tokenizer.scale
+    torch.testing.assert_close(to_maps(tokens, tokenizer.grid, patch), expected)
+
+
+def test_moments_of_another_size_are_refused():
+    with pytest.raises(UserError, match=r"moments are \[8, 4, 4\], the tokenizer has \[8, 2, 3\]"):
+        make_tokenizer("KLTokenizer").from_moments(torch.zeros(1, 8, 4, 4))

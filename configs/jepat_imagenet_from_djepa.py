@@ -1,0 +1,8 @@
+# JEPA-T on D-JEPA's backbone, base: the text learns to steer a trained image model. docs/checkpoints.md tells how to
+# convert one and what it was seen with. The backbone stays as it is; model.frozen=() trains it along.
+# Not yet run; the number of steps is a guess.
+_base_ = ["./jepat_imagenet.py"]
+load_from = "checkpoints/djepa_base_backbone.pth"
+model = dict(frozen=("encoder", "predictor"))
+train_cfg = dict(max_iters=round(100 * _base_._epoch))
+param_scheduler = [dict(type="LinearLR", start_factor=1e-6, by_epoch=False, end=round(5 * _base_._epoch))]

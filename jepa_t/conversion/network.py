@@ -1,0 +1,297 @@
+"""From a public checkpoint's file to one of ours: sizes read off the shapes, every tensor accounted for."""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..engine.compat import read_safely, write_whole
+from ..errors import UserError, unknown
+from ..model import Network
+from ..registry import BACKBONES, TOKENIZERS, build
+from .rules import BACKBONE, RULES, Rule
+
+STRIDE, SCALE = 16, 0.2325  # of KL-16, the autoencoder that these networks were trained with
+KINDS = {"raw": "model", "ema": "model_ema"}  # of weights, and where they lie in a file
+OBJECTIVES = {1: ("flow", "FlowMatching"), 2: ("diffusion", "GaussianDiffusion")}  # by outputs per channel
+FRESH = ("image_tokenizer", "text_tokenizer", "fusion", "objectives")  # parts of a model that are no backbone
+
+
+class Row(NamedTuple):
+    """A line of the account: tensors whose names begin alike, and what became of them."""
+
+    theirs: str
+    used: int
+    ours: str
+    made: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Public:
+    """The weights of a public network.
+
+    Args:
+        path: Of their file, for messages.
+        tensors: By their names.
+    """
+
+    path: str
+    tensors: dict[str, Tensor]
+
+    def shape(self, name: str, dimensions: int) -> list[int]:
+        """The shape of a tensor.
+
+        Raises:
+            UserError: It isn't there, or has other dimensions.
+        """
+        if name not in self.tensors:
+            raise UserError(f"{self.path!r} has no {name}; is it of D-JEPA or the public JEPA-T code?")
+        found = list(self.tensors[name].shape)
+        if len(found) != dimensions:
+            raise UserError(f"{self.path!r}: {name} is {found}; it should have {dimensions} dimensions")
+        return found
+
+    def count(self, prefix: str) -> int:
+        """How many numbered parts begin with a prefix."""
+        return len({match[1] for name in self.tensors if (match := re.match(rf"{re.escape(prefix)}\.(\d+)\.", name))})
+
+
+def convert_network(
+    kind: str,
+    source: str,
+    out: str | Path,
+    image_tokenizer: str | None = None,
+    text_encoder: Mapping[str, Any] | None = None,
+    names: str = "imagenet",
+    weights: str | None = None,
+    backbone: bool = False,
+    norm_at: str = "tokens",
+) -> list[Row]:
+    """Write the checkpoint ``out`` from a public one.
+
+    Args:
+        kind: ``djepa`` or ``jepat``.
+        source: Their file: ``model`` or ``model_ema`` inside, or both, or the tensors at the top; or ``.safetensors``.
+        out: A ``.pth`` file.
+        image_tokenizer: Source of the KL-16 autoencoder, as in :class:`~jepa_t.KLTokenizer`.
+        text_encoder: Of ``jepat``, config of the frozen text tokenizer whose pooled vector it read.
+        names: Of ``djepa``, as in :class:`~jepa_t.ClassEmbedding`.
+        weights: ``raw`` or ``ema``, for the network and its average alike; by default each gets its own.
+        backbone: Convert encoder and predictor alone, for a config that trains the rest.
+        norm_at: As in :class:`~jepa_t.ContextEncoder`.
+
+    Returns:
+        The account: every tensor of theirs and every tensor of ours is in a row.
+
+    Raises:
+        UserError: The file can't be read, lacks a tensor, or has one that is unknown or of a wrong shape; or a source
+            that is needed isn't given.
+    """
+    raw, ema, rest = read_public(source, weights)
+    config = backbone_config(raw, norm_at)
+    if backbone:
+        meta: dict[str, Any] = {"starts_fresh": [f"{place}{part}." for part in FRESH for place in _places(part)]}
+        expected, state = _backbone(raw, config), {}
+        rows = [Row("", 0, part, 0, "starts from the training config") for part in FRESH]
+    else:
+        config = model_config(kind, raw, config, image_tokenizer, text_encoder, names)
+        tokenizer = build(config["image_tokenizer"], TOKENIZERS)
+        if tokenizer.channels != raw.shape("z_proj.weight", 2)[1]:
+            here, there = tokenizer.channels, raw.shape("z_proj.weight", 2)[1]
+            raise UserError(f"{image_tokenizer!r} gives tokens of {here} channels, {source!r} was trained on {there}")
+        geometry = SimpleNamespace(grid=tokenizer.grid, channels=tokenizer.channels)
+        taken = ("width", "text_tokenizer", "encoder", "predictor", "fusion", "objectives")
+        expected = Network(geometry, **{key: config[key] for key in taken}).state_dict()
+        meta = {"model": config}
+        state = {f"image_tokenizer.{name}": value for name, value in tokenizer.state_dict().items()}
+        rows = [Row("", 0, "image_tokenizer", len(state), "of the autoencoder that was given")]
+    rules, known = (BACKBONE, RULES[kind]) if backbone else (RULES[kind], [])
+    network, account = apply_rules(rules, expected, raw, known)
+    average = network if ema is raw else apply_rules(rules, expected, ema, known)[0]
+    for name in expected:
+        state |= {f"network.{name}": network[name], f"average.{name}": average[name]}
+    write_whole(out, lambda file: torch.save({"state_dict": state, "meta": meta}, file))
+    return account + rows + [Row(name, 0, "", 0, "not of the network; not read") for name in rest]
+
+
+def read_public(path: str, weights: str | None = None) -> tuple[Public, Public, list[str]]:
+    """Raw and averaged weights of a public checkpoint, in fp32 and without the prefix of compiled modules.
+
+    Args:
+        path: The file.
+        weights: ``raw`` or ``ema`` for both; None for each its own, where there are both.
+
+    Returns:
+        Raw and averaged, one object where they are the same; and the names of what else is in the file.
+
+    Raises:
+        UserError: The file can't be read, or hasn't got what is asked for.
+    """
+    found = read_safely(path)
+    if not isinstance(found, dict):
+        raise UserError(f"{path!r} holds a {type(found).__name__}, not the tensors of a network")
+    sets = {kind: found[key] for kind, key in KINDS.items() if found.get(key)}
+    rest = [str(name) for name in found if name not in KINDS.values()] if sets else []
+    sets = sets or {"raw": found}
+    if weights is not None and weights not in sets:
+        raise UserError(f"{path!r} has no {KINDS[weights]!r}; leave --{weights} out")
+    networks = []
+    for kind, tensors in sets.items():
+        if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+            raise UserError(f"{path!r}: its {kind} weights aren't tensors by name")
+        if weights in (None, kind):
+            plain = {name.replace("_orig_mod.", ""): value.float() for name, value in tensors.items()}
+            networks.append(Public(path, plain))
+    return networks[0], networks[-1], rest
+
+
+def backbone_config(public: Public, norm_at: str) -> dict[str, Any]:
+    """The model's options that describe its backbone."""
+    width = public.shape("z_proj.weight", 2)[0]
+
+    def blocks(name: str) -> dict[str, int]:
+        channels = public.shape(f"{name}.0.attn.q_norm.weight", 1)[0]
+        return {"depth": public.count(name), "heads": width // channels}
+
+    registers = public.shape("buffer", 3)[1]
+    return {
+        "width": width,
+        "encoder": {"type": "ContextEncoder", "registers": registers, "norm_at": norm_at, **blocks("encoder_blocks")},
+        "predictor": {"type": "Predictor", **blocks("decoder_blocks")},
+    }
+
+
+def model_config(
+    kind: str,
+    public: Public,
+    backbone: dict[str, Any],
+    image_tokenizer: str | None,
+    text_encoder: Mapping[str, Any] | None,
+    names: str,
+) -> dict[str, Any]:
+    """The config of the whole model.
+
+    Raises:
+        UserError: The shapes fit no network of ours, or a source that is needed isn't given.
+    """
+    if image_tokenizer is None:
+        raise UserError("--image-tokenizer is missing; give the KL-16 autoencoder, or use --backbone")
+    if kind == "jepat" and text_encoder is None:
+        raise UserError("--text-encoder is missing; give the one it was trained with, or use --backbone")
+    tokens, width = public.shape("encoder_pos_embed_learned", 3)[1:]
+    side = math.isqrt(tokens)
+    if side**2 != tokens:
+        raise UserError(f"{public.path!r} has {tokens} tokens, which are no square")
+    tokenizer = {"type": "KLTokenizer", "source": image_tokenizer, "size": [side * STRIDE] * 2, "scale": SCALE}
+    objectives, sampler = _objectives(public)
+    fusion: dict[str, dict] = {"encoder": {"type": "Add"}}
+    if kind == "djepa":
+        text: dict[str, Any] = {"type": "ClassEmbedding", "names": names, "width": width}
+        theirs, ours = public.shape("class_emb.weight", 2)[0], len(build(text, TOKENIZERS).names)
+        if theirs != ours:
+            raise UserError(f"{public.path!r} has {theirs} classes and --names {ours}; give a file of one class a line")
+    else:
+        text = {"type": "PooledText", "encoder": dict(text_encoder), "width": width}
+        attention = {"type": "CrossAttention", "heads": 8}
+        fusion |= {"context": {"type": "Add"}, "features": attention, "objective": {"type": "Concat"}}
+    parts = {"image_tokenizer": tokenizer, "text_tokenizer": text, "fusion": fusion, "objectives": objectives}
+    return {"type": "JEPAT", **backbone, **parts, "sampler": sampler}
+
+
+def _objectives(public: Public) -> tuple[dict[str, dict], dict[str, Any]]:
+    channels = public.shape("z_proj.weight", 2)[1]
+    outputs = public.shape("diffloss.net.final_layer.linear.weight", 2)[0]
+    if outputs not in (channels, 2 * channels):
+        raise UserError(
+            f"{public.path!r}: its head gives {outputs} numbers for tokens of {channels}; a flow head gives as many, "
+            f"a Gaussian head twice as many"
+        )
+    name, kind = OBJECTIVES[outputs // channels]
+    width, depth = public.shape("diffloss.net.cond_embed.weight", 2)[0], public.count("diffloss.net.res_blocks")
+    objectives: dict[str, dict[str, Any]] = {name: {"type": kind, "head_width": width, "head_depth": depth}}
+    if name == "flow":
+        objectives[name]["time_scale"] = 1.0
+        sampler: dict[str, Any] = {"preset": "reference", "guidance_scale": 3.0}
+    else:
+        sampler = {"steps": 64, "solver_steps": 100, "guidance_scale": 1.0, "temperature": 0.95}
+    if "jepaloss.net.fc1.weight" in public.tensors:
+        hidden = public.shape("jepaloss.net.fc1.weight", 2)[0]
+        objectives["feature"] = {"type": "FeaturePrediction", "hidden_width": hidden}
+    return objectives, sampler
+
+
+def _backbone(public: Public, config: dict[str, Any]) -> dict[str, Tensor]:
+    """Encoder and predictor as they are built, by our names."""
+    channels, tokens = public.shape("z_proj.weight", 2)[1], public.shape("encoder_pos_embed_learned", 3)[1]
+    offered = {"width": config["width"], "channels": channels, "tokens": tokens}
+    parts = {part: build(config[part], BACKBONES, **offered).state_dict() for part in ("encoder", "predictor")}
+    return {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
+
+
+def _places(part: str) -> tuple[str, ...]:
+    return ("",) if part == "image_tokenizer" else ("network.", "average.")
+
+
+def apply_rules(
+    rules: Iterable[Rule], expected: Mapping[str, Tensor], public: Public, known: Iterable[Rule] = ()
+) -> tuple[dict[str, Tensor], list[Row]]:
+    """Make each tensor of ours, and account for each of theirs.
+
+    Args:
+        rules: How.
+        expected: Our tensors by name, for their shapes and, where a rule keeps them, their values.
+        public: Their tensors.
+        known: Rules of which the tensors may be left out.
+
+    Raises:
+        UserError: A tensor is missing, unknown, or of a wrong shape.
+    """
+    state: dict[str, Tensor] = {}
+    groups: dict[tuple[str, str], tuple[set, set]] = defaultdict(lambda: (set(), set()))  # theirs and ours, for a row
+    patterns = [(_pattern(rule.ours), rule) for rule in rules]
+    for name, ours in expected.items():
+        fitting = [(rule, match.groups()) for pattern, rule in patterns if (match := pattern.fullmatch(name))]
+        if not fitting:
+            raise UserError(f"no rule says what {name} is made of")
+        rule, numbers = fitting[0]
+        sources = [_fill(pattern, numbers) for pattern in rule.theirs]
+        for source in sources:
+            if source not in public.tensors:
+                raise UserError(f"{public.path!r} has no {source}, of which {name} is made")
+        try:
+            made = rule.how(*(public.tensors[source] for source in sources)) if sources else rule.how(ours)
+        except (RuntimeError, IndexError):  # shapes that can't be multiplied, or halved
+            made = None
+        if made is None or made.shape != ours.shape:
+            of = " and ".join(f"{source} {list(public.tensors[source].shape)}" for source in sources)
+            raise UserError(f"{public.path!r}: of {of} can't be made {name} {list(ours.shape)}")
+        state[name] = made.to(ours.dtype).clone()
+        group = groups[sources[0].split(".")[0], ""] if sources else groups["", rule.how.__doc__]
+        group[0].update(sources)
+        group[1].add(name)
+    used = set().union(*(sources for sources, _ in groups.values()))
+    for name in public.tensors.keys() - used:
+        if not any(_pattern(theirs).fullmatch(name) for rule in known for theirs in rule.theirs):
+            raise unknown(f"tensor in {public.path!r}:", name, {t for rule in (*rules, *known) for t in rule.theirs})
+        groups[name.split(".")[0], "left out, since the training config has its own"][0].add(name)
+    return state, [
+        Row(head, len(sources), ", ".join(sorted({".".join(name.split(".")[:2]) for name in made})), len(made), note)
+        for (head, note), (sources, made) in groups.items()
+    ]
+
+
+def _pattern(names: str) -> re.Pattern:
+    return re.compile(re.escape(names).replace(r"\#", r"(\d+)").replace(r"\*", "(weight|bias)"))
+
+
+def _fill(names: str, numbers: tuple[str, ...]) -> str:
+    values = iter(numbers)
+    return re.sub("[#*]", lambda _: next(values), names)

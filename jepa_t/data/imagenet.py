@@ -1,0 +1,116 @@
+"""ImageNet, or any other folder of class folders."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UserError
+from ..registry import DATASETS
+from .captions import Captions
+from .pictures import REPORT, PictureDataset, is_picture
+from .storage import Texts
+
+
+class Labelled:
+    """Captions of pictures that have labels.
+
+    Args:
+        labels: Class of each picture ``[N]``, from 0.
+        captions: The sentences about the classes.
+    """
+
+    kind = "labels"
+
+    def __init__(self, labels: Sequence[int] | np.ndarray, captions: Captions) -> None:
+        self.labels, self.captions = np.asarray(labels, np.int32), captions
+
+    def __call__(self, numbers: Sequence[int], indices: Sequence[int]) -> list[str]:
+        """A sentence about each picture's class ``[B]``, drawn for the sample's index ``[B]``."""
+        return self.captions(self.labels[numbers], indices)
+
+    def fact(self, number: int) -> int:
+        """The picture's label."""
+        return int(self.labels[number])
+
+    def covering(self) -> list[str]:
+        """Captions with every name and every sentence."""
+        return self.captions.covering()
+
+
+@DATASETS.register_module()
+class ImageNet(PictureDataset):
+    """Pictures in class folders, ``root/split/<class>/*.JPEG``; the folders' names, sorted, are labels 0, 1, ...
+
+    A caption is the name of the class in a sentence, by `Captions`. Sample i is a function of the files, ``seed``
+    and i alone; with ``flip``, sample i + N is picture i mirrored, with a caption of its own.
+
+    Args:
+        root: The data set's folder.
+        split: The folder in it, such as ``train`` or ``val``.
+        size: Height and width in pixels, of ADM's centre crop.
+        names: A name (or several) for each class folder, in the sorted order of the folders, or a file of them;
+            ``imagenet`` for ImageNet's own 1,000.
+        templates: The sentences, or a file of them; ``imagenet`` for CLIP's 80.
+        flip: Show each picture mirrored as well.
+        seed: Of all that is drawn.
+        max_broken: Share of the pictures read that may be broken, in [0, 1].
+        report: Folder where broken pictures are named.
+
+    Raises:
+        UserError: A folder is absent or empty, or there aren't as many names as class folders.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        split: str = "train",
+        size: int = 256,
+        names: str | list[str | list[str]] = "imagenet",
+        templates: str | list[str] = "imagenet",
+        flip: bool = True,
+        seed: int = 0,
+        max_broken: float = 0.001,
+        report: str = REPORT,
+    ) -> None:
+        self.folder = Path(root).expanduser() / split
+        captions, classes = Captions(names, templates, seed), class_folders(self.folder)
+        if len(captions.names) != len(classes):
+            order = f"{classes[0]}, {classes[1]}, ..." if len(classes) > 1 else classes[0]
+            raise UserError(
+                f"ImageNet: {self.folder} has {len(classes)} class folders and names has {len(captions.names)}; "
+                f"give one name for each, in the order {order}"
+            )
+        files = [_pictures(self.folder, name) for name in classes]
+        labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(each) for each in files])
+        listed = Texts(name for each in files for name in each)
+        super().__init__(listed, self._path, Labelled(labels, captions), size, flip, seed, max_broken, report)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / self.names[number]
+
+
+def class_folders(folder: Path) -> list[str]:
+    """The names of the class folders in a folder, sorted: their places are the labels.
+
+    Raises:
+        UserError: There are none.
+    """
+    if not folder.is_dir():
+        raise UserError(f"ImageNet: {str(folder)!r} is no folder; expected class folders with pictures in it")
+    with os.scandir(folder) as entries:
+        classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    if not classes:
+        raise UserError(f"ImageNet: {str(folder)!r} has no class folders; expected {folder}/<class>/*.JPEG")
+    return classes
+
+
+def _pictures(folder: Path, name: str) -> list[str]:
+    # Names alone: a million calls of stat would take minutes on a shared disk.
+    found = [f"{name}/{file}" for file in sorted(os.listdir(folder / name)) if is_picture(file)]
+    if not found:
+        raise UserError(
+            f"ImageNet: {str(folder / name)!r} has no pictures; fill it or remove it, since labels count it"
+        )
+    return found

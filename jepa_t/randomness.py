@@ -1,0 +1,48 @@
+"""Random numbers of a batch that several processes share.
+
+Each process draws for the whole batch, from generators that are equal on all, and keeps its own rows. So what is
+masked and which noise is added is a function of (seed, step, sample), however many processes share the batch, and
+no process waits for another. What is drawn for others costs little: the orders of 2,048 images of 256 tokens take 2 ms
+of a core, and flow matching's noise for as many, 0.1 GB, is drawn on the GPU.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from mmengine.dist import get_dist_info
+from torch import Tensor
+
+Generators = tuple[torch.Generator | None, torch.Generator | None]
+
+
+def generators(seed: int | None, device: torch.device) -> Generators:
+    """The generators of a step, equal on all processes: one on the CPU and one on ``device``.
+
+    On the CPU they are the same one; without a seed both are None, which stands for PyTorch's own.
+    """
+    if seed is None:
+        return None, None
+    host = torch.Generator().manual_seed(seed)
+    return host, host if device.type == "cpu" else torch.Generator(device).manual_seed(seed)
+
+
+def dealt(draw: Callable[..., Tensor], shape: Sequence[int], dim: int = 0, **options: Any) -> Tensor:
+    """This process's rows of what ``draw`` gives for the batches of all processes.
+
+    Samples are dealt out like cards (``SeededSampler``), and so are the rows here.
+
+    Args:
+        draw: Such as ``torch.randn``; called with the shape for all processes and ``options``.
+        shape: Of this process's part.
+        dim: Which dimension is the batch's.
+        **options: Such as ``generator`` and ``device``.
+
+    Returns:
+        Numbers of ``shape``.
+    """
+    rank, world_size = get_dist_info()
+    shape = list(shape)
+    batch = shape[dim]
+    shape[dim] *= world_size
+    return draw(shape, **options).unflatten(dim, (batch, world_size)).select(dim + 1, rank)

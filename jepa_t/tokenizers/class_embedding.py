@@ -1,0 +1,93 @@
+"""Class names instead of sentences: a learned vector per class, as class-conditional networks have it."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import UserError, unknown
+from ..layers import table
+from ..registry import TOKENIZERS
+from ..structures import Text
+from .captions import check_count, checked, one_token
+
+AROUND = ".,;:!?\"'()[]"  # punctuation that may stand around a word
+
+
+@TOKENIZERS.register_module()
+class ClassEmbedding(nn.Module):
+    """A learned vector per class, for captions that name one; token and pooled vector are the same (D-JEPA, MAR).
+
+    A caption is a class's name ("goldfish"), its label ("1"), or a sentence around one name ("a photo of a goldfish"),
+    of which the longest is meant ("great white shark"). Where two classes have the same name, it means the first.
+
+    Args:
+        names: As in :class:`~jepa_t.data.Captions`: a name or several for each class, or ``"imagenet"``.
+        width: E.
+
+    Attributes:
+        names: All names of each class.
+        length: 1.
+
+    Raises:
+        UserError: The names can't be read.
+    """
+
+    length = 1
+
+    def __init__(self, names: str | Sequence[str | Sequence[str]] = "imagenet", width: int = 768) -> None:
+        super().__init__()
+        from ..data.captions import Captions  # here, since jepa_t.data brings every data set
+
+        self.names, self.width = Captions(names).names, width
+        self.labels: dict[tuple[str, ...], int] = {}
+        for label, synonyms in enumerate(self.names):
+            for name in synonyms:
+                self.labels.setdefault(_words(name), label)
+        self.longest = max(map(len, self.labels))
+        self.classes = table(len(self.names), width)
+        self.null_class = table(1, width)
+
+    def ids(self, captions: Sequence[str]) -> Tensor:
+        """Labels ``[B, 1]``, int64, on the CPU.
+
+        Raises:
+            UserError: A caption is no text, empty, or names no class or several.
+        """
+        return torch.tensor([self._label(caption) for caption in captions], dtype=torch.int64)[:, None]
+
+    def null(self, batch: int) -> Text:
+        """The learned null class, the unconditional caption: ``batch`` equal rows."""
+        return one_token(self.null_class.expand(batch, -1))
+
+    def forward(self, captions: Sequence[str]) -> Text:
+        """Vectors of B captions: tokens ``[B, 1, E]``, pooled ``[B, E]``.
+
+        Raises:
+            UserError: As :meth:`ids`.
+        """
+        return one_token(F.embedding(self.ids(captions)[:, 0].to(self.classes.device), self.classes))
+
+    def _label(self, caption: str) -> int:
+        words = _words(checked(caption))
+        check_count(caption, len(words), len(words))
+        if len(words) == 1 and words[0].isascii() and words[0].isdigit() and int(words[0]) < len(self.names):
+            return int(words[0])
+        found, start = {}, 0
+        while start < len(words):
+            parts = (words[start : start + count] for count in range(self.longest, 0, -1))
+            name = next((part for part in parts if part in self.labels), None)
+            if name:
+                found[self.labels[name]] = " ".join(name)
+            start += len(name or "1")
+        if not found:
+            raise unknown("class in the caption", caption, [name for synonyms in self.names for name in synonyms])
+        if len(found) > 1:
+            raise UserError(f"the caption {caption!r} names {' and '.join(map(repr, found.values()))}; name one class")
+        return next(iter(found))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    words = (word.strip(AROUND) for word in text.casefold().split())
+    return tuple(word for word in words if word and word.isprintable())

@@ -1,0 +1,195 @@
+"""A user's own pictures: a folder, a manifest and tar shards say the same; what doesn't fit is told in a line."""
+
+import io
+import json
+import pickle
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from picture_files import encoded, picture
+
+from jepa_t.data import captioned
+from jepa_t.data.storage import Texts
+from jepa_t.errors import UserError
+from jepa_t.registry import DATASETS, build
+
+CAPTIONS = ["a red one", "zwei bl\u00e4ulich", "three\nlines of\ntext", "four", "five of them"]
+LINES = [" ".join(caption.split()) for caption in CAPTIONS]
+
+
+def make(source, report="report", **options):
+    defaults = {"size": 8, "report": str(Path(source).parent / report)}
+    return build({"type": "CaptionedImages", "source": str(source)} | defaults | options, DATASETS)
+
+
+def write_folder(path):
+    for number, caption in enumerate(CAPTIONS):
+        place = path / ("a/b.c" if number % 2 else ".") / f"pic.{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(encoded(picture(seed=number)))
+        place.with_suffix(".txt").write_text(caption, encoding="utf-8")
+    return path
+
+
+def write_manifest(path):
+    folder = write_folder(path.parent / "pictures")
+    lines = [
+        json.dumps({"image": str(p.relative_to(path.parent)), "caption": p.with_suffix(".txt").read_text("utf-8")})
+        for p in sorted(folder.rglob("*.png"))
+    ]
+    path.write_text("\n\n".join(lines))
+    return path
+
+
+def add(tar, name, data):
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+
+
+def write_shards(path, count=2, style=tarfile.GNU_FORMAT):
+    path.mkdir()
+    for shard in range(count):
+        with tarfile.open(path / f"{shard:03d}.tar", "w", format=style) as tar:
+            add(tar, "about.md", b"not a sample")
+            for number in range(shard, len(CAPTIONS), count):
+                key = f"./{'deep/' * 40}x{number}" if number == 3 else f"./d.1/x{number}"  # one of a long name
+                add(tar, f"{key}.json", b"{}")
+                add(tar, f"{key}.PNG", encoded(picture(seed=number)))
+                add(tar, f"{key}.seg.png", encoded(picture(seed=9)))
+                add(tar, f"{key}.txt", CAPTIONS[number].encode())
+    return path
+
+
+def shown(data):
+    """Pictures by caption."""
+    batch = data.__getitems__(list(range(len(data.names))))
+    return dict(zip((" ".join(c.split()) for c in batch["data_samples"]["caption"]), batch["inputs"], strict=True))
+
+
+@pytest.mark.parametrize("style", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_folder_manifest_and_shards_show_the_same(tmp_path, style):
+    folder, manifest = make(write_folder(tmp_path / "folder")), make(write_manifest(tmp_path / "list.jsonl"))
+    shards = write_shards(tmp_path / "shards", style=style)
+    sets = [folder, manifest, make(shards), make(shards / "*.tar"), pickle.loads(pickle.dumps(make(shards)))]
+    expected = shown(folder)
+    assert sorted(expected) == sorted(LINES)
+    for data in sets:
+        assert len(data) == 10
+        found = shown(data)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[caption], expected[caption]) for caption in found)
+        mirrored = data.__getitems__([5, 6])
+        plain = data.__getitems__([0, 1])
+        assert torch.equal(mirrored["inputs"], plain["inputs"].flip(-1))
+        assert mirrored["data_samples"] == plain["data_samples"]
+
+
+def test_one_of_several_captions_is_drawn_for_each_index(tmp_path):
+    (tmp_path / "x.png").write_bytes(encoded(picture()))
+    captions = [f"caption {number}" for number in range(4)]
+    (tmp_path / "list.jsonl").write_text("\n".join([json.dumps({"image": "x.png", "caption": captions})] * 40))
+    data = make(tmp_path / "list.jsonl")
+    drawn = data.__getitems__(list(range(80)))["data_samples"]["caption"]
+    assert set(drawn) == set(captions) == set(data.captions)
+    assert drawn[:40] != drawn[40:]
+    assert drawn == make(tmp_path / "list.jsonl").__getitems__(list(range(80)))["data_samples"]["caption"]
+    assert drawn != make(tmp_path / "list.jsonl", seed=1).__getitems__(list(range(80)))["data_samples"]["caption"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "caption is empty"), (b" \n", "caption is empty"), (b"\xff\xfe\x00", "UTF-8"), (None, "can't be read")],
+)
+def test_a_caption_that_cant_be_read_breaks_its_picture(tmp_path, content, reason):
+    data = make(write_folder(tmp_path / "folder"), max_broken=1.0)
+    text = tmp_path / "folder" / "pic.0.txt"
+    text.unlink() if content is None else text.write_bytes(content)
+    batch = data.__getitems__(list(range(5)))
+    assert LINES[0] not in batch["data_samples"]["caption"]
+    assert len(data.captions) == 4
+    (file,) = (tmp_path / "report").iterdir()
+    assert file.read_text().startswith("pic.0.png\t")
+    assert reason in file.read_text()
+
+
+def test_captions_of_many_pictures_are_sampled_with_the_longest(monkeypatch):
+    monkeypatch.setattr(captioned, "COVERING", 50)
+    texts = Texts("word " * (number % 97) + str(number) for number in range(1000))
+    found = captioned.Written(lambda number: [texts[number]], texts.sizes, 0).covering()
+    assert len(found) <= 50
+    assert sorted(map(len, texts))[-10:] == sorted(map(len, found))[-10:]
+    assert texts[0] in found
+    assert texts[999] in found
+
+
+def test_a_picture_without_caption_is_told(tmp_path):
+    folder = write_folder(tmp_path / "folder")
+    (folder / "a" / "alone.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match=r"1 of 6 pictures in .*no caption, such as a/alone.jpg; write alone.txt"):
+        make(folder)
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        add(tar, "k.jpg", b"")
+    with pytest.raises(UserError, match=r"1 of 1 pictures in .*x.tar have no caption, such as k of x.tar"):
+        make(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("{'image': 1}", "line 3 is no JSON"),
+        ('["a.jpg", "text"]', "line 3 names no image"),
+        ('{"file": "a.jpg", "caption": "x"}', "line 3 names no image"),
+        ('{"image": "a.jpg"}', "line 3 has the caption None"),
+        ('{"image": "a.jpg", "caption": []}', r"line 3 has the caption \[\]"),
+        ('{"image": "a.jpg", "caption": ["x", 3]}', "line 3 has the caption"),
+    ],
+)
+def test_a_malformed_line_is_told_with_its_number(tmp_path, line, says):
+    good = '{"image": "a.jpg", "caption": "x"}'
+    (tmp_path / "list.jsonl").write_text(f"{good}\n\n{line}\n{good}\n")
+    with pytest.raises(UserError, match=f"list.jsonl, {says}") as told:
+        make(tmp_path / "list.jsonl")
+    assert "\n" not in str(told.value)
+
+
+def test_sources_without_pictures_are_told(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="folder' has no pictures"):
+        make(tmp_path / "folder")
+    with pytest.raises(UserError, match="absent"):
+        make(tmp_path / "nothing")
+    with pytest.raises(UserError, match="names no tar"):
+        make(tmp_path / "*.tar")
+    (tmp_path / "x.tar.gz").write_bytes(b"")
+    with pytest.raises(UserError, match="uncompressed"):
+        make(tmp_path / "x.tar.gz")
+    (tmp_path / "empty.jsonl").write_text("\n")
+    with pytest.raises(UserError, match="is empty"):
+        make(tmp_path / "empty.jsonl")
+    with tarfile.open(tmp_path / "none.tar", "w") as tar:
+        add(tar, "k.txt", b"text")
+    with pytest.raises(UserError, match=r"none.tar has no pictures"):
+        make(tmp_path / "none.tar")
+
+
+@pytest.mark.parametrize("left", [700, 2000, 3000])
+def test_a_shard_that_is_cut_off_is_named(tmp_path, left):
+    path = write_shards(tmp_path / "shards", 1) / "000.tar"
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(UserError, match=r"shard '.*000.tar' is damaged or no tar file"):
+        make(path)
+
+
+def test_packed_texts_are_what_was_packed():
+    texts = ["", "a", "\u00e4\u4e2d", "b\udcff.jpg", ""]
+    packed = Texts(texts)
+    assert list(packed) == texts
+    assert packed.sizes.tolist() == [0, 1, 5, 6, 0]
+    with pytest.raises(IndexError):
+        packed[5]

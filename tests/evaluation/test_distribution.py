@@ -1,0 +1,285 @@
+"""Distances of pictures: torch-fidelity's own figures, closed forms, and laws."""
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_features import inception, write_folder
+from torch_fidelity import calculate_metrics
+
+from jepa_t.errors import UserError
+from jepa_t.evaluation.distribution import (
+    DistributionMetric,
+    Reference,
+    inception_score,
+    kernel_distance,
+    open_reference,
+    precision_recall,
+    save_statistics,
+)
+from jepa_t.evaluation.features import extract
+from jepa_t.evaluation.frechet import Moments, frechet_distance
+from jepa_t.evaluation.pictures import open_pictures, pack, read
+from jepa_t.registry import FEATURES, METRICS, build
+
+COUNTS = {"generated": 70, "real": 72}
+seeds = st.integers(0, 2**32 - 1)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Two folders of pictures of different contrast."""
+    root = tmp_path_factory.mktemp("pictures")
+    contrasts = {"generated": 50, "real": 60}
+    return {
+        name: write_folder(root / name, count, seed, contrasts[name])
+        for seed, (name, count) in enumerate(COUNTS.items())
+    }
+
+
+@functools.cache
+def shared_extractor():
+    return build(inception(), FEATURES)
+
+
+@pytest.fixture
+def extractor():
+    return shared_extractor()
+
+
+def metric_of(reference=None, **options) -> DistributionMetric:
+    """A metric whose network is built once for all."""
+    metric = build({"type": "DistributionMetric", "features": inception(), "reference": reference, **options}, METRICS)
+    metric.extractor = shared_extractor()
+    return metric
+
+
+def judge(folder, reference, batch_size=30, **options):
+    metric = metric_of(None if reference is None else str(reference), **options)
+    pictures = open_pictures(folder)
+    metric.prepare(None, len(pictures))
+    for indices, batch in read(pictures, batch_size):
+        metric.process(None, [{"index": i, "image": image} for i, image in zip(indices, batch, strict=True)])
+    return metric.evaluate(len(pictures))
+
+
+@pytest.fixture(scope="module")
+def ours(folders):
+    return judge(folders["generated"], folders["real"])
+
+
+def test_figures_are_those_of_torch_fidelity(folders, ours):
+    theirs = calculate_metrics(
+        input1=str(folders["generated"]),
+        input2=str(folders["real"]),
+        feature_extractor="inception-v3-compat",
+        feature_extractor_weights_path=inception()["weights"],
+        **{f"feature_layer_{name}": "64" for name in ("fid", "kid", "prc")},
+        isc=True,
+        fid=True,
+        kid=True,
+        prc=True,
+        kid_subset_size=70,
+        cuda=False,
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+    )
+    same = {
+        "FID-70": "frechet_inception_distance",
+        "IS-70": "inception_score_mean",
+        "IS_std": "inception_score_std",
+        "KID": "kernel_inception_distance_mean",
+        "KID_std": "kernel_inception_distance_std",
+        "precision": "precision",
+        "recall": "recall",
+    }
+    assert ours["FID-70"] > 0.01
+    assert 0.05 < ours["precision"] < 0.95
+    for name, other in same.items():
+        assert ours[name] == pytest.approx(theirs[other], rel=1e-4, abs=1e-7), name
+
+
+def test_figures_do_not_depend_on_batches_or_order(folders, ours):
+    metric = metric_of(str(folders["real"]), batch_size=17)
+    indices, batch = next(read(open_pictures(folders["generated"]), 70))
+    samples = [{"index": i, "image": image} for i, image in zip(indices, batch, strict=True)]
+    for part in (samples[45:], samples[:20], samples[10:50]):  # in part twice, as MMEngine pads
+        metric.process(None, part)
+    assert metric.evaluate(70) == pytest.approx(ours, rel=1e-5)
+
+
+def test_pictures_in_minus_1_to_1_are_rounded(folders):
+    """D7: truncation darkens by half a step."""
+    metric, rounded = metric_of(), metric_of()
+    pictures = torch.stack(next(read(open_pictures(folders["real"]), 4))[1])
+    noisy = (pictures.double() + torch.rand(pictures.shape) * 0.98 - 0.49) / 127.5 - 1
+    for judged, images in ((metric, noisy.float()), (rounded, pictures)):
+        judged.process(None, [{"index": index, "image": image} for index, image in enumerate(images)])
+    np.testing.assert_array_equal(metric.results[0][2]["features"], rounded.results[0][2]["features"])
+
+
+def test_without_a_reference_there_is_the_score_alone(folders, ours):
+    figures = judge(folders["generated"], None)
+    assert set(figures) == {"IS-70", "IS_std"}
+    assert figures["IS-70"] == pytest.approx(ours["IS-70"], rel=1e-5)
+    assert metric_of().compute_metrics([]) == {}
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_statistics_serve_for_the_pictures(folders, extractor, ours, tmp_path, keep):
+    batches = (extract(extractor, batch) for _, batch in read(open_pictures(folders["real"]), 40))
+    assert save_statistics(tmp_path / "real.npz", extractor, batches, keep) == 72
+    figures = judge(folders["generated"], tmp_path / "real.npz")
+    expected = ours if keep else {k: v for k, v in ours.items() if ("ID" in k and "KID" not in k) or "IS" in k}
+    assert figures == pytest.approx(expected, rel=1e-4)
+    with np.load(tmp_path / "real.npz") as file:
+        assert file["mu"].dtype == file["sigma"].dtype == np.float64
+        assert file["sigma_s"].shape == (63, 63)
+
+
+def test_adm_files_load_as_they_are(folders, ours, extractor, tmp_path):
+    """Pictures alone, as ADM's samples; and pictures whose statistics are of more, as its reference."""
+    pack(open_pictures(folders["real"]), tmp_path / "real.npz")
+    pack(open_pictures(folders["generated"]), tmp_path / "generated.npz")
+    assert judge(tmp_path / "generated.npz", tmp_path / "real.npz") == pytest.approx(ours, rel=1e-4)
+    pictures = np.load(tmp_path / "real.npz")["arr_0"]
+    all_of_them = extract(extractor, next(read(open_pictures(folders["generated"]), 70))[1])
+    moments = {name: Moments().add(all_of_them[name]).gaussian() for name in ("features", "spatial")}
+    arrays = {
+        f"{name}{ending}": value.float().numpy()
+        for ending, fitted in (("", moments["features"]), ("_s", moments["spatial"]))
+        for name, value in (("mu", fitted.mean), ("sigma", fitted.covariance))
+    }
+    np.savez(tmp_path / "adm.npz", arr_0=pictures, **arrays)
+    figures = judge(folders["generated"], tmp_path / "adm.npz")
+    assert figures["FID-70"] < 1e-4
+    assert figures["sFID-70"] < 1e-4
+    for name in ("precision", "recall", "KID"):
+        assert figures[name] == pytest.approx(ours[name], rel=1e-4)
+
+
+def test_facts_tell_features_and_reference(folders, extractor, tmp_path):
+    batches = (extract(extractor, batch) for _, batch in read(open_pictures(folders["real"]), 72))
+    save_statistics(tmp_path / "real.npz", extractor, batches, keep=False)
+    facts = metric_of(str(tmp_path / "real.npz")).facts["InceptionFeatures"]
+    assert facts["reference"] == "real.npz"
+    assert len(facts["reference_sha256"]) == len(facts["features_sha256"]) == 64
+    assert facts["torch_fidelity"]
+
+
+def test_mistakes_are_told_before_anything_is_drawn(folders, extractor, tmp_path):
+    with pytest.raises(UserError, match=r"64 generated pictures in 64 features has no meaning.*50,000"):
+        metric_of(str(folders["real"])).prepare(None, 64)
+    metric_of(str(folders["real"])).prepare(None, 65)
+    metric_of(str(folders["real"]), allow_few=True).prepare(None, 3)
+    judge_few = metric_of(str(folders["real"]))  # another loop than ours asks nothing beforehand
+    judge_few.process(None, [{"index": i, "image": torch.zeros(3, 9, 9)} for i in range(64)])
+    with pytest.raises(UserError, match="64 generated pictures"):
+        judge_few.evaluate(64)
+    metric_of().prepare(None, 3)
+    with pytest.raises(UserError, match="doesn't exist"):
+        metric_of(str(tmp_path / "absent.npz")).prepare(None, 100)
+    (tmp_path / "damaged.npz").write_bytes(b"PK damaged")
+    with pytest.raises(UserError, match="damaged"):
+        open_reference(str(tmp_path / "damaged.npz"), extractor)
+    np.savez(tmp_path / "other.npz", mu=np.zeros(8), sigma=np.eye(8))
+    with pytest.raises(UserError, match="8 features, the extractor gives 64"):
+        open_reference(str(tmp_path / "other.npz"), extractor)
+    np.savez(tmp_path / "hashed.npz", mu=np.zeros(64), sigma=np.eye(64), features_sha256=np.array("0" * 64))
+    with pytest.raises(UserError, match="other feature weights"):
+        open_reference(str(tmp_path / "hashed.npz"), extractor)
+    np.savez(tmp_path / "useless.npz", labels=np.zeros(8))
+    with pytest.raises(UserError, match="it needs mu and sigma, or arr_0"):
+        open_reference(str(tmp_path / "useless.npz"), extractor)
+
+
+def test_fifty_thousand_need_no_number_beside_them(monkeypatch):
+    monkeypatch.setattr("jepa_t.evaluation.distribution.STANDARD", 6)
+    metric = metric_of(allow_few=True)
+    metric.reference = Reference(Moments().add(torch.randn(9, 4)).gaussian())
+    features = torch.randn(6, 4).numpy()
+    assert set(metric.compute_metrics([("generated", list(range(6)), {"features": features})])) == {"FID"}
+
+
+# Closed forms and laws.
+
+
+@given(st.integers(2, 12), st.integers(1, 8), seeds)
+def test_the_score_of_certain_balanced_classes_is_their_number(classes, each, seed):
+    logits = torch.eye(classes).repeat(each * classes, 1) * 200
+    assert inception_score(logits, splits=1, seed=seed % 2**32)[0] == pytest.approx(classes)
+    assert inception_score(torch.zeros(40, classes), splits=4)[0] == pytest.approx(1)
+
+
+@given(st.integers(20, 60), st.integers(2, 9), seeds)
+def test_the_score_lies_between_1_and_the_classes(count, classes, seed):
+    logits = torch.randn(count, classes, generator=torch.Generator().manual_seed(seed)) * 4
+    mean, std = inception_score(logits, splits=5)
+    assert 1 <= mean <= classes
+    assert std >= 0
+
+
+@given(st.integers(5, 40), st.integers(1, 8), st.booleans(), seeds)
+def test_precision_and_recall_of_equal_sets_are_1(count, width, copies, seed):
+    features = torch.randn(count, width, generator=torch.Generator().manual_seed(seed)) + 100
+    if copies:
+        features = features[torch.arange(count) // 2]
+    assert precision_recall(features, features) == (1, 1)
+    assert precision_recall(features, features + 1000) == (0, 0)
+
+
+@given(st.integers(4, 30), st.integers(4, 30), st.integers(1, 3), st.integers(1, 5), seeds)
+def test_precision_is_what_a_search_finds(count, other_count, neighbours, width, seed):
+    random = torch.Generator().manual_seed(seed)
+    one, other = (torch.randn(n, width, generator=random, dtype=torch.float64) for n in (count, other_count))
+    reach = [(other - row).square().sum(1).sort().values[neighbours].item() for row in other]
+    within = [any((row - o).square().sum() <= r for o, r in zip(other, reach, strict=True)) for row in one]
+    assert precision_recall(one, other, neighbours)[0] == pytest.approx(np.mean(within))
+    assert precision_recall(other, one, neighbours)[1] == pytest.approx(np.mean(within))
+
+
+def test_precision_does_not_depend_on_the_size_of_a_table(monkeypatch):
+    one, other = torch.randn(50, 6), torch.randn(40, 6)
+    whole = precision_recall(one, other)
+    monkeypatch.setattr("jepa_t.evaluation.distribution.ROWS", 7)
+    assert precision_recall(one, other) == whole
+    with pytest.raises(UserError, match="more than 3"):
+        precision_recall(one[:3], other)
+
+
+@given(st.integers(2, 9), st.integers(1, 4), seeds)
+def test_the_kernel_distance_is_the_sum_over_pairs(count, width, seed):
+    random = torch.Generator().manual_seed(seed)
+    x, y = (torch.randn(count, width, generator=random, dtype=torch.float64) for _ in range(2))
+
+    def kernel(a, b):
+        return float((a @ b / width + 1) ** 3)
+
+    pairs = [(i, j) for i in range(count) for j in range(count)]
+    within = [kernel(x[i], x[j]) + kernel(y[i], y[j]) for i, j in pairs if i != j]
+    across = [kernel(x[i], y[j]) for i, j in pairs]
+    mean, std = kernel_distance(x, y, subsets=2)
+    assert mean == pytest.approx(sum(within) / (count * (count - 1)) - 2 * np.mean(across), abs=1e-9, rel=1e-9)
+    assert std == pytest.approx(0, abs=1e-9)
+
+
+def test_the_kernel_distance_of_one_distribution_is_about_0_and_of_two_is_not():
+    features = torch.randn(2000, 8, generator=torch.Generator().manual_seed(0))
+    mean, std = kernel_distance(features[:1000], features[1000:], size=200, subsets=50)
+    assert abs(mean) < 2 * std / 50**0.5 + 0.01
+    assert kernel_distance(features[:1000], features[1000:] + 0.5, size=200, subsets=50)[0] > 10 * std / 50**0.5
+    assert kernel_distance(features, features, size=50, subsets=3, seed=1) == kernel_distance(
+        features, features, size=50, subsets=3, seed=1
+    )
+
+
+def test_the_distance_falls_with_the_number_of_pictures():
+    """Why the name tells it."""
+    features = torch.randn(20000, 16, generator=torch.Generator().manual_seed(0))
+    truth = Moments().add(features[10000:]).gaussian()
+    few, many = (frechet_distance(Moments().add(features[:n]).gaussian(), truth) for n in (100, 10000))
+    assert few > 20 * many
