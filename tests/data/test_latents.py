@@ -1,6 +1,7 @@
 """The cache of latents: the same training with it as without, whole or refused, whatever happens to its files."""
 
 import json
+import mmap
 import pickle
 import sys
 from pathlib import Path
@@ -139,12 +140,16 @@ def test_reading_copies_the_batch_alone(whole):
     folder, pictures = whole
     data = cached(folder, pictures)
     assert data.files._maps == {}
+    size = len(pickle.dumps(data))
     batch = data.__getitems__([0, 3])["inputs"]["moments"]
     assert list(data.files._maps) == [0]
-    assert isinstance(data.files[0].base.base, np.memmap) or isinstance(data.files[0].base, np.memmap)
+    owner = data.files[0]
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    assert isinstance(owner, mmap.mmap)
     assert not np.shares_memory(batch.numpy(), data.files[0])
     batch.zero_()  # a batch is the reader's own
-    assert len(pickle.dumps(data)) < len(pickle.dumps(data.files[0])) + 20_000
+    assert len(pickle.dumps(data)) == size  # a worker that is sent it gets no numbers
     assert torch.equal(pickle.loads(pickle.dumps(data)).__getitems__([1])["inputs"]["moments"][0], one(data, 1))
 
 
