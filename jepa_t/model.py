@@ -165,7 +165,7 @@ class JEPAT(BaseModel):
             return precisely(self.image_tokenizer.encode)(images)
         if not hasattr(self.image_tokenizer, "from_moments"):
             raise UserError(f"{type(self.image_tokenizer).__name__} reads pictures; cached latents need a KLTokenizer")
-        return self.image_tokenizer.from_moments(images["moments"])
+        return precisely(self.image_tokenizer.from_moments)(images["moments"])
 
     def loss(self, images: Tensor | Mapping[str, Tensor], captions: Sequence[str]) -> dict[str, Tensor]:
         """The named losses of a batch: images ``[B, 3, H, W]`` in [-1, 1], or as :meth:`tokens`; their B captions."""
