@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from jepa_t.data import CachedLatents, Captions
 from jepa_t.data.imagenet import Labelled
-from jepa_t.data.latents import SHARD, write_cache
+from jepa_t.data.latent_cache import SHARD, write_cache
 from jepa_t.data.pictures import Tally
 from jepa_t.engine.cli import friendly
 

@@ -9,7 +9,7 @@ import torch
 from mmengine.device import get_device
 from mmengine.dist import get_rank, init_dist
 
-from jepa_t.data.latents import BROKEN, SHARD, Cache, write_cache
+from jepa_t.data.latent_cache import BROKEN, SHARD, Cache, write_cache
 from jepa_t.engine import set_threads
 from jepa_t.engine.cli import add_run_arguments, friendly, run_config
 from jepa_t.errors import UserError

@@ -1,252 +1,27 @@
-"""Latents of whole data sets on the disk: what a frozen autoencoder says of each picture, computed once.
+"""Latents of whole data sets, from the disk: what a frozen autoencoder says of each picture, computed once."""
 
-A cache is a folder:
-
-- ``cache.json``: the tokenizer's hash and the shape of its moments, the data set, how many pictures a shard has.
-- ``00000.bin``, ``00001.bin``, ...: moments ``[n, 2, 2C, h, w]``, fp16, little-endian, nothing else; of each picture
-  as it is, and mirrored.
-- ``00000.json``, ...: of each shard its SHA-256 and size, the names of its pictures, their labels or captions, and
-  which are broken. It is written last: where it lies, its shard is whole.
-"""
-
-import hashlib
-import inspect
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import barrier, get_dist_info
 from mmengine.logging import print_log
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import Dataset, get_worker_info
 
-from ..engine.compat import write_whole
-from ..errors import UserError, first_line, whole
-from ..registry import DATASETS, build, resolve
+from ..errors import UserError, first_line
+from ..registry import DATASETS, build
 from .captioned import Written
 from .captions import Captions
 from .imagenet import Labelled
-from .pictures import BrokenPicture, PictureDataset, Tally, places, to_inputs
+from .latent_cache import SETTINGS, Cache, options_of
+from .pictures import places
 from .storage import Mapped, Texts
 
-FORMAT = 1
-SETTINGS = "cache.json"
-BROKEN = "broken_pictures"  # folder in the cache's, of the reports
-SHARD = 4096  # pictures; 134 MB of KL-16's moments at 256 pixels
 AGREE = ("type", "split", "size")  # options of the pictures that a cache must have been made with
-
-
-class Cache:
-    """A cache of latents, opened.
-
-    Args:
-        folder: Where it lies.
-
-    Attributes:
-        settings: What ``cache.json`` says.
-        absent: Names of the shards that aren't there yet; empty if the cache is whole.
-        shards: What each shard that is there says.
-
-    Raises:
-        UserError: There is no cache, or a shard has lost its numbers or has another size than it had.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder).expanduser()
-        if not (self.folder / SETTINGS).is_file():
-            raise UserError(f"{str(folder)!r} holds no cache of latents; write one with tools/cache_latents.py")
-        self.settings = _read_json(self.folder / SETTINGS)
-        if self.settings.get("format") != FORMAT:
-            raise UserError(f"the cache {str(folder)!r} has another format than {FORMAT}; write it anew")
-        names = shard_names(self.settings)
-        self.absent = [name for name in names if not (self.folder / f"{name}.json").is_file()]
-        self.shards = {name: _read_json(self.folder / f"{name}.json") for name in names if name not in self.absent}
-        for name, shard in self.shards.items():
-            path = self.folder / f"{name}.bin"
-            size = path.stat().st_size if path.is_file() else None
-            if size != shard["bytes"]:
-                what = "is missing" if size is None else f"has {size} bytes instead of {shard['bytes']}"
-                raise UserError(f"the cache's shard {str(path)!r} {what}; {_remedy(self.folder, name)}")
-
-    def verify(self) -> list[str]:
-        """Names of the shards whose numbers have changed since they were written; reads everything."""
-        return [name for name, shard in self.shards.items() if _sha256(self.folder / f"{name}.bin") != shard["sha256"]]
-
-    def check(self, identity: Mapping[str, Any]) -> None:
-        """Compare the tokenizer it was made with with another's identity.
-
-        Raises:
-            UserError: They differ.
-        """
-        for key, theirs in self.settings["tokenizer"].items():
-            if identity[key] != theirs:
-                raise UserError(
-                    f"the cache {str(self.folder)!r} is of another tokenizer: {key} {_short(theirs)}, "
-                    f"model.image_tokenizer has {_short(identity[key])}; use that tokenizer, or write another cache"
-                )
-
-
-def shard_names(settings: Mapping[str, Any]) -> list[str]:
-    """The names of all shards of a cache, in order."""
-    return [f"{number:05d}" for number in range(math.ceil(settings["count"] / settings["shard"]))]
-
-
-def _remedy(folder: Path, name: str) -> str:
-    return f"remove {folder}/{name}.* and run tools/cache_latents.py again"
-
-
-def _short(value: object) -> str:
-    return f"{value[:12]}..." if isinstance(value, str) else str(value)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{str(path)!r} is damaged; remove it and run tools/cache_latents.py again") from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-# Writing
-
-
-def write_cache(
-    folder: str | Path,
-    pictures: PictureDataset,
-    tokenizer: nn.Module,
-    config: Mapping[str, Any],
-    shard: int = SHARD,
-    batch_size: int = 64,
-    workers: int = 0,
-) -> Iterator[str]:
-    """Encode all pictures, as they are and mirrored; every process of the group takes its share of the shards.
-
-    Shards that are there stay, so an interrupted run goes on where it was. A picture's latents don't depend on how
-    many processes there are.
-
-    Args:
-        folder: Where the cache is written.
-        pictures: What is encoded.
-        tokenizer: A `KLTokenizer`, on the device where it runs.
-        config: The config of ``pictures``.
-        shard: Pictures in a shard.
-        batch_size: Pictures encoded at once, twice.
-        workers: Processes of this process that decode pictures.
-
-    Yields:
-        The name of each shard that this process has written.
-
-    Raises:
-        UserError: The tokenizer has no moments, too many pictures are broken, latents don't fit in fp16, or the
-            folder holds a cache of something else.
-    """
-    if not hasattr(tokenizer, "moments"):
-        name = type(tokenizer).__name__
-        raise UserError(f"latents of a {name} aren't cached: it is cheap, or discrete; use a KLTokenizer")
-    folder, (rank, processes) = Path(folder).expanduser(), get_dist_info()
-    settings = {
-        "format": FORMAT,
-        "tokenizer": tokenizer.identity,
-        "pictures": _options(config),
-        "kind": pictures.describe.kind,
-        "count": len(pictures.names),
-        "listing": hashlib.sha256("\n".join(pictures.names).encode("utf-8", "surrogateescape")).hexdigest(),
-        "shard": whole("shard", shard),
-    }
-    if rank == 0:
-        _begin(folder, settings)
-    barrier()
-    names = [name for name in shard_names(settings)[rank::processes] if not (folder / f"{name}.json").is_file()]
-    ranges = [range(int(name) * shard, min(int(name) * shard + shard, settings["count"])) for name in names]
-    batches = [each[start : start + batch_size] for each in ranges for start in range(0, len(each), batch_size)]
-    loader = iter(DataLoader(_Decoded(pictures), batch_sampler=batches, num_workers=workers, collate_fn=_as_it_is))
-    tally = Tally(folder / BROKEN, pictures.tally.max_broken)
-    for name, numbers in zip(names, ranges, strict=True):
-        moments, broken = [], {}
-        for _ in range(0, len(numbers), batch_size):
-            pixels, refused = next(loader)
-            tally.read += len(pixels)
-            for number, reason in refused.items():
-                tally.add(pictures.names[number], reason)
-            broken |= refused
-            if pixels:
-                moments.append(_encode(tokenizer, to_inputs(pixels)))
-        _write_shard(folder / name, numbers, moments, broken, pictures)
-        yield name
-
-
-def _begin(folder: Path, settings: dict[str, Any]) -> None:
-    """Say what the folder is to hold, or see that it says so already."""
-    if (folder / SETTINGS).is_file():
-        found = _read_json(folder / SETTINGS)
-        for key in ("format", "tokenizer", "kind", "count", "listing", "shard"):
-            if found.get(key) != settings[key]:
-                raise UserError(
-                    f"{str(folder)!r} holds a cache of something else: {key} is {found.get(key)!r} there and "
-                    f"{settings[key]!r} here; give another folder"
-                )
-    _write_json(folder / SETTINGS, settings)
-
-
-class _Decoded(Dataset):
-    """Pictures by number, without stand-ins: ``[S, S, 3]`` of those that are sound, reasons of those that aren't."""
-
-    def __init__(self, pictures: PictureDataset) -> None:
-        self.pictures = pictures
-
-    def __getitems__(self, numbers: Sequence[int]) -> tuple[list[np.ndarray], dict[int, str]]:
-        pixels, broken = [], {}
-        for number in numbers:
-            try:
-                self.pictures.describe.fact(number)
-                pixels.append(self.pictures.pixels(number))
-            except BrokenPicture as error:
-                broken[number] = str(error)
-        return pixels, broken
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
-@torch.no_grad()
-def _encode(tokenizer: nn.Module, images: Tensor) -> np.ndarray:
-    """Moments ``[B, 2, 2C, h, w]``, fp16, of images ``[B, 3, H, W]`` and their mirror images."""
-    images = images.to(next(tokenizer.buffers()).device)
-    both = tokenizer.moments(torch.cat([images, images.flip(-1)])).half().unflatten(0, (2, -1)).transpose(0, 1)
-    if not both.isfinite().all():
-        raise UserError("latents are too large for fp16, or no numbers; is image_tokenizer.source the right file?")
-    return both.cpu().numpy()
-
-
-def _write_shard(
-    place: Path, numbers: range, moments: list[np.ndarray], broken: dict[int, str], pictures: PictureDataset
-) -> None:
-    path, sound = place.with_suffix(".bin"), [number for number in numbers if number not in broken]
-    write_whole(path, lambda file: [file.write(part.astype("<f2", copy=False).tobytes()) for part in moments])
-    index = {
-        "bytes": path.stat().st_size,
-        "sha256": _sha256(path),
-        "names": [pictures.names[number] for number in sound],
-        pictures.describe.kind: [pictures.describe.fact(number) for number in sound],
-        "broken": [{"number": n, "name": pictures.names[n], "reason": reason} for n, reason in broken.items()],
-    }
-    _write_json(place.with_suffix(".json"), index)
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_whole(path, lambda file: file.write(json.dumps(content, indent=1).encode()))
-
-
-# Reading
 
 
 @DATASETS.register_module()
@@ -278,7 +53,7 @@ class CachedLatents(Dataset):
             self.pictures = build(dict(pictures), DATASETS)
             return
         print_log(f"reading the cache of latents {name!r}", "current")
-        options = _options(pictures)
+        options = options_of(pictures)
         for key in AGREE:
             if options.get(key) != cache.settings["pictures"].get(key, options.get(key)):
                 theirs = cache.settings["pictures"][key]
@@ -323,15 +98,9 @@ class CachedLatents(Dataset):
         return self.describe.covering() if self.cache else self.pictures.captions
 
     @property
-    def images(self) -> Tensor:
-        """A sample of the pictures, to fit a tokenizer on.
-
-        Raises:
-            UserError: The cache is read, which is of a tokenizer that is fitted.
-        """
-        if self.cache:
-            raise UserError("a tokenizer that is fitted can't read cached latents; use a KLTokenizer")
-        return self.pictures.images
+    def images(self) -> Tensor | None:
+        """A sample of the pictures to fit a tokenizer on; None from the cache, which is of one that isn't fitted."""
+        return None if self.cache else self.pictures.images
 
     def check(self, image_tokenizer: nn.Module) -> None:
         """See that the cache is of this tokenizer.
@@ -383,10 +152,3 @@ class _Packed:
 
     def __call__(self, row: int) -> list[str]:
         return json.loads(self.texts[row])
-
-
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of a component: those given, and the defaults of the others."""
-    parameters = inspect.signature(resolve(config["type"], DATASETS)).parameters.values()
-    defaults = {parameter.name: parameter.default for parameter in parameters}
-    return defaults | dict(config)

@@ -173,7 +173,7 @@ class Tally:
             log.warning("broken picture %s; the report can't be written: %s", line.strip(), error)
             return
         if len(self.reasons) == 1:
-            log.warning("broken picture %s; another takes its place; all are named in %s", line.strip(), file)
+            log.warning("broken picture %s; all are named in %s", line.strip(), file)
 
 
 def places(seed: int, index: int, count: int) -> Iterator[int]:

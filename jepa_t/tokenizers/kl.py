@@ -110,6 +110,7 @@ class KLTokenizer(nn.Module):
             latents = latents + (0.5 * log_variance).exp() * noise
         return to_tokens((latents - self.shift) * self.scale, self.patch)
 
+    @precisely
     def encode(self, images: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` in [-1, 1] to tokens ``[B, N, C]``, row by row.
 

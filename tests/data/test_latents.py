@@ -1,6 +1,7 @@
 """The cache of latents: the same training with it as without, whole or refused, whatever happens to its files."""
 
 import json
+import mmap
 import pickle
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from tiny import config, make_tokenizer, pretrained_kl, randomise
 sys.path.insert(0, str(Path(__file__).parent))
 from picture_files import damage, encoded, picture, write_classes
 
-from jepa_t.data.latents import SETTINGS, Cache, write_cache
+from jepa_t.data.latent_cache import SETTINGS, Cache, write_cache
 from jepa_t.engine.hooks import FitTokenizersHook
 from jepa_t.errors import UserError
 from jepa_t.registry import DATASETS, MODELS, build
@@ -139,12 +140,16 @@ def test_reading_copies_the_batch_alone(whole):
     folder, pictures = whole
     data = cached(folder, pictures)
     assert data.files._maps == {}
+    size = len(pickle.dumps(data))
     batch = data.__getitems__([0, 3])["inputs"]["moments"]
     assert list(data.files._maps) == [0]
-    assert isinstance(data.files[0].base.base, np.memmap) or isinstance(data.files[0].base, np.memmap)
+    owner = data.files[0]
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    assert isinstance(owner, mmap.mmap)
     assert not np.shares_memory(batch.numpy(), data.files[0])
     batch.zero_()  # a batch is the reader's own
-    assert len(pickle.dumps(data)) < len(pickle.dumps(data.files[0])) + 20_000
+    assert len(pickle.dumps(data)) == size  # a worker that is sent it gets no numbers
     assert torch.equal(pickle.loads(pickle.dumps(data)).__getitems__([1])["inputs"]["moments"][0], one(data, 1))
 
 
@@ -192,7 +197,7 @@ def test_an_interrupted_run_goes_on_where_it_was(whole, tmp_path):
 def test_processes_share_the_shards_and_write_the_same(whole, tmp_path, monkeypatch, workers):
     folder, pictures = whole
     for rank in (0, 1):
-        monkeypatch.setattr("jepa_t.data.latents.get_dist_info", lambda rank=rank: (rank, 2))
+        monkeypatch.setattr("jepa_t.data.latent_cache.get_dist_info", lambda rank=rank: (rank, 2))
         assert write(tmp_path / "two", pictures, workers=workers) == [["00000", "00002"], ["00001"]][rank]
     assert contents(tmp_path / "two") == contents(folder)
 
@@ -315,8 +320,7 @@ def test_another_tokenizer_is_refused_before_training(whole):
         fit(data, other)
     with pytest.raises(UserError, match=r"need a KLTokenizer, model.image_tokenizer is a PatchTokenizer"):
         fit(data, make_tokenizer("PatchTokenizer"))
-    with pytest.raises(UserError, match="fitted can't read cached latents"):
-        data.images  # noqa: B018
+    assert data.images is None
 
 
 def test_pictures_are_decoded_for_a_tokenizer_only_if_it_must_be_fitted(tmp_path, monkeypatch):

@@ -75,6 +75,12 @@ def test_every_kind_of_file_looks_as_it_should(kind):
     assert np.abs(np.asarray(image)[:, 8:] - np.array(colour, int)).max() <= 2
 
 
+@given(st.lists(st.integers(0, 65535), min_size=1, max_size=30))
+def test_sixteen_bits_are_rounded_to_eight(values):
+    image = decode(encoded(Image.fromarray(np.array([values], np.uint16))))
+    assert np.asarray(image)[0, :, 0].tolist() == [round(value / 257) for value in values]
+
+
 def test_a_transparent_colour_of_a_palette_lies_on_white():
     assert (np.asarray(decode(palette(True)))[:, :8] == 255).all()
     assert (np.asarray(decode(palette()))[:, :8] == (0, 0, 255)).all()
