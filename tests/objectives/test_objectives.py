@@ -113,10 +113,10 @@ def test_the_loss_is_finite_in_bfloat16(name):
 
 
 CHANGES = {
-    "FlowMatching": {"head_width": 20, "head_depth": 1, "draws": 3, "weight": 2.0},
+    "FlowMatching": {"head_width": 20, "head_depth": 1, "draws": 3, "weight": 2.0, "time_scale": 1.0},
     "GaussianDiffusion": {"head_width": 20, "head_depth": 1, "draws": 3, "weight": 2.0},
     "TokenCrossEntropy": {"label_smoothing": 0.3, "weight": 2.0},
-    "FeaturePrediction": {"weight": 2.0, "beta": 0.5, "read": "features"},
+    "FeaturePrediction": {"weight": 2.0, "beta": 0.5, "read": "features", "hidden_width": 20},
 }
 
 
