@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from engine_fakes import tiny_config
 
 from jepa_t.engine import find_checkpoint, load_checkpoint
@@ -106,19 +105,3 @@ def test_mistakes_are_one_line_and_code_2(config, tmp_path, tool, words, says):
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
     assert says in done.stderr
-
-
-def test_two_processes_of_half_the_batch_equal_one_of_the_whole(config, tmp_path):
-    def words(name, batch):
-        options = ["model.noise=0.0", f"train_dataloader.batch_size={batch}", "train_cfg.max_iters=8"]
-        return [config, "--work-dir", tmp_path / name, "--cfg-options", *options]
-
-    starter = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    parallel = [*starter, *command("train.py", *words("two", 2), "--launcher", "pytorch")[1:]]
-    done = subprocess.run(parallel, env=ENV, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert run("train.py", *words("one", 4)).returncode == 0
-    one, two = (load_checkpoint(str(tmp_path / name / "iter_8.pth")) for name in ("one", "two"))
-    assert two["meta"]["train_steps"] == 8
-    for name, value in one["state_dict"].items():
-        torch.testing.assert_close(value, two["state_dict"][name], rtol=1e-5, atol=1e-5)
