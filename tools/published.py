@@ -1,9 +1,9 @@
 """The published procedure, plainly: what the speed suite compares the library with, over the same weights.
 
-Written from its description (JEPA-T; MAR, section 3.4): 64 sampling steps of 99 Euler evaluations; at each step the text
-is encoded and every block computes every token; at each evaluation the head computes its modulations for both
-branches; guidance is always on. The library never imports this. Its items can be switched on one by one, to see what
-each is worth.
+Written from its description (JEPA-T; MAR, section 3.4): 64 sampling steps of 99 Euler evaluations; at each step the
+text is encoded and every block computes every token; at each evaluation the head computes its modulations for both
+branches; guidance is always on. The library never imports this. Its items of sampling can be switched on one by one, to
+see what each is worth.
 """
 
 import math
