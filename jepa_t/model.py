@@ -160,7 +160,7 @@ class JEPAT(BaseModel):
         network, tokens = self.network, precisely(self.image_tokenizer.encode)(images)  # [B, N, C]
         batch, count, _ = tokens.shape
         split = draw(batch, count, self.mask_ratio, tokens.device)
-        keep = torch.rand(batch).to(tokens.device) >= self.text_drop
+        keep = torch.rand(batch).to(tokens.device, non_blocking=True) >= self.text_drop
         text = network.text_tokenizer(captions).where(keep, network.null(batch))
         prediction = network.condition(tokens, split, text)
         target = Target(gather(tokens, split.asked))

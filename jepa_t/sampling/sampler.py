@@ -79,7 +79,8 @@ class Generators:
         return -(-self.uniform(*shape).clamp(min=torch.finfo(torch.float32).tiny).log()).log()  # 0 would be infinite
 
     def _draw(self, function: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
-        return torch.stack([function(shape, generator=g) for g in self.generators]).to(self.device)
+        drawn = torch.stack([function(shape, generator=g) for g in self.generators])
+        return drawn.to(self.device, non_blocking=True)
 
 
 class Step(NamedTuple):
