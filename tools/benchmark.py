@@ -5,6 +5,7 @@ import datetime
 import shlex
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, help="runs per arm; default the preset's")
     parser.add_argument("--jobs", type=int, help="processes; default one per GPU or CPU core")
     parser.add_argument("--no-match", action="store_true", help="don't bring parameter counts within 2 %%")
-    parser.add_argument("--minutes", type=float, default=15.0, help="of speed: about what a task may take")
+    parser.add_argument("--minutes", type=float, help="of speed: about what a task may take; default 15")
     parser.add_argument("--out", help="default work_dirs/benchmark_<preset>")
     args = parser.parse_args(arguments)
     if args.suite == "report":
@@ -92,11 +93,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     if args.suite == "all" and (args.tasks or args.configs or args.fusion):
         raise UserError("'all' takes no --tasks, --configs or --fusion; name a suite, such as fusion")
-    wanted = (
-        dict.fromkeys(NAMES, request) | {"speed": Request(minutes=args.minutes)}
-        if args.suite == "all"
-        else {args.suite: request}
-    )
+    wanted = {args.suite: request}
+    if args.suite == "all":
+        wanted = dict.fromkeys(NAMES, replace(request, minutes=None)) | {"speed": Request(minutes=args.minutes)}
     planned = {suite: plan(suite, PRESETS[args.preset], asked) for suite, asked in wanted.items()}
     pyplot()  # with all that can be wrong, told before hours of work
     command = shlex.join(["python", *sys.argv])

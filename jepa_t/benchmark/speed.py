@@ -27,6 +27,7 @@ from .runs import configure, machine, versions
 from .suites import CONFIGS, FUSIONS, TASKS
 
 ROUNDS, LEAST = 9, 5  # counted rounds: so many, or fewer where time is short, but at least five pairs
+MINUTES = 15.0  # that a task may take
 SCALE = 3.0  # of guidance
 REACHED = 0.4  # share of the peak that is expected when a batch is chosen
 # Batch, heads, tokens, channels per head: the digits' predictor, scenes, and an image of 256 tokens or more.
@@ -85,7 +86,7 @@ def speed_tasks(names: Sequence[str], published: Published, seconds: float) -> d
 def run_speed(
     published: Published,
     names: Sequence[str] | None = None,
-    minutes: float = 15.0,
+    minutes: float = MINUTES,
     moved: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> list[Record]:
     """Time sampling and training against the published procedure, fusions, and the attention back ends.

@@ -12,8 +12,8 @@ from .records import Record
 from .report import RESULTS, load, save
 from .runs import config_hash
 from .samplers import SETTINGS, run_samplers
+from .speed import MINUTES, run_speed
 from .speed import NAMES as TIMED
-from .speed import run_speed
 from .suites import CONFIGS, SUITES, TASKS, Arm, Preset, Row, rows
 
 NAMES = (*SUITES, "sampler", "speed")
@@ -34,7 +34,7 @@ class Request:
         fusions: Further arms by name: a component's config for each site. Of ``fusion`` and ``data`` alone.
         seeds: How many; None for the preset's.
         match: False leaves parameter counts unmatched.
-        minutes: About what a task of ``speed`` may take.
+        minutes: About what a task of ``speed`` may take; None for its default.
     """
 
     tasks: Sequence[str] | None = None
@@ -42,7 +42,7 @@ class Request:
     fusions: Mapping[str, dict] = field(default_factory=dict)
     seeds: int | None = None
     match: bool = True
-    minutes: float = 15.0
+    minutes: float | None = None
 
 
 PLAIN = Request()
@@ -65,9 +65,11 @@ def plan(suite: str, preset: Preset, request: Request = PLAIN) -> dict[str, list
         for task in request.tasks or []:
             if task not in TIMED:
                 raise unknown("task of the suite 'speed'", task, TIMED)
-        if not request.minutes > 0:
+        if request.minutes is not None and not request.minutes > 0:
             raise UserError(f"--minutes is {request.minutes}; use more than 0")
         return {}
+    if request.minutes is not None:
+        raise UserError(f"--minutes has no meaning for {suite!r}; use speed")
     own = {name: Arm({"model": {"fusion": sites}}) for name, sites in request.fusions.items()}
     if request.configs:
         arms = {name: Arm(config=path) for name, path in request.configs.items()}
@@ -112,9 +114,8 @@ def run(
         UserError: A run can't be made.
     """
     if suite == "speed":
-        return run_speed(
-            published, request.tasks, request.minutes, lambda done, total: progress(suite, done, total, "")
-        )
+        minutes = request.minutes or MINUTES
+        return run_speed(published, request.tasks, minutes, lambda done, total: progress(suite, done, total, ""))
     records = _train(planned, folder / "runs", jobs, partial(progress, "training" if suite == "sampler" else suite))
     pairs = [(row, key) for key, rows_of_run in planned.items() for row in rows_of_run]
     finished = [(row, _record(row, key, records[key])) for row, key in pairs]

@@ -1,10 +1,61 @@
+import sys
+from functools import partial
+from pathlib import Path
+
 import pytest
 from tiny import TOKENS, copy_of, shared_model
 
+from jepa_t.benchmark import PRESETS, Request, plan, run, speed
+from jepa_t.benchmark.report import write_report
+from jepa_t.benchmark.runs import configure
 from jepa_t.benchmark.samplers import evaluations
 from jepa_t.benchmark.speed import LEAST, interleave
+from jepa_t.benchmark.work import keep
 from jepa_t.registry import SAMPLERS, build
 from jepa_t.sampling import sampler_config
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+import published
+
+
+@pytest.fixture
+def tiny_base(small, monkeypatch):
+    """One round of a tiny model, in the place of the base size."""
+    for name, value in {"ROUNDS": 1, "LEAST": 1, "FUSIONS": {"jepa_t": speed.FUSIONS["jepa_t"]}}.items():
+        monkeypatch.setattr(speed, name, value)
+    monkeypatch.setattr(speed, "ATTENTION", [(2, 2, 3, 4)])
+    monkeypatch.setitem(speed.SIZES, "base", partial(configure, small))
+
+
+def test_the_speed_suite_times_what_it_names(tiny_base, tmp_path):
+    request, moved = Request(["base", "fusions", "attention"], minutes=0.01), []
+    planned = plan("speed", PRESETS["smoke"], request)
+    records = run("speed", planned, tmp_path, None, lambda *seen: moved.append(seen), request, published)
+    assert moved == [("speed", done, 5, "") for done in range(1, 6)]
+    arms = {
+        task: [r["arm"] for r in records if r["task"] == task] for task in dict.fromkeys(r["task"] for r in records)
+    }
+    assert arms["attention, 2 x 2 x 3 x 4"] == ["sdpa", "math"]
+    for batch in ("batch 1", "large batch"):
+        assert arms[f"base, sampling, {batch}"][-5:] == ["published", "reference", "quality", "balanced", "fast"]
+    assert arms["base, training step"][0] == "published"
+    for record in records:
+        assert record["milliseconds"] > 0
+        assert record["first"] > 0
+        assert len(record["ratios"]) == 1
+    keep(tmp_path, "speed", records, "command", "2026-01-02")
+    text = write_report(tmp_path).read_text()
+    assert "| times as fast as published |" in text
+    assert "| GFLOP |" in text
+
+
+def test_the_exact_items_save_operations_one_after_the_other(tiny_base):
+    arms = speed.speed_tasks(["base"], published, 60)["base, sampling, batch 1"]()
+    operations = [arm.cost.total for arm in arms.values()]
+    assert [*arms][:5] == ["published", "+ text once", "+ asked only", "+ hoisted", "reference"]
+    assert operations[:4] == sorted(operations[:4], reverse=True)
+    assert operations[4] < operations[3] * 1.001
+    assert [arm.images for arm in arms.values()] == [1] * 8
 
 
 def test_functions_are_timed_in_turn():
