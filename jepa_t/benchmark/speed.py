@@ -16,9 +16,8 @@ from torch import Tensor
 
 from ..attention import attention
 from ..engine import update_average
-from ..layers import Block, Blocks
-from ..model import JEPAT
-from ..objectives.denoising_head import ResidualBlock
+from ..layers import Blocks
+from ..model import JEPAT, compile_blocks
 from ..registry import DATASETS, MODELS, build
 from ..sampling import PRESETS
 from .cost import ITEMS, Cost, peak, sampling, training
@@ -217,9 +216,7 @@ def _model(cfg: Config) -> tuple[JEPAT, Tensor, list[str]]:
 
 def _compiled(model: JEPAT) -> JEPAT:
     model = copy.deepcopy(model)
-    for module in model.modules():
-        if isinstance(module, (Block, ResidualBlock)):
-            module.compile()
+    compile_blocks(model)
     return model
 
 
