@@ -106,14 +106,21 @@ def run_speed(
 
 
 def _measure(task: str, arms: Arms, seconds: float) -> list[Record]:
-    first = warm_up({name: arm.run for name, arm in arms.items()})
-    if LEAST * sum(first.values()) > seconds:
-        arms = {name: arm for name, arm in arms.items() if not arm.optional}
+    if not arms:
+        return []
+    reference, *others = arms
+    first = warm_up({reference: arms[reference].run})
+    if any(arm.optional for arm in arms.values()):
+        unit = first[reference] / arms[reference].cost.total
+        if LEAST * unit * sum(arm.cost.total for arm in arms.values()) > seconds:
+            others = [name for name in others if not arms[name].optional]
+    arms = {name: arms[name] for name in (reference, *others)}
+    first |= warm_up({name: arms[name].run for name in others})
     reached = peak(_device())
     times = interleave({name: arm.run for name, arm in arms.items()}, ROUNDS, seconds)
-    reference, records = next(iter(times.values())), []
+    records: list[Record] = []
     for name, taken in times.items():
-        ratios = [one / other for one, other in zip(taken, reference, strict=True)]
+        ratios = [one / other for one, other in zip(taken, times[reference], strict=True)]
         row = {"task": task, "arm": name, "seed": 0, "ratios": ratios, "metrics": {}, "first": 1000 * first[name]}
         row["milliseconds"] = 1000 * statistics.median(taken)
         if found := arms[name].cost:
@@ -238,8 +245,10 @@ def _samplings(size: Callable[[], Config], published: Published, batch: int | No
     costs |= {name: sampling(model, items) for name, items in plain.items()}
     if batch is None:
         spent = sum(costs[name].total for name in ("published", *PRESETS)) / (REACHED * peak(_device()))
-        fitting = [count for count in (4, 16, 64) if (LEAST + 1) * count * spent <= seconds]
-        batch = min(max(fitting, default=2), 64 if _device() == "cuda" else 16)
+        counts = (4, 16, 64) if _device() == "cuda" else (4, 16)
+        batch = max((count for count in counts if (LEAST + 1) * count * spent <= seconds), default=0)
+        if not batch:
+            return {}
     captions, seeds = (captions * batch)[:batch], range(batch)
 
     def sample(model: JEPAT, preset: str) -> Tensor:
@@ -266,39 +275,51 @@ def _steps(size: Callable[[], Config], published: Published) -> Arms:
     """A training step without its data: losses, gradients, clipping, optimizer, average."""
     model, images, captions = _model(size())
     captions = captions[: len(images)]
-    plain, shipped = training(model, plain=True), training(model)
-    recomputing, slow = copy.deepcopy(model), published.loss
-    for module in recomputing.network.modules():
-        if isinstance(module, Blocks):
-            module.checkpointing = True
+    plain, shipped, count = training(model, plain=True), training(model), len(images)
+    optimizers = {fused: _optimizer(model, fused) for fused in (False, True)}
+
+    def step(loss: Callable[..., dict[str, Tensor]], fused: bool, recompute: bool = False) -> Callable[[], None]:
+        return _step(model, loss, images, captions, optimizers[fused], fused, recompute)
+
     arms = {
-        "published": Timed(_step(model, slow, images, captions, fused=False), plain, len(images)),
-        "with gradient checkpointing": Timed(
-            _step(recomputing, slow, images, captions, fused=False), plain, len(images), optional=True
-        ),
-        "+ asked tokens alone, text once": Timed(
-            _step(copy.deepcopy(model), JEPAT.loss, images, captions, fused=False), shipped, len(images)
-        ),
-        "+ fused optimizer and average": Timed(
-            _step(copy.deepcopy(model), JEPAT.loss, images, captions), shipped, len(images)
-        ),
+        "published": Timed(step(published.loss, False), plain, count),
+        "with gradient checkpointing": Timed(step(published.loss, False, True), plain, count, optional=True),
+        "asked tokens alone, text once": Timed(step(JEPAT.loss, False), shipped, count),
+        "+ fused optimizer and average": Timed(step(JEPAT.loss, True), shipped, count),
     }
     if not any(parameter.requires_grad for parameter in model.network.text_tokenizer.parameters()):
         reading = _remembering(model)
-        arms["+ text remembered"] = Timed(_step(reading, JEPAT.loss, images, captions), None, len(images))
+        no_text = Cost(shipped.network, shipped.head, shipped.flops | {"text": 0.0})
+        run = _step(reading, JEPAT.loss, images, captions, _optimizer(reading, True))
+        arms["+ text remembered"] = Timed(run, no_text, count)
     if _device() == "cuda":
-        arms["+ compiled blocks"] = Timed(_step(_compiled(model), JEPAT.loss, images, captions), shipped, len(images))
+        fast = _compiled(model)
+        run = _step(fast, JEPAT.loss, images, captions, _optimizer(fast, True))
+        arms["+ compiled blocks"] = Timed(run, shipped, count)
     return arms
 
 
-def _step(
-    model: JEPAT, loss: Callable[..., dict[str, Tensor]], images: Tensor, captions: list[str], fused: bool = True
-) -> Callable[[], None]:
+def _optimizer(model: JEPAT, fused: bool) -> torch.optim.Optimizer:
     learned = [parameter for parameter in model.network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=LEARNING_RATE, fused=fused, foreach=False)
+    return torch.optim.AdamW(learned, lr=LEARNING_RATE, fused=fused, foreach=False)
+
+
+def _step(
+    model: JEPAT,
+    loss: Callable[..., dict[str, Tensor]],
+    images: Tensor,
+    captions: list[str],
+    optimizer: torch.optim.Optimizer,
+    fused: bool = True,
+    recompute: bool = False,
+) -> Callable[[], None]:
+    learned = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     pairs = list(zip(model.average.parameters(), model.network.parameters(), strict=True))
+    stacks = [module for module in model.network.modules() if isinstance(module, Blocks)]
 
     def step() -> None:
+        for stack in stacks:
+            stack.checkpointing = recompute
         with torch.autocast(_device(), torch.bfloat16, enabled=_device() == "cuda"):
             total = sum(loss(model, images, captions).values())
         total.backward()
@@ -333,7 +354,7 @@ def _fusions() -> Arms:
     arms = {}
     for name, change in changes.items():
         model, images, captions = _model(configure(config, change))
-        step = _step(model, JEPAT.loss, images, captions[: len(images)])
+        step = _step(model, JEPAT.loss, images, captions[: len(images)], _optimizer(model, True))
         arms[name] = Timed(step, training(model), len(images))
     return arms
 

@@ -7,10 +7,11 @@ import pytest
 from tiny import TOKENS, copy_of, shared_model
 
 from jepa_t.benchmark import PRESETS, Request, plan, run, speed
+from jepa_t.benchmark.cost import Cost
 from jepa_t.benchmark.report import write_report
 from jepa_t.benchmark.runs import configure
 from jepa_t.benchmark.samplers import evaluations
-from jepa_t.benchmark.speed import LEAST, interleave
+from jepa_t.benchmark.speed import LEAST, Timed, interleave
 from jepa_t.benchmark.work import keep
 from jepa_t.registry import SAMPLERS, build
 from jepa_t.sampling import sampler_config
@@ -29,7 +30,7 @@ def tiny_base(small, monkeypatch):
 
 
 def test_the_speed_suite_times_what_it_names(tiny_base, tmp_path):
-    request, moved = Request(["base", "fusions", "attention"], minutes=0.01), []
+    request, moved = Request(["base", "fusions", "attention"], minutes=1), []
     plain = SimpleNamespace(sample=partial(published.sample, solver_steps=2), loss=published.loss)
     planned = plan("speed", PRESETS["smoke"], request)
     records = run("speed", planned, tmp_path, None, lambda *seen: moved.append(seen), request, plain)
@@ -39,7 +40,8 @@ def test_the_speed_suite_times_what_it_names(tiny_base, tmp_path):
     }
     assert arms["attention, 2 x 2 x 3 x 4"] == ["sdpa", "math"]
     for batch in ("batch 1", "large batch"):
-        assert arms[f"base, sampling, {batch}"][-5:] == ["published", "reference", "quality", "balanced", "fast"]
+        drawn = arms[f"base, sampling, {batch}"]
+        assert (drawn[0], drawn[-4:]) == ("published", ["reference", "quality", "balanced", "fast"])
     assert arms["base, training step"][0] == "published"
     for record in records:
         assert record["milliseconds"] > 0
@@ -58,6 +60,16 @@ def test_the_exact_items_save_operations_one_after_the_other(tiny_base):
     assert operations[:5] == sorted(operations[:5], reverse=True)
     assert operations[5] == operations[4]  # the reference is all of them
     assert [arm.images for arm in arms.values()] == [1] * 9
+
+
+def test_short_of_time_optional_arms_and_batches_that_take_longer_are_left_out(tiny_base):
+    tasks = speed.speed_tasks(["base"], published, 1e-6)
+    assert tasks["base, sampling, large batch"]() == {}
+    assert speed._measure("task", {}, 1) == []
+    cost = Cost(1, 1, {"head": 1.0})
+    arms = {"a": Timed(int, cost), "b": Timed(int, cost, optional=True), "c": Timed(int, cost)}
+    assert [record["arm"] for record in speed._measure("task", arms, 0)] == ["a", "c"]
+    assert [record["arm"] for record in speed._measure("task", arms, 1)] == ["a", "b", "c"]
 
 
 def test_functions_are_timed_in_turn():
