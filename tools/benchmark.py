@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import published
+from baselines import published
 from rich.console import Console
 from rich.progress import (
     BarColumn,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from itertools import count
 from typing import Any, Protocol
 
 import torch
@@ -35,7 +36,7 @@ LEARNING_RATE, DECAY = 1e-4, 0.999
 
 
 class Published(Protocol):
-    """The published procedure; the library knows it only as an argument (``tools/published.py``)."""
+    """The published procedure; the library knows it only as an argument (``tools/baselines/published.py``)."""
 
     sample: Callable[..., Tensor]
     loss: Callable[..., dict[str, Tensor]]
@@ -246,7 +247,7 @@ def _samplings(size: Callable[[], Config], published: Published, batch: int | No
     if batch is None:
         spent = sum(costs[name].total for name in ("published", *PRESETS)) / (REACHED * peak(_device()))
         counts = (4, 16, 64) if _device() == "cuda" else (4, 16)
-        batch = max((count for count in counts if (LEAST + 1) * count * spent <= seconds), default=0)
+        batch = max((size for size in counts if (LEAST + 1) * size * spent <= seconds), default=0)
         if not batch:
             return {}
     captions, seeds = (captions * batch)[:batch], range(batch)
@@ -275,27 +276,27 @@ def _steps(size: Callable[[], Config], published: Published) -> Arms:
     """A training step without its data: losses, gradients, clipping, optimizer, average."""
     model, images, captions = _model(size())
     captions = captions[: len(images)]
-    plain, shipped, count = training(model, plain=True), training(model), len(images)
+    plain, shipped, batch = training(model, plain=True), training(model), len(images)
     optimizers = {fused: _optimizer(model, fused) for fused in (False, True)}
 
     def step(loss: Callable[..., dict[str, Tensor]], fused: bool, recompute: bool = False) -> Callable[[], None]:
         return _step(model, loss, images, captions, optimizers[fused], fused, recompute)
 
     arms = {
-        "published": Timed(step(published.loss, False), plain, count),
-        "with gradient checkpointing": Timed(step(published.loss, False, True), plain, count, optional=True),
-        "asked tokens alone, text once": Timed(step(JEPAT.loss, False), shipped, count),
-        "+ fused optimizer and average": Timed(step(JEPAT.loss, True), shipped, count),
+        "published": Timed(step(published.loss, False), plain, batch),
+        "with gradient checkpointing": Timed(step(published.loss, False, True), plain, batch, optional=True),
+        "asked tokens alone, text once": Timed(step(JEPAT.loss, False), shipped, batch),
+        "+ fused optimizer and average": Timed(step(JEPAT.loss, True), shipped, batch),
     }
     if not any(parameter.requires_grad for parameter in model.network.text_tokenizer.parameters()):
         reading = _remembering(model)
         no_text = Cost(shipped.network, shipped.head, shipped.flops | {"text": 0.0})
         run = _step(reading, JEPAT.loss, images, captions, _optimizer(reading, True))
-        arms["+ text remembered"] = Timed(run, no_text, count)
+        arms["+ text remembered"] = Timed(run, no_text, batch)
     if _device() == "cuda":
         fast = _compiled(model)
         run = _step(fast, JEPAT.loss, images, captions, _optimizer(fast, True))
-        arms["+ compiled blocks"] = Timed(run, shipped, count)
+        arms["+ compiled blocks"] = Timed(run, shipped, batch)
     return arms
 
 
@@ -317,7 +318,10 @@ def _step(
     pairs = list(zip(model.average.parameters(), model.network.parameters(), strict=True))
     stacks = [module for module in model.network.modules() if isinstance(module, Blocks)]
 
+    calls = count()
+
     def step() -> None:
+        torch.manual_seed(next(calls))  # all arms' nth steps have the same mask
         for stack in stacks:
             stack.checkpointing = recompute
         with torch.autocast(_device(), torch.bfloat16, enabled=_device() == "cuda"):

@@ -14,7 +14,7 @@ from jepa_t.benchmark.samplers import evaluations
 from jepa_t.model import JEPAT
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-import published
+from baselines import published
 
 
 def counted(function):

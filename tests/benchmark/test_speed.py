@@ -17,7 +17,7 @@ from jepa_t.registry import SAMPLERS, build
 from jepa_t.sampling import sampler_config
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-import published
+from baselines import published
 
 
 @pytest.fixture

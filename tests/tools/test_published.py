@@ -8,7 +8,7 @@ import torch
 from tiny import CAPTIONS, float64, make_model, random_images
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-import published
+from baselines import published
 
 REFERENCE = {"preset": "reference", "steps": 6, "solver_steps": 5, "guidance_scale": 2.5}
 
