@@ -117,21 +117,23 @@ class Block(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor, valid: Tensor | None = None, rows: slice | None = None) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor | None = None, wanted: Tensor | None = None) -> Tensor:
         """Transform tokens.
 
         Args:
             x: ``[B, N, D]``.
             valid: True where a token may be looked at ``[B, N]``; None for all.
-            rows: Which tokens are wanted; None for all. All are looked at, only these are computed.
+            wanted: Those of the tokens that are wanted ``[B, K, D]``; None for all. All are looked at, only these
+                are computed. Tensors, not places: compiled code would be made again for every place.
 
         Returns:
-            ``[B, N, D]``, or the wanted rows of it.
+            ``[B, N, D]``, or ``[B, K, D]`` of the wanted ones.
         """
         source = self.norm1(x)
-        if rows is not None:
-            x = x[:, rows]
-        x = x + self.attn(source if rows is None else source[:, rows], source, valid)
+        if wanted is None:
+            x = x + self.attn(source, source, valid)
+        else:
+            x = wanted + self.attn(self.norm1(wanted), source, valid)
         return x + self.mlp(self.norm2(x))
 
 
@@ -165,7 +167,8 @@ class Blocks(nn.ModuleList):
         self.checkpointing = checkpointing
 
     def run(self, index: int, x: Tensor, valid: Tensor | None = None, rows: slice | None = None) -> Tensor:
-        """Apply block number ``index``, as :meth:`Block.forward`."""
+        """Apply block number ``index``, as :meth:`Block.forward`; ``rows`` are the places of those wanted."""
+        wanted = None if rows is None else x[:, rows]
         if self.checkpointing and torch.is_grad_enabled():
-            return checkpoint(self[index], x, valid, rows, use_reentrant=False)
-        return self[index](x, valid, rows)
+            return checkpoint(self[index], x, valid, wanted, use_reentrant=False)
+        return self[index](x, valid, wanted)

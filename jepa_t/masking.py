@@ -76,7 +76,7 @@ def draw(
     """
     uniform, rounding = torch.rand(2, generator=generator).tolist()
     visible = min(ratio.visible_count(tokens, uniform, rounding), tokens - 1)
-    order = dealt(torch.rand, (batch, tokens), generator=generator).to(device).argsort(dim=1)
+    order = dealt(torch.rand, (batch, tokens), generator=generator).to(device, non_blocking=True).argsort(dim=1)
     return Split(order, visible, tokens - visible)
 
 

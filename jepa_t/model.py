@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .errors import UserError, unknown
 from .fusion import Fusion
+from .fusion.sites import as_many
 from .layers import Block, seeded
 from .masking import MaskRatio, draw, gather
 from .objectives.denoising_head import ResidualBlock
@@ -79,8 +80,14 @@ class Network(nn.Module):
         Args:
             tokens: Image tokens, of which only the visible ones are read ``[B, N, C]``.
             split: Which are visible and which are asked for.
-            text: B captions.
+            text: B captions; or G B, the images' first, then theirs again, such as a caption and the null text. What
+                comes before the first fusion is computed once for all G.
+
+        Returns:
+            As many as there are captions.
         """
+        if "encoder" in self.fusion or "context" in self.fusion:  # nothing comes before the text
+            split, tokens = split.repeat(len(text.pooled) // len(tokens)), as_many(tokens, text)
         registers = self.encoder.registers.expand(len(tokens), -1, -1)  # [B, R, D]
         registers = self.fusion.at("encoder", registers, text)
         registers, visible = self.encoder(gather(tokens, split.visible), split.visible, registers)  # [B, V, D]
@@ -89,7 +96,8 @@ class Network(nn.Module):
         x = self.fusion.at("predictor", x, text)
         x = self.predictor(x, split, lambda index, x: self.fusion.after_block(index, x, text))  # [B, K, D]
         features = self.fusion.at("features", x, text)
-        return Prediction(features, self.fusion.at("objective", features, text))
+        condition = self.fusion.at("objective", features, text)
+        return Prediction(as_many(features, text), as_many(condition, text))
 
     def target(self, tokens: Tensor, split: Split) -> Tensor:
         """The target encoder: features of the asked tokens, seen among all ``[B, K, D]``.
@@ -102,6 +110,19 @@ class Network(nn.Module):
             registers = self.fusion.at("encoder", registers, self.null(len(tokens)))
         _, features = self.encoder(gather(tokens, split.order), split.order, registers)
         return features[:, split.visible_count : split.visible_count + split.asked_count]
+
+
+def compile_blocks(module: nn.Module) -> None:
+    """Compile each block of the Transformers and of the denoising head, when it is first called.
+
+    Blocks share what is compiled. Training, evaluation and sampling meet about 20 kinds of inputs: with and without
+    gradients, padding, guidance; one image or many; one token or many, of whose number compiled code asks no more.
+    PyTorch gives up after 8 and goes on uncompiled, without a word in a log that is not its own.
+    """
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
+    for part in module.modules():
+        if isinstance(part, (Block, ResidualBlock)):
+            part.compile()
 
 
 @MODELS.register_module()
@@ -152,9 +173,7 @@ class JEPAT(BaseModel):
         self.mask_ratio, self.text_drop = construct(MaskRatio, mask_ratio or {}), text_drop
         self.sample_with(sampler)
         if compile:
-            for module in self.modules():
-                if isinstance(module, (Block, ResidualBlock)):
-                    module.compile()
+            compile_blocks(self)
 
     def forward(self, inputs: Tensor | Mapping[str, Tensor] | None, data_samples: dict[str, list], mode: str) -> Any:
         """MMEngine's entrance: ``loss`` gives :meth:`loss`, ``predict`` a dict with its ``image`` per caption."""
@@ -193,7 +212,7 @@ class JEPAT(BaseModel):
         batch, count, _ = tokens.shape
         host, device = generators(seed, tokens.device)
         split = draw(batch, count, self.mask_ratio, tokens.device, host)
-        keep = dealt(torch.rand, (batch,), generator=host).to(tokens.device) >= self.text_drop
+        keep = dealt(torch.rand, (batch,), generator=host).to(tokens.device, non_blocking=True) >= self.text_drop
         text = network.text_tokenizer(captions).where(keep, network.null(batch))
         prediction = network.condition(tokens, split, text)
         target = Target(gather(tokens, split.asked))

@@ -37,7 +37,7 @@ from jepa_t import masking
 from jepa_t import model as module
 from jepa_t.engine import update_average
 from jepa_t.errors import UserError
-from jepa_t.fusion import PRESETS
+from jepa_t.fusion import PRESETS, SITES
 from jepa_t.masking import gather
 from jepa_t.model import JEPAT, Network
 from jepa_t.registry import MODELS, OBJECTIVES, build
@@ -83,6 +83,21 @@ def test_masked_tokens_never_change_the_condition_and_visible_ones_do(fusion, se
         changed = masking.scatter(tokens, split.visible[:, place : place + 1], torch.ones(2, 1, CHANNELS))
         moved = (model.condition(changed, split, text).condition - before.condition).abs().amax(-1)
         assert moved.min() > 1e-9
+
+
+@pytest.mark.parametrize("fusion", [*PRESETS, *({site: {"type": "FiLM"}} for site in SITES)], ids=str)
+@float64()
+def test_two_captions_of_an_image_share_what_comes_before_the_text(fusion):
+    """The guidance's branches: as if each were alone, at the cost of one until the first fusion."""
+    model, tokens, split = make_model(fusion=fusion).average, random_tokens(2), random_split(2, 3)
+    text, other, encoded = random_text(2), random_text(2, seed=1), []
+    alone = [model.condition(tokens, split, one) for one in (text, other)]
+    model.encoder.register_forward_pre_hook(lambda _, args: encoded.append(len(args[0])))
+    both = model.condition(tokens, split, text + other)
+    for field in ("features", "condition"):
+        parts = [getattr(prediction, field) for prediction in alone]
+        torch.testing.assert_close(getattr(both, field), torch.cat(parts))
+    assert encoded == [4 if {"encoder", "context"} & model.fusion.keys() else 2]
 
 
 @presets

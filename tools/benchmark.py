@@ -5,9 +5,11 @@ import datetime
 import shlex
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from baselines import published
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -53,7 +55,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("suite", choices=[*NAMES, "all", "report"])
     parser.add_argument("folder", nargs="?", help="for report: a folder with results.json")
     parser.add_argument("--preset", default="quick", help="quick (an hour or so on 2 cores), full, or smoke")
-    parser.add_argument("--tasks", nargs="+", help="of the suite, such as shapes pairs digits; default all")
+    parser.add_argument(
+        "--tasks", nargs="+", help="of the suite, such as shapes pairs digits, or for speed base; default all"
+    )
     parser.add_argument(
         "--configs", nargs="+", default=[], metavar="FILE", help="compare these; the first is the reference"
     )
@@ -63,6 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, help="runs per arm; default the preset's")
     parser.add_argument("--jobs", type=int, help="processes; default one per GPU or CPU core")
     parser.add_argument("--no-match", action="store_true", help="don't bring parameter counts within 2 %%")
+    parser.add_argument("--minutes", type=float, help="of speed: about what a task may take; default 15")
     parser.add_argument("--out", help="default work_dirs/benchmark_<preset>")
     args = parser.parse_args(arguments)
     if args.suite == "report":
@@ -79,11 +84,18 @@ def main(arguments: list[str] | None = None) -> None:
     load_plugins()
     folder = Path(args.out or f"work_dirs/benchmark_{args.preset}")
     request = Request(
-        args.tasks, _named(map(_config, args.configs)), _named(map(_arm, args.fusion)), args.seeds, not args.no_match
+        args.tasks,
+        _named(map(_config, args.configs)),
+        _named(map(_arm, args.fusion)),
+        args.seeds,
+        not args.no_match,
+        args.minutes,
     )
     if args.suite == "all" and (args.tasks or args.configs or args.fusion):
         raise UserError("'all' takes no --tasks, --configs or --fusion; name a suite, such as fusion")
-    wanted = dict.fromkeys(NAMES, request) | {"speed": Request()} if args.suite == "all" else {args.suite: request}
+    wanted = {args.suite: request}
+    if args.suite == "all":
+        wanted = dict.fromkeys(NAMES, replace(request, minutes=None)) | {"speed": Request(minutes=args.minutes)}
     planned = {suite: plan(suite, PRESETS[args.preset], asked) for suite, asked in wanted.items()}
     pyplot()  # with all that can be wrong, told before hours of work
     command = shlex.join(["python", *sys.argv])
@@ -91,7 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with display.bar:
             for suite, runs in planned.items():
-                records = run(suite, runs, folder, args.jobs, display)
+                records = run(suite, runs, folder, args.jobs, display, wanted[suite], published)
                 keep(folder, suite, records, command, datetime.date.today().isoformat())
                 report = write_report(folder)
     except KeyboardInterrupt:

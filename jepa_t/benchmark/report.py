@@ -17,6 +17,15 @@ from .suites import TASKS
 RESULTS, REPORT = "results.json", "report.md"
 EXTRA = ("ms per picture", "network evaluations", "head evaluations per token")  # of the sampler suite
 THRESHOLDS = (0.5, 0.9)
+SPEED = {  # columns of the speed suite, as far as records have them
+    "ms": ("milliseconds", "{:.2f}"),
+    "ms, first call": ("first", "{:.0f}"),
+    "images": ("images", "{}"),
+    "network evaluations": ("network", "{:.0f}"),
+    "head evaluations per token": ("head", "{:.0f}"),
+    "GFLOP": ("gigaflops", "{:.2f}"),
+    "of the peak": ("share of peak", "{:.0%}"),
+}
 Results = dict[str, Any]
 ABOUT = (
     "Means over seeds, with 95 % intervals of a bootstrap over seeds and prompts. Seeds are paired: seed k has the "
@@ -170,15 +179,16 @@ def _learning_table(arms: Sequence[str], figures: Sequence[str], records: Sequen
 
 
 def _speed_table(records: Sequence[Record]) -> str:
-    first = records[0]["arm"]
-    lines = []
-    for record in records:
-        ratios = sorted(record["ratios"])
-        middle = float(np.median(ratios))
-        lines.append(
-            [record["arm"], f"{record['milliseconds']:.2f}", f"{middle:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"]
-        )
-    return (
-        _table(["what", "ms, median", f"time / {first}"], lines)
-        + "\n\nMedians and ranges of paired ratios, taken in turn in one process."
-    )
+    cells: dict[str, list[str]] = {}
+    for name, (key, form) in SPEED.items():
+        if any(key in record for record in records):
+            cells[name] = [form.format(record[key]) if key in record else "" for record in records]
+    cells[f"times as fast as {records[0]['arm']}"] = [_times(record["ratios"]) for record in records]
+    rows = zip((record["arm"] for record in records), *cells.values(), strict=True)
+    note = "Medians and ranges of paired ratios, taken in turn in one process after a first call of each."
+    return f"{_table(['what', *cells], rows)}\n\n{note}"
+
+
+def _times(ratios: Sequence[float]) -> str:
+    faster = sorted(1 / ratio for ratio in ratios)
+    return f"{float(np.median(faster)):.2f} ({faster[0]:.2f} to {faster[-1]:.2f})"

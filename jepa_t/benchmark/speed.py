@@ -1,67 +1,168 @@
 """The speed suite: ratios of times taken in turn in one process, never seconds against seconds of another run."""
 
+import copy
+import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from typing import Any
+from itertools import count
+from typing import Any, Protocol
 
 import torch
 from mmengine.config import Config
 from torch import Tensor
 
 from ..attention import attention
+from ..engine import update_average
+from ..layers import Blocks
+from ..model import JEPAT, compile_blocks
 from ..registry import DATASETS, MODELS, build
 from ..sampling import PRESETS
+from .cost import ITEMS, Cost, peak, sampling, training
 from .records import Record
 from .runs import configure, machine, versions
 from .suites import CONFIGS, FUSIONS, TASKS
 
-ROUNDS, WARM_UP, PICTURES = 7, 2, 16
+ROUNDS, LEAST = 9, 5  # counted rounds: so many, or fewer where time is short, but at least five pairs
+MINUTES = 15.0  # that a task may take
+SCALE = 3.0  # of guidance
+REACHED = 0.4  # share of the peak that is expected when a batch is chosen
 # Batch, heads, tokens, channels per head: the digits' predictor, scenes, and an image of 256 tokens or more.
-TIMED_TASKS = 6  # training step, sampling, and a shape of attention each
 ATTENTION = [(128, 4, 20, 24), (64, 4, 68, 48), (16, 8, 256, 32), (4, 8, 512, 64)]
+LEARNING_RATE, DECAY = 1e-4, 0.999
 
 
-def run_speed(rounds: int = ROUNDS, moved: Callable[[int], object] = lambda _done: None) -> list[Record]:
-    """Time the training step of every fusion, the sampler's presets, and the attention back ends.
+class Published(Protocol):
+    """The published procedure; the library knows it only as an argument (``tools/baselines/published.py``)."""
+
+    sample: Callable[..., Tensor]
+    loss: Callable[..., dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One arm of a task.
+
+    Attributes:
+        run: What is timed.
+        cost: Of one image of it, if that is known.
+        images: How many it makes or learns from.
+        optional: Whether it is left out where time is short.
+    """
+
+    run: Callable[[], Any]
+    cost: Cost | None = None
+    images: int = 1
+    optional: bool = False
+
+
+Arms = dict[str, Timed]
+
+
+def speed_tasks(names: Sequence[str], published: Published, seconds: float) -> dict[str, Callable[[], Arms]]:
+    """What is timed, by title, made when it is its turn; the first arm is what the others are compared with.
 
     Args:
-        rounds: Counted rounds, after two to warm up.
-        moved: Called after each task with how many are done.
+        names: Some of :data:`NAMES`.
+        published: The published procedure.
+        seconds: What a task may take.
+    """
+    tasks: dict[str, Callable[[], Arms]] = {}
+    for name in names:
+        if name in SIZES:
+            tasks[f"{name}, sampling, batch 1"] = partial(_samplings, SIZES[name], published, 1, seconds)
+            tasks[f"{name}, sampling, large batch"] = partial(_samplings, SIZES[name], published, None, seconds)
+            tasks[f"{name}, training step"] = partial(_steps, SIZES[name], published)
+        elif name == "fusions":
+            tasks["training step"] = _fusions
+        else:
+            tasks |= {"attention, " + " x ".join(map(str, s)): partial(_attentions, *s) for s in ATTENTION}
+    return tasks
+
+
+def run_speed(
+    published: Published,
+    names: Sequence[str] | None = None,
+    minutes: float = MINUTES,
+    moved: Callable[[int, int], object] = lambda _done, _total: None,
+) -> list[Record]:
+    """Time sampling and training against the published procedure, fusions, and the attention back ends.
+
+    Args:
+        published: The published procedure.
+        names: Some of :data:`NAMES`; None for all.
+        minutes: About what one task may take. Fewer rounds, at least five, and smaller batches fit it.
+        moved: Called after each task with how many are done, of how many.
     """
     torch.set_num_threads(1)
-    config = CONFIGS / TASKS["digits"].config
-    steps = {name: _step(configure(config, arm.changes)) for name, arm in FUSIONS.items()}
-    plain = {"model": {"objectives": {"feature": {"weight": 0.0}}}}
-    steps["jepa_t, no JEPA loss"] = _step(configure(config, plain))
-    tasks = {"training step": steps, f"sampling, {PICTURES} pictures": _samplings(configure(config))}
-    for shape in ATTENTION:
-        tasks["attention, " + " x ".join(map(str, shape))] = _attentions(*shape)
-    records = []
-    for done, (task, functions) in enumerate(tasks.items(), 1):
-        times = interleave(functions, rounds)
-        first = next(iter(times.values()))
-        for arm, taken in times.items():
-            ratios = [one / other for one, other in zip(taken, first, strict=True)]
-            row = {"task": task, "arm": arm, "seed": 0, "ratios": ratios, "metrics": {}}
-            records.append(row | {"milliseconds": 1000 * statistics.median(taken)})
-        moved(done)
+    tasks = speed_tasks(names or NAMES, published, 60 * minutes)
+    records: list[Record] = []
+    for done, (task, make) in enumerate(tasks.items(), 1):
+        records += _measure(task, make(), 60 * minutes)
+        moved(done, len(tasks))
     return [record | {"versions": versions(), "machine": machine()} for record in records]
 
 
-def interleave(functions: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each function in each round: A B C, A B C, so that a busy neighbour slows all alike."""
+def _measure(task: str, arms: Arms, seconds: float) -> list[Record]:
+    if not arms:
+        return []
+    reference, *others = arms
+    first = warm_up({reference: arms[reference].run})
+    if any(arm.optional for arm in arms.values()):
+        unit = first[reference] / arms[reference].cost.total
+        if LEAST * unit * sum(arm.cost.total for arm in arms.values()) > seconds:
+            others = [name for name in others if not arms[name].optional]
+    arms = {name: arms[name] for name in (reference, *others)}
+    first |= warm_up({name: arms[name].run for name in others})
+    reached = peak(_device())
+    times = interleave({name: arm.run for name, arm in arms.items()}, ROUNDS, seconds)
+    records: list[Record] = []
+    for name, taken in times.items():
+        ratios = [one / other for one, other in zip(taken, times[reference], strict=True)]
+        row = {"task": task, "arm": name, "seed": 0, "ratios": ratios, "metrics": {}, "first": 1000 * first[name]}
+        row["milliseconds"] = 1000 * statistics.median(taken)
+        if found := arms[name].cost:
+            operations = found.total * arms[name].images
+            row |= {"network": found.network, "head": found.head, "gigaflops": operations / 1e9, "flops": found.flops}
+            row |= {"images": arms[name].images, "share of peak": operations / statistics.median(taken) / reached}
+        records.append(row)
+    return records
+
+
+def warm_up(functions: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
+    """Seconds of the first call of each: what is compiled or remembered then is never in a ratio."""
+    return {name: _seconds(function) for name, function in functions.items()}
+
+
+def interleave(
+    functions: Mapping[str, Callable[[], Any]], rounds: int, seconds: float = math.inf
+) -> dict[str, list[float]]:
+    """Seconds of each function in each round: A B C, A B C, so that a busy neighbour slows all alike.
+
+    Args:
+        functions: By name.
+        rounds: How many.
+        seconds: After which no round beyond :data:`LEAST` begins.
+    """
     times: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(rounds + WARM_UP):
+    started = time.perf_counter()
+    for done in range(rounds):
+        if done >= LEAST and time.perf_counter() - started > seconds:
+            break
         for name, function in functions.items():
-            _wait()
-            started = time.perf_counter()
-            function()
-            _wait()
-            times[name].append(time.perf_counter() - started)
-    return {name: taken[WARM_UP:] for name, taken in times.items()}
+            times[name].append(_seconds(function))
+    return times
+
+
+def _seconds(function: Callable[[], Any]) -> float:
+    _wait()
+    started = time.perf_counter()
+    function()
+    _wait()
+    return time.perf_counter() - started
 
 
 def _wait() -> None:
@@ -73,41 +174,196 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _step(cfg: Config) -> Callable[[], None]:
-    """A training step without its data: losses, gradients, optimizer."""
-    model, images, captions = _model(cfg)
+# Models
+
+
+def _digits() -> Config:
+    return configure(CONFIGS / TASKS["digits"].config)
+
+
+def _base() -> Config:
+    """The paper's base size, with a text tower of CLIP's size; 256 tokens on a GPU, 64 on a CPU."""
+    side, batch = (64, 64) if _device() == "cuda" else (32, 2)
+    tower = {"width": 512, "depth": 12, "heads": 8, "length": 77, "vocabulary": 512}
+    changes = {
+        "model": {
+            "width": 768,
+            "image_tokenizer": {"size": (side, side), "patch": 4, "channels": 16, "whiten": False},
+            "text_tokenizer": tower,
+            "encoder": {"depth": 12, "heads": 12, "registers": 64},
+            "predictor": {"depth": 12, "heads": 12},
+            "objectives": {"flow": {"head_width": 1024, "head_depth": 6, "draws": 4}},
+            "mask_ratio": {"low": 0.7, "std": 0.25},
+        },
+        "train_dataloader": {"batch_size": batch},
+    }
+    return configure(CONFIGS / TASKS["digits"].config, changes)
+
+
+SIZES: dict[str, Callable[[], Config]] = {"digits": _digits, "base": _base}
+NAMES = (*SIZES, "fusions", "attention")
+
+
+def _model(cfg: Config) -> tuple[JEPAT, Tensor, list[str]]:
+    """A model of random weights, none of them zero, with a batch of random pictures and of captions."""
+    batch = cfg.train_dataloader.batch_size
+    dataset = build(cfg.train_dataloader.dataset.to_dict() | {"size": 4 * max(batch, 16)}, DATASETS)
+    torch.manual_seed(0)
+    model = build(cfg.model.to_dict(), MODELS)
+    side = model.image_tokenizer.stride * model.network.grid[0]
+    images = torch.rand(4 * max(batch, 16), 3, side, side) * 2 - 1
+    model.fit(images, dataset.captions)
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    model.average.load_state_dict(model.network.state_dict())
+    if model.network.text_tokenizer.width != model.network.encoder.registers.shape[1]:
+        model.network.text_tokenizer.requires_grad_(False)  # a tower of CLIP's size would come trained
+    return model.to(_device()), images[:batch].to(_device()), dataset.captions
+
+
+def _compiled(model: JEPAT) -> JEPAT:
+    model = copy.deepcopy(model)
+    compile_blocks(model)
+    return model
+
+
+# Tasks
+
+
+def _samplings(size: Callable[[], Config], published: Published, batch: int | None, seconds: float) -> Arms:
+    """The published procedure, the library's exact items one after the other, and the presets."""
+    model, _, captions = _model(size())
+    model.eval()
+    options = {preset: {"preset": preset, "guidance_scale": SCALE} for preset in PRESETS}
+    costs: dict[str, Cost] = {}
+    for preset in PRESETS:
+        model.sample_with(options[preset])
+        costs[preset] = sampling(model)
+    model.sample_with(options["reference"])
+    added = {"published": (), **{f"+ {item}": ITEMS[: n + 1] for n, item in enumerate(ITEMS)}}
+    plain = {name.replace("_", " "): items for name, items in added.items()}
+    costs |= {name: sampling(model, items) for name, items in plain.items()}
+    if batch is None:
+        spent = sum(costs[name].total for name in ("published", *PRESETS)) / (REACHED * peak(_device()))
+        counts = (4, 16, 64) if _device() == "cuda" else (4, 16)
+        batch = max((size for size in counts if (LEAST + 1) * size * spent <= seconds), default=0)
+        if not batch:
+            return {}
+    captions, seeds = (captions * batch)[:batch], range(batch)
+
+    def sample(model: JEPAT, preset: str) -> Tensor:
+        model.sample_with(options[preset])
+        return model.generate(captions, seeds)
+
+    arms = {
+        name: Timed(
+            partial(published.sample, model, captions, seeds, scale=SCALE, items=items),
+            costs[name],
+            batch,
+            optional=bool(items),
+        )
+        for name, items in plain.items()
+    }
+    arms |= {preset: Timed(partial(sample, model, preset), costs[preset], batch) for preset in PRESETS}
+    if _device() == "cuda":
+        fast = _compiled(model)
+        arms |= {f"{p}, compiled": Timed(partial(sample, fast, p), costs[p], batch) for p in PRESETS}
+    return arms
+
+
+def _steps(size: Callable[[], Config], published: Published) -> Arms:
+    """A training step without its data: losses, gradients, clipping, optimizer, average."""
+    model, images, captions = _model(size())
+    captions = captions[: len(images)]
+    plain, shipped, batch = training(model, plain=True), training(model), len(images)
+    optimizers = {fused: _optimizer(model, fused) for fused in (False, True)}
+
+    def step(loss: Callable[..., dict[str, Tensor]], fused: bool, recompute: bool = False) -> Callable[[], None]:
+        return _step(model, loss, images, captions, optimizers[fused], fused, recompute)
+
+    arms = {
+        "published": Timed(step(published.loss, False), plain, batch),
+        "with gradient checkpointing": Timed(step(published.loss, False, True), plain, batch, optional=True),
+        "asked tokens alone, text once": Timed(step(JEPAT.loss, False), shipped, batch),
+        "+ fused optimizer and average": Timed(step(JEPAT.loss, True), shipped, batch),
+    }
+    if not any(parameter.requires_grad for parameter in model.network.text_tokenizer.parameters()):
+        reading = _remembering(model)
+        no_text = Cost(shipped.network, shipped.head, shipped.flops | {"text": 0.0})
+        run = _step(reading, JEPAT.loss, images, captions, _optimizer(reading, True))
+        arms["+ text remembered"] = Timed(run, no_text, batch)
+    if _device() == "cuda":
+        fast = _compiled(model)
+        run = _step(fast, JEPAT.loss, images, captions, _optimizer(fast, True))
+        arms["+ compiled blocks"] = Timed(run, shipped, batch)
+    return arms
+
+
+def _optimizer(model: JEPAT, fused: bool) -> torch.optim.Optimizer:
     learned = [parameter for parameter in model.network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=1e-4, fused=True)
+    return torch.optim.AdamW(learned, lr=LEARNING_RATE, fused=fused, foreach=False)
+
+
+def _step(
+    model: JEPAT,
+    loss: Callable[..., dict[str, Tensor]],
+    images: Tensor,
+    captions: list[str],
+    optimizer: torch.optim.Optimizer,
+    fused: bool = True,
+    recompute: bool = False,
+) -> Callable[[], None]:
+    learned = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    pairs = list(zip(model.average.parameters(), model.network.parameters(), strict=True))
+    stacks = [module for module in model.network.modules() if isinstance(module, Blocks)]
+
+    calls = count()
 
     def step() -> None:
-        sum(model.loss(images, captions).values()).backward()
+        torch.manual_seed(next(calls))  # all arms' nth steps have the same mask
+        for stack in stacks:
+            stack.checkpointing = recompute
+        with torch.autocast(_device(), torch.bfloat16, enabled=_device() == "cuda"):
+            total = sum(loss(model, images, captions).values())
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(learned, 3.0)
         optimizer.step()
         optimizer.zero_grad()
+        if fused:
+            update_average(model.network, model.average, DECAY)
+        else:
+            with torch.no_grad():
+                for old, new in pairs:
+                    old.mul_(DECAY).add_(new, alpha=1 - DECAY)
 
     return step
 
 
-def _samplings(cfg: Config) -> dict[str, Callable[[], Tensor]]:
-    model, _, captions = _model(cfg)
-    model.eval()
-
-    def sample(preset: str) -> Tensor:
-        model.sample_with(preset)
-        return model.generate(captions[:PICTURES], range(PICTURES))
-
-    return {preset: partial(sample, preset) for preset in PRESETS}
-
-
-def _model(cfg: Config) -> tuple[Any, Tensor, list[str]]:
-    batch = cfg.train_dataloader.batch_size
-    dataset = build(cfg.train_dataloader.dataset.to_dict() | {"size": 4 * batch}, DATASETS)
-    torch.manual_seed(0)
-    model = build(cfg.model.to_dict(), MODELS).to(_device())
-    model.fit(dataset.images, dataset.captions)
-    return model, dataset.images[:batch].to(_device()), dataset.captions[:batch]
+def _remembering(model: JEPAT) -> JEPAT:
+    """A copy whose text tower says each thing once, as frozen ones do in the library."""
+    model = copy.deepcopy(model)
+    tower, said = model.network.text_tokenizer, {}
+    for name, call in (("forward", tower.forward), ("null", tower.null)):
+        setattr(tower, name, lambda x, call=call: said[str(x)] if str(x) in said else said.setdefault(str(x), call(x)))
+    model.network.null = tower.null
+    return model
 
 
-def _attentions(batch: int, heads: int, tokens: int, channels: int) -> dict[str, Callable[[], None]]:
+def _fusions() -> Arms:
+    """The training step of every fusion."""
+    config = CONFIGS / TASKS["digits"].config
+    changes = {name: arm.changes for name, arm in FUSIONS.items()}
+    changes["jepa_t, no JEPA loss"] = {"model": {"objectives": {"feature": {"weight": 0.0}}}}
+    arms = {}
+    for name, change in changes.items():
+        model, images, captions = _model(configure(config, change))
+        step = _step(model, JEPAT.loss, images, captions[: len(images)], _optimizer(model, True))
+        arms[name] = Timed(step, training(model), len(images))
+    return arms
+
+
+def _attentions(batch: int, heads: int, tokens: int, channels: int) -> Arms:
     """Forward and backward passes of the back ends that run here."""
     inputs = [torch.randn(batch, heads, tokens, channels, device=_device(), requires_grad=True) for _ in range(3)]
     valid = torch.ones(batch, tokens, dtype=torch.bool, device=_device())
@@ -116,4 +372,4 @@ def _attentions(batch: int, heads: int, tokens: int, channels: int) -> dict[str,
         attention(*inputs, valid, backend).sum().backward()
 
     there = ["sdpa", "math"] + ["xformers"] * (_device() == "cuda" and find_spec("xformers") is not None)
-    return {backend: partial(run, backend) for backend in there}
+    return {backend: Timed(partial(run, backend)) for backend in there}

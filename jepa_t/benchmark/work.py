@@ -12,7 +12,8 @@ from .records import Record
 from .report import RESULTS, load, save
 from .runs import config_hash
 from .samplers import SETTINGS, run_samplers
-from .speed import TIMED_TASKS, run_speed
+from .speed import MINUTES, run_speed
+from .speed import NAMES as TIMED
 from .suites import CONFIGS, SUITES, TASKS, Arm, Preset, Row, rows
 
 NAMES = (*SUITES, "sampler", "speed")
@@ -33,6 +34,7 @@ class Request:
         fusions: Further arms by name: a component's config for each site. Of ``fusion`` and ``data`` alone.
         seeds: How many; None for the preset's.
         match: False leaves parameter counts unmatched.
+        minutes: About what a task of ``speed`` may take; None for its default.
     """
 
     tasks: Sequence[str] | None = None
@@ -40,6 +42,7 @@ class Request:
     fusions: Mapping[str, dict] = field(default_factory=dict)
     seeds: int | None = None
     match: bool = True
+    minutes: float | None = None
 
 
 PLAIN = Request()
@@ -57,9 +60,16 @@ def plan(suite: str, preset: Preset, request: Request = PLAIN) -> dict[str, list
         if getattr(request, option) and suite not in suites:
             raise UserError(f"--{option.removesuffix('s')} has no meaning for {suite!r}; use {' or '.join(suites)}")
     if suite == "speed":
-        if request != PLAIN:
-            raise UserError("the suite 'speed' takes no tasks, seeds or other options; give --out alone")
+        if request != Request(request.tasks, minutes=request.minutes):
+            raise UserError("the suite 'speed' takes no seeds and matches nothing; give --tasks, --minutes and --out")
+        for task in request.tasks or []:
+            if task not in TIMED:
+                raise unknown("task of the suite 'speed'", task, TIMED)
+        if request.minutes is not None and not request.minutes > 0:
+            raise UserError(f"--minutes is {request.minutes}; use more than 0")
         return {}
+    if request.minutes is not None:
+        raise UserError(f"--minutes has no meaning for {suite!r}; use speed")
     own = {name: Arm({"model": {"fusion": sites}}) for name, sites in request.fusions.items()}
     if request.configs:
         arms = {name: Arm(config=path) for name, path in request.configs.items()}
@@ -86,6 +96,8 @@ def run(
     folder: Path,
     jobs: int | None = None,
     progress: Progress = lambda _suite, _done, _total, _line: None,
+    request: Request = PLAIN,
+    published: Any = None,
 ) -> list[Record]:
     """Run a planned suite, or what is missing of it.
 
@@ -95,12 +107,15 @@ def run(
         folder: Runs and results lie there; suites share the runs that they have in common.
         jobs: Processes; by default one per GPU or CPU core.
         progress: Called with what is being done, how much of it is, of how much, and a line worth reading or "".
+        request: Its tasks and minutes, for ``speed``.
+        published: What ``speed`` compares with (:class:`~jepa_t.benchmark.speed.Published`).
 
     Raises:
         UserError: A run can't be made.
     """
     if suite == "speed":
-        return run_speed(moved=lambda done: progress(suite, done, TIMED_TASKS, ""))
+        minutes = request.minutes or MINUTES
+        return run_speed(published, request.tasks, minutes, lambda done, total: progress(suite, done, total, ""))
     records = _train(planned, folder / "runs", jobs, partial(progress, "training" if suite == "sampler" else suite))
     pairs = [(row, key) for key, rows_of_run in planned.items() for row in rows_of_run]
     finished = [(row, _record(row, key, records[key])) for row, key in pairs]

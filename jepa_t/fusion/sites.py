@@ -56,9 +56,18 @@ class Fusion(nn.ModuleDict):
             self[site] = nn.ModuleList(modules) if site == "blocks" else modules[0]
 
     def at(self, site: str, x: Tensor, text: Text) -> Tensor:
-        """Fuse ``x [B, K, D]`` at a site; without a module there, ``x`` itself."""
-        return self[site](x, text) if site in self else x
+        """Fuse ``x [B, K, D]`` at a site; without a module there, ``x`` itself.
+
+        Of more captions than images the first B are the images', the next B theirs again; then ``x`` becomes as many.
+        """
+        return self[site](as_many(x, text), text) if site in self else x
 
     def after_block(self, index: int, x: Tensor, text: Text) -> Tensor:
         """Fuse the output of the predictor's block ``index``."""
-        return self["blocks"][index](x, text) if "blocks" in self else x
+        return self["blocks"][index](as_many(x, text), text) if "blocks" in self else x
+
+
+def as_many(x: Tensor, text: Text) -> Tensor:
+    """``x [B, ...]``, laid behind itself until there is one for each caption."""
+    times = len(text.pooled) // len(x)
+    return x if times == 1 else x.repeat(times, *[1] * (x.dim() - 1))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..errors import whole
 from ..layers import EPS, linear
 
+MODULATIONS = 2**26  # numbers that a solver keeps at once, 256 MB: all of a picture's, a part of a large batch's
 TIME_SCALE = 1000.0  # the sinusoids resolve times in [0, 1000]; flow time runs over [0, 1]
 
 
@@ -26,10 +27,20 @@ class ResidualBlock(nn.Module):
         self.mlp = nn.Sequential(linear(width, width), nn.SiLU(), linear(width, width))
         self.modulation = linear(width, 3 * width, zero=True)
 
-    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
-        """Transform ``x [..., W]`` by ``modulation [..., 3 W]``: shift, scale, gate."""
-        shift, scale, gate = modulation.chunk(3, -1)
-        return x + gate * self.mlp(torch.addcmul(shift, self.norm(x), 1 + scale))
+    def forward(self, x: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
+        """Transform ``x [..., W]`` by three modulations that broadcast with it."""
+        return torch.addcmul(x, gate, self.mlp(torch.addcmul(shift, self.norm(x), scale)))
+
+
+def modulations(layer: nn.Linear, c: Tensor, parts: int) -> list[Tensor]:
+    """Shift, scale, and with three parts gate, of ``c [..., W]``: ``[..., W]`` each.
+
+    A product for each: to cut one product up leaves strided pieces, whose gradients must be put together again. The
+    scale is 1 more than the layer says.
+    """
+    found = [F.linear(c, *rows) for rows in zip(layer.weight.chunk(parts), layer.bias.chunk(parts), strict=True)]
+    found[1] = 1 + found[1]
+    return found
 
 
 class DenoisingHead(nn.Module):
@@ -78,22 +89,33 @@ class DenoisingHead(nn.Module):
     def at_times(self, condition: Tensor, times: Sequence[float]) -> Callable[[Tensor, float], Tensor]:
         """The head under one condition at times known beforehand, for the solvers.
 
-        The modulations depend on time and condition but not on ``x``: those of all times are computed here, in
-        one product per block, and each later call costs the MLP alone.
+        The modulations depend on time and condition but not on ``x``: those of many times are computed at once, in
+        one product each, and a call costs the MLP alone. So many that they fit :data:`MODULATIONS`.
 
         Args:
             condition: ``[..., D]``.
-            times: All times that will be asked for, in [0, 1].
+            times: All times that will be asked for, in [0, 1], in that order.
 
         Returns:
             A function ``(x [..., C], time) -> [..., outputs]``.
         """
-        distinct = sorted(set(times))
-        stacked = torch.tensor(distinct, device=condition.device)
+        distinct = list(dict.fromkeys(times))
+        stacked = torch.tensor(distinct).to(condition.device, non_blocking=True)
         stacked = stacked.view(-1, *[1] * (condition.dim() - 1))
-        modulations = self._modulations(stacked, condition)
-        place = {time: index for index, time in enumerate(distinct)}
-        return lambda x, time: self._denoise(x, [m[place[time]] for m in modulations])
+        widths = sum(block.modulation.out_features for block in self.blocks) + self.modulation.out_features
+        at_once = max(1, MODULATIONS // (widths * condition[..., 0].numel()))
+        made: dict[float, Sequence[Sequence[Tensor]]] = {}
+
+        def at(x: Tensor, time: float) -> Tensor:
+            if time not in made:
+                chunk = slice(distinct.index(time), distinct.index(time) + at_once)
+                found = self._modulations(stacked[chunk], condition)
+                by_time = zip(*(zip(*map(torch.unbind, block), strict=True) for block in found), strict=True)
+                made.clear()
+                made.update(zip(distinct[chunk], by_time, strict=True))
+            return self._denoise(x, made[time])
+
+        return at
 
     def guided(
         self, condition: Tensor, times: Sequence[float], null: Tensor | None, scale: float
@@ -113,22 +135,24 @@ class DenoisingHead(nn.Module):
         head, channels = self.at_times(torch.stack([condition, null]), times), self.embed.in_features
 
         def both(x: Tensor, time: float) -> Tensor:
-            with_text, without = head(x, time)
+            with_text, without = head(x, time).unbind()
+            if self.out.out_features == channels:
+                return torch.lerp(without, with_text, scale)
             guided = torch.lerp(without[..., :channels], with_text[..., :channels], scale)
             return torch.cat([guided, with_text[..., channels:]], -1)
 
         return both
 
-    def _modulations(self, time: Tensor, condition: Tensor) -> list[Tensor]:
+    def _modulations(self, time: Tensor, condition: Tensor) -> list[list[Tensor]]:
         c = F.silu(self.embed_condition(condition) + self.embed_time(sinusoids(time, self.time_scale)))
-        return [block.modulation(c) for block in self.blocks] + [self.modulation(c)]
+        return [modulations(block.modulation, c, 3) for block in self.blocks] + [modulations(self.modulation, c, 2)]
 
-    def _denoise(self, x: Tensor, modulations: Sequence[Tensor]) -> Tensor:
+    def _denoise(self, x: Tensor, found: Sequence[Sequence[Tensor]]) -> Tensor:
         x = self.embed(x)
-        for block, modulation in zip(self.blocks, modulations[:-1], strict=True):
-            x = block(x, modulation)
-        shift, scale = modulations[-1].chunk(2, -1)
-        return self.out(torch.addcmul(shift, self.norm(x), 1 + scale))
+        for block, own in zip(self.blocks, found[:-1], strict=True):
+            x = block(x, *own)
+        shift, scale = found[-1]
+        return self.out(torch.addcmul(shift, self.norm(x), scale))
 
 
 def sinusoids(time: Tensor, scale: float = TIME_SCALE) -> Tensor:

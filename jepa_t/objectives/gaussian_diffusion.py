@@ -160,7 +160,7 @@ class GaussianDiffusion(nn.Module):
         """
         schedule = NoiseSchedule(min(solver_steps, STEPS))
         times, shape = [step / STEPS for step in schedule.steps], (condition.shape[1], self.channels)
-        head = self.head.guided(condition, times, null, guidance_scale)
+        head = self.head.guided(condition, times[::-1], null, guidance_scale)
         keep, pull = (part.tolist() for part in schedule.mean(1.0 if eta is None else eta))
         least, greatest = (part.tolist() for part in schedule.variances())
         posterior = schedule.posterior.sqrt().tolist()

@@ -42,7 +42,7 @@ class Denoiser(Protocol):
         """The unconditional caption."""
 
     def condition(self, tokens: Tensor, split: Split, text: Text) -> Prediction:
-        """What the network says about the asked tokens."""
+        """What the network says about the asked tokens; with twice as many captions, twice as much."""
 
     draw: Callable[..., Drawn]
     """``(condition, random, null, guidance_scale, temperature, ...)``, the rest some of :data:`OWN_OPTIONS`."""
@@ -79,7 +79,8 @@ class Generators:
         return -(-self.uniform(*shape).clamp(min=torch.finfo(torch.float32).tiny).log()).log()  # 0 would be infinite
 
     def _draw(self, function: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
-        return torch.stack([function(shape, generator=g) for g in self.generators]).to(self.device)
+        drawn = torch.stack([function(shape, generator=g) for g in self.generators])
+        return drawn.to(self.device, non_blocking=True)
 
 
 class Step(NamedTuple):
@@ -196,8 +197,7 @@ class MaskedSampler:
             if step.guidance == 1.0:
                 condition, null = model.condition(tokens, split, text).condition, None
             else:
-                doubled = model.condition(tokens.repeat(2, 1, 1), split.repeat(2), both).condition
-                condition, null = doubled.chunk(2)
+                condition, null = model.condition(tokens, split, both).condition.chunk(2)
             drawn = model.draw(condition, random, null, step.guidance, **step.options)
             tokens = scatter(tokens, split.asked, drawn.tokens)
             if by_confidence:  # what isn't kept is masked, so never read, and drawn again

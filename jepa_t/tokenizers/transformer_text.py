@@ -120,7 +120,7 @@ class TransformerText(nn.Module):
         Raises:
             UserError: As :meth:`ids`.
         """
-        return self._encode(self.ids(captions).to(self.words.device))
+        return self._encode(self.ids(captions).to(self.words.device, non_blocking=True))
 
     def _encode(self, ids: Tensor) -> Text:
         valid = ids != PADDING

@@ -64,7 +64,7 @@ def test_suites_stand_side_by_side(folder):
     assert "data_digits_scans.png" in text
     assert "sampler_digits_cost.png" in text
     assert "| ms per picture |" in text
-    assert "| math | 2.00 | 1.75 (1.50 to 2.00) |" in text
+    assert "| math | 2.00 | 0.58 (0.50 to 0.67) |" in text
 
 
 def test_a_task_run_again_replaces_itself_alone(folder):

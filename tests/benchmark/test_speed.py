@@ -1,17 +1,86 @@
+import sys
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 from tiny import TOKENS, copy_of, shared_model
 
+from jepa_t.benchmark import PRESETS, Request, plan, run, speed
+from jepa_t.benchmark.cost import Cost
+from jepa_t.benchmark.report import write_report
+from jepa_t.benchmark.runs import configure
 from jepa_t.benchmark.samplers import evaluations
-from jepa_t.benchmark.speed import WARM_UP, interleave
+from jepa_t.benchmark.speed import LEAST, Timed, interleave
+from jepa_t.benchmark.work import keep
 from jepa_t.registry import SAMPLERS, build
 from jepa_t.sampling import sampler_config
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+from baselines import published
 
-def test_functions_are_timed_in_turn_after_a_warm_up():
+
+@pytest.fixture
+def tiny_base(small, monkeypatch):
+    """One round of a tiny model, in the place of the base size."""
+    for name, value in {"ROUNDS": 1, "LEAST": 1, "FUSIONS": {"jepa_t": speed.FUSIONS["jepa_t"]}}.items():
+        monkeypatch.setattr(speed, name, value)
+    monkeypatch.setattr(speed, "ATTENTION", [(2, 2, 3, 4)])
+    monkeypatch.setitem(speed.SIZES, "base", partial(configure, small))
+
+
+def test_the_speed_suite_times_what_it_names(tiny_base, tmp_path):
+    request, moved = Request(["base", "fusions", "attention"], minutes=1), []
+    plain = SimpleNamespace(sample=partial(published.sample, solver_steps=2), loss=published.loss)
+    planned = plan("speed", PRESETS["smoke"], request)
+    records = run("speed", planned, tmp_path, None, lambda *seen: moved.append(seen), request, plain)
+    assert moved == [("speed", done, 5, "") for done in range(1, 6)]
+    arms = {
+        task: [r["arm"] for r in records if r["task"] == task] for task in dict.fromkeys(r["task"] for r in records)
+    }
+    assert arms["attention, 2 x 2 x 3 x 4"] == ["sdpa", "math"]
+    for batch in ("batch 1", "large batch"):
+        drawn = arms[f"base, sampling, {batch}"]
+        assert (drawn[0], drawn[-4:]) == ("published", ["reference", "quality", "balanced", "fast"])
+    assert arms["base, training step"][0] == "published"
+    for record in records:
+        assert record["milliseconds"] > 0
+        assert record["first"] > 0
+        assert len(record["ratios"]) == 1
+    keep(tmp_path, "speed", records, "command", "2026-01-02")
+    text = write_report(tmp_path).read_text()
+    assert "| times as fast as published |" in text
+    assert "| GFLOP |" in text
+
+
+def test_the_exact_items_save_operations_one_after_the_other(tiny_base):
+    arms = speed.speed_tasks(["base"], published, 60)["base, sampling, batch 1"]()
+    operations = [arm.cost.total for arm in arms.values()]
+    assert [*arms][:6] == ["published", "+ text once", "+ asked only", "+ shared", "+ hoisted", "reference"]
+    assert operations[:5] == sorted(operations[:5], reverse=True)
+    assert operations[5] == operations[4]  # the reference is all of them
+    assert [arm.images for arm in arms.values()] == [1] * 9
+
+
+def test_short_of_time_optional_arms_and_batches_that_take_longer_are_left_out(tiny_base):
+    tasks = speed.speed_tasks(["base"], published, 1e-6)
+    assert tasks["base, sampling, large batch"]() == {}
+    assert speed._measure("task", {}, 1) == []
+    cost = Cost(1, 1, {"head": 1.0})
+    arms = {"a": Timed(int, cost), "b": Timed(int, cost, optional=True), "c": Timed(int, cost)}
+    assert [record["arm"] for record in speed._measure("task", arms, 0)] == ["a", "c"]
+    assert [record["arm"] for record in speed._measure("task", arms, 1)] == ["a", "b", "c"]
+
+
+def test_functions_are_timed_in_turn():
     called = []
     times = interleave({"a": lambda: called.append("a"), "b": lambda: called.append("b")}, 3)
-    assert called == ["a", "b"] * (3 + WARM_UP)
+    assert called == ["a", "b"] * 3
     assert {name: len(taken) for name, taken in times.items()} == {"a": 3, "b": 3}
+
+
+def test_short_of_time_there_are_five_rounds():
+    assert [len(times) for times in interleave({"a": int, "b": int}, 9, seconds=0).values()] == [LEAST] * 2 == [5, 5]
 
 
 @pytest.mark.parametrize(

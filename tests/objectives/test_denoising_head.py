@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import CHANNELS, WIDTH, float64, generator, gradients, randomise
 
-from jepa_t.objectives import DenoisingHead
-from jepa_t.objectives.denoising_head import ResidualBlock, sinusoids
+from jepa_t.objectives import DenoisingHead, denoising_head
+from jepa_t.objectives.denoising_head import ResidualBlock, modulations, sinusoids
 
 seeds = st.integers(0, 1000)
 
@@ -97,7 +97,7 @@ def test_it_starts_with_an_output_of_zero_and_blocks_that_change_nothing():
     assert not DenoisingHead(CHANNELS, 7, WIDTH, 24, 2)(x, time, condition).any()
     block = ResidualBlock(24)
     x = torch.randn(3, 24)
-    assert torch.equal(block(x, block.modulation(torch.randn(3, 24))), x)
+    assert torch.equal(block(x, *modulations(block.modulation, torch.randn(3, 24), 3)), x)
 
 
 @float64()
@@ -105,7 +105,29 @@ def test_the_output_of_a_block_is_modulated_by_shift_scale_and_gate():
     block, x = randomise(ResidualBlock(8)), torch.randn(3, 8)
     shift, scale, gate = torch.randn(3, 3, 8)
     expected = x + gate * block.mlp(block.norm(x) * (1 + scale) + shift)
-    torch.testing.assert_close(block(x, torch.cat([shift, scale, gate], -1)), expected)
+    torch.testing.assert_close(block(x, shift, 1 + scale, gate), expected)
+
+
+@float64()
+def test_a_product_for_each_modulation_is_one_product_cut_up():
+    layer, c = randomise(torch.nn.Linear(8, 24)), torch.randn(2, 3, 8)
+    shift, scale, gate = layer(c).chunk(3, -1)
+    torch.testing.assert_close(modulations(layer, c, 3), [shift, 1 + scale, gate])
+
+
+@pytest.mark.parametrize("times", [[0.0, 0.2, 0.2, 0.4, 0.4, 0.6], [0.9, 0.5, 0.1]])
+@pytest.mark.parametrize("at_once", [1, 2, 100])
+def test_few_modulations_at_once_are_as_good_as_all(monkeypatch, times, at_once):
+    """The solvers' order, each time asked twice by some; no modulation is made twice."""
+    head, (x, _, condition), made = make(), inputs(0, 2, 3), []
+    expected = [head.at_times(condition, times)(x, time) for time in times]
+    monkeypatch.setattr(denoising_head, "MODULATIONS", at_once * (2 * 3 * 24 + 2 * 24) * 6)
+    head.embed_time.register_forward_pre_hook(lambda _, args: made.append(len(args[0])))
+    few = head.at_times(condition, times)
+    for time, value in zip(times, expected, strict=True):
+        torch.testing.assert_close(few(x, time), value)
+    assert sum(made) == len(set(times))
+    assert max(made) == min(at_once, len(set(times)))
 
 
 def test_depth_and_outputs_are_as_asked():
@@ -125,7 +147,7 @@ def test_half_precision_does_not_round_the_times():
     head, condition, seen = make(), inputs(0, 2, 3)[2].bfloat16(), []
     head.embed_time.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     with torch.autocast("cpu", torch.bfloat16):
-        head.at_times(condition, [0.998, 0.999, 1.0])
+        head.at_times(condition, [0.998, 0.999, 1.0])(torch.zeros(2, 3, CHANNELS), 0.998)
     assert torch.pdist(seen[0].float().view(3, 256)).min() > 1.0
 
 

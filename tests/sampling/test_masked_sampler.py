@@ -69,7 +69,7 @@ class Watched:
     def condition(self, tokens, split, text):
         self.splits.append(split)
         self.tokens.append(tokens)
-        self.evaluated += len(tokens)
+        self.evaluated += len(text.pooled)
         if self.poison is not None:
             hidden = torch.ones(tokens.shape[:2], dtype=torch.bool).scatter(1, split.visible, False)
             tokens = tokens.masked_fill(hidden[..., None], self.poison)
