@@ -83,10 +83,17 @@ class Interrupted(KeyboardInterrupt):
     """Training was stopped by a signal after its state had been saved; the text says where."""
 
 
-def _deaf(begin: Callable[[int], None] | None, worker: int) -> None:
-    """Begin a worker that leaves signals to its process: terminals, torchrun and slurm send them to all at once."""
+def _patient(begin: Callable[[int], None] | None, worker: int) -> None:
+    """Begin a worker that leaves the first signal to its process: terminals, torchrun and slurm send it to all at once.
+
+    The second ends it, so one that hangs can still be ended.
+    """
+
+    def once(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, once)
     if begin:
         begin(worker)
 
@@ -103,7 +110,7 @@ class InterruptHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Take over the two signals."""
         loader = runner.train_dataloader
-        loader.worker_init_fn = partial(_deaf, loader.worker_init_fn)
+        loader.worker_init_fn = partial(_patient, loader.worker_init_fn)
         self._signalled = self._stopped = False
         self._told: torch.Tensor | bool = False  # whether any process had a signal, as of the step before
         self._previous = {}
