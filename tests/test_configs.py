@@ -1,9 +1,11 @@
 """Every config loads, survives being written out, builds, and takes a training step."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from jepa_t.engine import load_config
@@ -82,3 +84,21 @@ def test_a_config_is_whole(path, tmp_path):
     assert all(build(dict(metric), METRICS) for metric in metrics)
     decay = cfg.param_scheduler[-1]
     assert decay.end == cfg.train_cfg.max_iters
+
+
+def test_the_config_of_ones_own_pictures_in_the_docs_is_whole(tmp_path, monkeypatch):
+    (code,) = re.findall(
+        r"```python\n(# configs/mine.py\n.*?)```", (ROOT.parent / "docs" / "data.md").read_text(), re.S
+    )
+    (tmp_path / "mine.py").write_text(code.replace("./_base_", f"{ROOT}/_base_"))
+    (tmp_path / "data" / "mine").mkdir(parents=True)
+    Image.new("RGB", (300, 280), "red").save(tmp_path / "data" / "mine" / "x.jpg")
+    (tmp_path / "data" / "mine" / "x.txt").write_text("a red wall")
+    monkeypatch.chdir(tmp_path)
+    cfg = load_config("mine.py")
+    batch = build(cfg.train_dataloader.dataset.to_dict(), DATASETS).__getitems__([0, 1])
+    assert batch["inputs"].shape == (2, 3, *cfg.model.image_tokenizer["size"])
+    assert batch["data_samples"]["caption"] == ["a red wall"] * 2
+    (warm_up,) = cfg.param_scheduler
+    assert warm_up.end < cfg.train_cfg.max_iters
+    assert cfg.get("test_evaluator") is None

@@ -52,12 +52,13 @@ class CachedLatents(Dataset):
             print_log(f"the cache of latents {name!r} {why}; reading pictures", "current")
             self.pictures = build(dict(pictures), DATASETS)
             return
-        print_log(f"reading the cache of latents {name!r}", "current")
+        made = cache.settings["pictures"]
+        source = made.get("root", made.get("source"))
+        print_log(f"reading the cache of latents {name!r}: {cache.settings['count']} pictures of {source!r}", "current")
         options = options_of(pictures)
         for key in AGREE:
-            if options.get(key) != cache.settings["pictures"].get(key, options.get(key)):
-                theirs = cache.settings["pictures"][key]
-                raise UserError(f"the cache {name!r} is of pictures of {key}={theirs!r}, not {options.get(key)!r}")
+            if options.get(key) != made.get(key, options.get(key)):
+                raise UserError(f"the cache {name!r} is of pictures of {key}={made[key]!r}, not {options.get(key)!r}")
         self.cache, settings = cache, cache.settings
         self.count, self.flip, self.seed = settings["count"], options["flip"], options["seed"]
         shards, (channels, *sides) = list(cache.shards.values()), settings["tokenizer"]["shape"]
@@ -66,6 +67,8 @@ class CachedLatents(Dataset):
         self.sound = np.setdiff1d(np.arange(self.count), broken, assume_unique=True)  # picture of each row
         self.starts = np.searchsorted(self.sound, np.arange(len(shards)) * settings["shard"])  # first row of each file
         self.describe = self._described([fact for shard in shards for fact in shard[settings["kind"]]], options)
+        shards.clear()
+        cache.shards.clear()  # names and captions by the million, which every worker would be sent or copy
         if device != "cpu":
             self.held = self._hold(device)
 
@@ -73,8 +76,10 @@ class CachedLatents(Dataset):
         """Captions by row."""
         if self.cache.settings["kind"] == Labelled.kind:
             captions = Captions(options["names"], options["templates"], self.seed)
-            if len(captions.names) <= max(facts, default=0):
-                raise UserError(f"names has {len(captions.names)} and the cache's labels go to {max(facts)}; give more")
+            names, labels = len(captions.names), max(facts, default=-1) + 1
+            if names != labels:
+                where = f"the cache {str(self.cache.folder)!r} has {labels} classes"
+                raise UserError(f"{where} and names has {names}; give one name for each")
             return Labelled(facts, captions)
         packed = Texts(json.dumps(captions, ensure_ascii=False) for captions in facts)
         return Written(_Packed(packed), packed.sizes, self.seed)

@@ -22,7 +22,7 @@ SUFFIXES = {"bmp", "gif", "jfif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "ti
 HALVED = 2**26  # pixels; a JPEG of more is decoded at half its size, or less
 NARROW = 16  # times as long as wide; what is longer loses its ends before it is scaled
 REPORT = "work_dirs/broken_pictures"
-LEAST = 10  # broken pictures, before their share is judged
+LEAST = 10  # broken pictures, not readings of them, before their share is judged
 SAMPLE = 1024  # pictures that a tokenizer is fitted on
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -150,13 +150,13 @@ class Tally:
         """Count a broken picture, and name it in the report.
 
         Raises:
-            UserError: More than ``max_broken`` of the pictures read are broken, and at least ten.
+            UserError: More than ``max_broken`` of the pictures read are broken, and at least ten different ones.
         """
         self.read, self.broken = self.read + 1, self.broken + 1
         if name not in self.reasons:
             self.reasons[name] = reason
             self._write(f"{name}\t{reason}\n")
-        if self.broken >= LEAST and self.broken > self.max_broken * self.read:
+        if len(self.reasons) >= LEAST and self.broken > self.max_broken * self.read:
             first = ", ".join(f"{name} ({reason})" for name, reason in list(self.reasons.items())[:3])
             raise UserError(
                 f"{self.broken} of {self.read} pictures read are broken, more than max_broken={self.max_broken}: "

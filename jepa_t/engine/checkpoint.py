@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -81,6 +83,21 @@ class Interrupted(KeyboardInterrupt):
     """Training was stopped by a signal after its state had been saved; the text says where."""
 
 
+def _patient(begin: Callable[[int], None] | None, worker: int) -> None:
+    """Begin a worker that leaves the first signal to its process: terminals, torchrun and slurm send it to all at once.
+
+    The second ends it, so one that hangs can still be ended.
+    """
+
+    def once(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, once)
+    if begin:
+        begin(worker)
+
+
 @HOOKS.register_module()
 class InterruptHook(Hook):
     """On Ctrl-C or SIGTERM finish the step, save a checkpoint, and leave by raising ``Interrupted``.
@@ -90,8 +107,10 @@ class InterruptHook(Hook):
 
     priority = "LOWEST"  # after the regular checkpoint of the same step
 
-    def before_train(self, _runner: Runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Take over the two signals."""
+        loader = runner.train_dataloader
+        loader.worker_init_fn = partial(_patient, loader.worker_init_fn)
         self._signalled = self._stopped = False
         self._told: torch.Tensor | bool = False  # whether any process had a signal, as of the step before
         self._previous = {}

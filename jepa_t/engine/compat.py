@@ -174,6 +174,12 @@ def told_of_loss(remedy: str) -> Iterator[None]:
         ) from error
 
 
+def end_workers(batches: Iterator) -> None:
+    """End the workers of a data loader's iterator: at its exit Python would signal them once, and wait for ever."""
+    if hasattr(batches, "_shutdown_workers"):  # PyTorch's own way, which has no other name
+        batches._shutdown_workers()
+
+
 def disband() -> None:
     """Leave the group of processes, if this is one: gloo's threads that outlive it abort the process now and then."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from ..errors import UserError, whole
 from ..registry import LOOPS
+from .compat import end_workers
 from .sampler import mix
 
 
@@ -105,12 +106,15 @@ class TrainLoop(BaseLoop):
         runner.optim_wrapper.initialize_count_status(runner.model, 0, -1)  # it counts batches, and without an end
         batches = iter(self.dataloader)
         runner.model.train()
-        while self._iter < self.max_iters and not self.stop_training:
-            self.step_started = time.perf_counter()
-            self._step(batches)
-            if self.val_interval and self._iter % self.val_interval == 0:
-                runner.val_loop.run()
-                runner.model.train()
+        try:
+            while self._iter < self.max_iters and not self.stop_training:
+                self.step_started = time.perf_counter()
+                self._step(batches)
+                if self.val_interval and self._iter % self.val_interval == 0:
+                    runner.val_loop.run()
+                    runner.model.train()
+        finally:
+            end_workers(batches)
         runner.call_hook("after_train_epoch")
         runner.call_hook("after_train")
         return runner.model

@@ -107,12 +107,14 @@ class Reference:
         spatial: That of the spatial ones, for sFID.
         rows: The features themselves ``[M, F]``, for precision, recall and KID.
         pictures: Pictures of which the features are still to be extracted.
+        count: How many pictures the statistics are of; None where a file doesn't say, as ADM's.
     """
 
     features: Gaussian | None = None
     spatial: Gaussian | None = None
     rows: Tensor | None = None
     pictures: Pictures | None = None
+    count: int | None = None
 
 
 def save_statistics(path: Path, extractor: Any, found: Iterable[dict[str, Tensor]], keep: bool) -> int:
@@ -161,7 +163,8 @@ def open_reference(source: str, extractor: Any) -> Reference:
     """
     path = Path(source).expanduser()
     if path.is_dir():
-        return Reference(pictures=open_pictures(path))
+        pictures = open_pictures(path)
+        return Reference(pictures=pictures, count=len(pictures))
     if not path.is_file():
         raise UserError(f"reference '{path}' doesn't exist; docs/evaluation.md says where ADM's files are")
     try:
@@ -180,11 +183,13 @@ def open_reference(source: str, extractor: Any) -> Reference:
     }
     if not fitted and not packed:
         raise UserError(f"reference '{path}' holds {', '.join(known) or 'nothing'}; it needs mu and sigma, or {PACKED}")
-    if fitted and fitted[""].mean.shape != (extractor.width,):
+    if "" in fitted and fitted[""].mean.shape != (extractor.width,):
         found = len(fitted[""].mean)
         raise UserError(f"reference '{path}' is of {found} features, the extractor gives {extractor.width}")
     rows = torch.from_numpy(known["features"]) if "features" in known else None
-    return Reference(fitted.get(""), fitted.get("_s"), rows, Packed(path) if packed and rows is None else None)
+    pictures = Packed(path) if packed and rows is None else None
+    count = int(known["count"]) if "count" in known else len(pictures) if pictures and not fitted else None
+    return Reference(fitted.get(""), fitted.get("_s"), rows, pictures, count)
 
 
 @METRICS.register_module()
@@ -236,8 +241,8 @@ class DistributionMetric(BaseMetric):
         reference = self.reference
         if self.source is not None:
             self._refuse_few("generated", count)
-        if reference.pictures is not None and reference.features is None:
-            self._refuse_few("real", len(reference.pictures))
+        if reference.count is not None:
+            self._refuse_few("real", reference.count)
 
     def _refuse_few(self, what: str, count: int) -> None:
         width = self.extractor.width

@@ -116,8 +116,10 @@ def test_the_captions_are_those_of_the_config_not_of_the_cache(whole):
     folder, pictures = whole
     data = cached(folder, pictures | {"templates": ["look: {}"], "seed": 3})
     assert data.__getitems__([0])["data_samples"]["caption"] == ["look: tench"]
-    with pytest.raises(UserError, match="names has 2 and the cache's labels go to 2"):
+    with pytest.raises(UserError, match="has 3 classes and names has 2"):
         cached(folder, pictures | {"names": NAMES[:2]})
+    with pytest.raises(UserError, match="has 3 classes and names has 4"):
+        cached(folder, pictures | {"names": [*NAMES, "eel"]})
 
 
 def test_captions_of_the_pictures_own_are_kept(tmp_path):
@@ -141,6 +143,7 @@ def test_reading_copies_the_batch_alone(whole):
     data = cached(folder, pictures)
     assert data.files._maps == {}
     size = len(pickle.dumps(data))
+    assert b"n00000001/1.JPEG" not in pickle.dumps(data)  # nor is it sent a million names
     batch = data.__getitems__([0, 3])["inputs"]["moments"]
     assert list(data.files._maps) == [0]
     owner = data.files[0]
@@ -284,7 +287,7 @@ def test_pictures_are_read_where_no_whole_cache_is(whole, said, tmp_path):
         assert torch.equal(data.images, build(pictures, DATASETS).images)
         assert (len(data), data.captions) == (18, build(pictures, DATASETS).captions)
         data.check(make_tokenizer("PatchTokenizer"))  # pictures suit every tokenizer
-    assert said[0] == f"reading the cache of latents '{folder}'"
+    assert said[0] == f"reading the cache of latents '{folder}': 9 pictures of {pictures['root']!r}"
     assert said[1] == f"the cache of latents '{folder}' lacks 1 shards, such as 00001; reading pictures"
     assert "isn't there; reading pictures" in said[2]
 

@@ -236,6 +236,14 @@ def test_a_few_broken_pictures_at_the_start_stop_nothing(tmp_path):
         tally.add("9.jpg", "truncated")
 
 
+def test_one_broken_picture_of_a_small_set_stops_no_long_training(tmp_path):
+    tally = Tally(tmp_path, 0.001)
+    for _ in range(100):
+        tally.read += 499
+        tally.add("a.jpg", "truncated")
+    assert (tally.read, tally.broken) == (50_000, 100)
+
+
 def test_a_report_that_cant_be_written_stops_nothing(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     Tally(tmp_path / "file" / "report", 0.1).add("a.jpg", "truncated")

@@ -1,7 +1,10 @@
 """Which checkpoints stay, where the pointer points, and how a signal ends a training."""
 
+import multiprocessing
 import os
 import signal
+import subprocess
+import time
 
 import pytest
 from engine_fakes import TinyModel, tiny_config, train
@@ -41,6 +44,24 @@ def test_a_signal_finishes_the_step_and_saves(tmp_path, monkeypatch, number):
         train(tmp_path, 10)
     assert signal.getsignal(number) is before
     assert load_checkpoint(find_checkpoint(str(tmp_path)))["meta"]["iter"] == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_to_the_workers_too_saves_all_the_same(tmp_path, monkeypatch, number):
+    """As a terminal, torchrun and slurm send it."""
+    step = TinyModel.train_step
+
+    def interrupted(self, *args, **kwargs):
+        if self.steps == 3:
+            (worker,) = multiprocessing.active_children()
+            subprocess.run(["kill", f"-{number:d}", str(worker.pid), str(os.getpid())], check=True)
+            time.sleep(0.2)  # for the news of the worker's end
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(TinyModel, "train_step", interrupted)
+    loader = tiny_config(tmp_path).train_dataloader.to_dict() | {"num_workers": 1}
+    with pytest.raises(Interrupted, match=r"step 4; saved .*iter_4\.pth"):
+        train(tmp_path, 10, train_dataloader=loader)
 
 
 def test_a_checkpoint_holds_data_only(tmp_path):

@@ -192,6 +192,9 @@ def test_mistakes_are_told_before_anything_is_drawn(folders, extractor, tmp_path
     np.savez(tmp_path / "hashed.npz", mu=np.zeros(64), sigma=np.eye(64), features_sha256=np.array("0" * 64))
     with pytest.raises(UserError, match="other feature weights"):
         open_reference(str(tmp_path / "hashed.npz"), extractor)
+    np.savez(tmp_path / "few.npz", mu=np.zeros(64), sigma=np.eye(64), count=np.array(64))
+    with pytest.raises(UserError, match="64 real pictures in 64 features has no meaning"):
+        metric_of(str(tmp_path / "few.npz")).prepare(None, 100)
     np.savez(tmp_path / "useless.npz", labels=np.zeros(8))
     with pytest.raises(UserError, match="it needs mu and sigma, or arr_0"):
         open_reference(str(tmp_path / "useless.npz"), extractor)

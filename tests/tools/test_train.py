@@ -31,6 +31,17 @@ test_evaluator = dict(type="TinyMetric")
 custom_imports = dict(imports=["engine_fakes"])
 """
 
+UNREADABLE = """
+from engine_fakes import DATASETS, TinyData
+from jepa_t.errors import UserError
+
+
+@DATASETS.register_module()
+class Unreadable(TinyData):
+    def __getitems__(self, indices):
+        raise UserError("nothing can be read")
+"""
+
 
 @pytest.fixture
 def config(tmp_path):
@@ -88,6 +99,19 @@ def test_ctrl_c_saves_and_tells_how_to_go_on(config, tmp_path):
     assert "go on with: python" in said
     assert "--resume" in said
     assert load_checkpoint(newest)["meta"]["iter"] == int(Path(newest).stem.removeprefix("iter_"))
+
+
+def test_a_mistake_found_by_a_worker_ends_the_run(tmp_path):
+    """The process waits for its workers in the end, so they must hear it."""
+    cfg = tiny_config(tmp_path / "work")
+    cfg.train_dataloader.update(num_workers=1, dataset={"type": "Unreadable"})
+    (tmp_path / "unreadable.py").write_text(UNREADABLE)
+    (tmp_path / "config.py").write_text(cfg.pretty_text + '\ncustom_imports = dict(imports=["unreadable"])')
+    env = ENV | {"PYTHONPATH": os.pathsep.join([str(tmp_path), ENV["PYTHONPATH"]])}
+    words = command("train.py", tmp_path / "config.py")
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "error: nothing can be read"
 
 
 @pytest.mark.parametrize(
