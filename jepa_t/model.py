@@ -195,7 +195,7 @@ class JEPAT(BaseModel):
             return precisely(self.image_tokenizer.encode)(images)
         if not hasattr(self.image_tokenizer, "from_moments"):
             raise UserError(f"{type(self.image_tokenizer).__name__} reads pictures; cached latents need a KLTokenizer")
-        return precisely(self.image_tokenizer.from_moments)(images["moments"])
+        return self.image_tokenizer.from_moments(images["moments"])
 
     def loss(
         self, images: Tensor | Mapping[str, Tensor], captions: Sequence[str], seed: int | None = None

@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse, build, run steps, print the shares."""
     parser = argparse.ArgumentParser(description="Shares of a training step's time, by station and by operator.")
     add_run_arguments(parser)
+    parser.add_argument("--batch-size", type=int, help="pictures of a step; default the config's batch_size, or 64")
     parser.add_argument("--steps", type=int, default=20, help="steps counted, after 5 to warm up")
     args = parser.parse_args(arguments)
     cfg = run_config(args)
@@ -59,11 +60,11 @@ def main(arguments: list[str] | None = None) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dataset = build(cfg.train_dataloader.dataset.to_dict(), DATASETS)
     model = build(cfg.model.to_dict(), MODELS).to(device)
-    model.fit(dataset.images, dataset.captions)
+    model.fit(None if getattr(model.image_tokenizer, "fitted", True) else dataset.images, dataset.captions)
     options = cfg.optim_wrapper.to_dict()
     constructor = OPTIM_WRAPPER_CONSTRUCTORS.get(options.pop("constructor"))
     wrapper = constructor(options)(model)
-    size = cfg.train_dataloader.batch_size
+    size = args.batch_size or cfg.train_dataloader.get("batch_size", 64)
     batches = [torch.randint(len(dataset), (size,)).tolist() for _ in range(5 + args.steps)]
 
     def step(clock: Clock, indices: list[int]) -> None:
@@ -99,16 +100,23 @@ def main(arguments: list[str] | None = None) -> None:
     wrapper.optimizer.step = lambda *_: watched.around("optimizer", optimizer_step)
     for indices in batches[: args.steps]:
         step(watched, indices)
-    report(plain, watched, operators, threads, device)
+    report(plain, watched, operators, size, threads, device)
 
 
-def report(plain: Clock, watched: Clock, operators: torch.profiler.profile, threads: int, device: str) -> None:
-    """Print both tables."""
+def report(
+    plain: Clock, watched: Clock, operators: torch.profiler.profile, size: int, threads: int, device: str
+) -> None:
+    """Print the time of a step and both tables."""
     console = Console()
     whole = [one["step"] for one in plain.steps[5:]]
+    where = f"{device}, {threads} thread(s)"
+    if device == "cuda":
+        where = f"{torch.cuda.get_device_name()}, {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
     console.print(
-        f"a step takes {statistics.median(whole):.1f} ms (quartiles {statistics.quantiles(whole)[0]:.1f} "
-        f"to {statistics.quantiles(whole)[2]:.1f}) on {device}, {threads} thread(s)"
+        f"a step of {size} pictures takes {statistics.median(whole):.1f} ms (quartiles "
+        f"{statistics.quantiles(whole)[0]:.1f} to {statistics.quantiles(whole)[2]:.1f}), "
+        f"{1000 * size / statistics.median(whole):.0f} pictures a second, on {where}",
+        soft_wrap=True,
     )
     stations = Table("station", "share of the step")
     total = statistics.median(one["step"] for one in watched.steps)

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from jepa_t.engine import JEPATRunner, find_checkpoint, set_threads
 from jepa_t.engine.cli import add_run_arguments, friendly, run_config
-from jepa_t.engine.compat import write_whole
+from jepa_t.engine.compat import told_of_loss, write_whole
 from jepa_t.engine.runner import installed, unwrap
 from jepa_t.errors import UserError
 from jepa_t.evaluation.generation import settings
@@ -45,7 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
     device = get_device().split(":")[0]
     with torch.autocast(device, torch.bfloat16, enabled=args.amp):
         started = time.perf_counter()
-        figures = runner.test()
+        with told_of_loss("the same command goes on, or begins again"):
+            figures = runner.test()
         figures["test_seconds"] = time.perf_counter() - started
         facts = protocol(runner, cfg.load_from)
     if is_main_process():

@@ -229,6 +229,11 @@ class DistributionMetric(BaseMetric):
         """What is known of the real pictures."""
         return Reference() if self.source is None else open_reference(self.source, self.extractor)
 
+    @cached_property
+    def fitted(self) -> Gaussian | None:
+        """The real pictures' distribution; of pictures, once they have been looked at."""
+        return self.reference.features
+
     def prepare(self, _model: nn.Module | None, count: int) -> None:
         """See that all is there before anything is drawn.
 
@@ -258,8 +263,8 @@ class DistributionMetric(BaseMetric):
         facts = dict(self.extractor.facts)
         if self.source is not None:
             facts["reference"] = Path(self.source).name
-            if self.reference.features is not None:
-                facts["reference_sha256"] = hashlib.sha256(self.reference.features.mean.numpy().tobytes()).hexdigest()
+            if self.fitted is not None:
+                facts["reference_sha256"] = hashlib.sha256(self.fitted.mean.numpy().tobytes()).hexdigest()
         return {type(self.extractor).__name__: facts}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:  # noqa: ARG002
@@ -290,6 +295,8 @@ class DistributionMetric(BaseMetric):
         for name, part, fitted in ((distance, "features", known.features), (f"s{distance}", "spatial", known.spatial)):
             if fitted is None and known.features is None and part in real:
                 fitted = Moments().add(real[part]).gaussian()
+            if part == "features":
+                self.fitted = fitted
             if fitted is not None and part in generated:
                 self._refuse_few("generated", count)
                 figures[f"{name}{ending}"] = frechet_distance(Moments().add(generated[part]).gaussian(), fitted)

@@ -58,7 +58,10 @@ def metric_of(reference=None, **options) -> DistributionMetric:
 
 
 def judge(folder, reference, batch_size=30, **options):
-    metric = metric_of(None if reference is None else str(reference), **options)
+    return judge_with(metric_of(None if reference is None else str(reference), **options), folder, batch_size)
+
+
+def judge_with(metric, folder, batch_size=30):
     pictures = open_pictures(folder)
     metric.prepare(None, len(pictures))
     for indices, batch in read(pictures, batch_size):
@@ -160,6 +163,10 @@ def test_adm_files_load_as_they_are(folders, ours, extractor, tmp_path):
     assert figures["sFID-70"] < 1e-4
     for name in ("precision", "recall", "KID"):
         assert figures[name] == pytest.approx(ours[name], rel=1e-4)
+    np.savez(tmp_path / "adm.npz", arr_0=pictures, mu=arrays["mu"], sigma=arrays["sigma"])
+    figures = judge(folders["generated"], tmp_path / "adm.npz")
+    assert figures["FID-70"] < 1e-4
+    assert "sFID-70" not in figures  # these pictures are a part of those that FID is of
 
 
 def test_facts_tell_features_and_reference(folders, extractor, tmp_path):
@@ -169,6 +176,11 @@ def test_facts_tell_features_and_reference(folders, extractor, tmp_path):
     assert facts["reference"] == "real.npz"
     assert len(facts["reference_sha256"]) == len(facts["features_sha256"]) == 64
     assert facts["torch_fidelity"]
+    metric = metric_of(str(folders["real"]))
+    assert "reference_sha256" not in metric.facts["InceptionFeatures"]  # nothing has been looked at
+    judge_with(metric, folders["generated"])
+    seen = metric.facts["InceptionFeatures"]
+    assert (seen["reference"], len(seen["reference_sha256"])) == (folders["real"].name, 64)
 
 
 def test_mistakes_are_told_before_anything_is_drawn(folders, extractor, tmp_path):

@@ -20,7 +20,7 @@ from jepa_t.engine import JEPATRunner, apply
 from jepa_t.errors import UserError
 from jepa_t.evaluation.distribution import save_statistics
 from jepa_t.evaluation.features import extract
-from jepa_t.evaluation.generation import GenerationLoop, settings
+from jepa_t.evaluation.generation import GenerationLoop, prompts_hash, settings
 from jepa_t.evaluation.pictures import open_pictures, read
 from jepa_t.model import JEPAT
 from jepa_t.registry import FEATURES, build
@@ -185,8 +185,17 @@ def reweigh(cfg):
     torch.save({"state_dict": model.state_dict()}, cfg.load_from)
 
 
+def retokenize(cfg):
+    """Other weights in the image tokenizer alone, which lie outside the network and its average."""
+    model = tiny.make_model()
+    model.image_tokenizer.mean += 0.1
+    cfg.load_from = str(Path(cfg.load_from).with_name("retokenized.pth"))
+    torch.save({"state_dict": model.state_dict()}, cfg.load_from)
+
+
 CHANGES = {
     "weights": reweigh,
+    "image tokenizer": retokenize,
     "sampler": lambda cfg: cfg.model.update(sampler={"steps": 3, "solver_steps": 3, "guidance_scale": 2.0}),
     "prompts": lambda cfg: cfg.test_dataloader.dataset.update(names=["red three", "blue five", "nine"]),
     "count": lambda cfg: cfg.test_dataloader.dataset.update(count=71),
@@ -213,6 +222,20 @@ def test_each_setting_has_its_folder(root, unbroken, nothing_is_drawn):
     assert same[1]["folder"] == names["unbroken"]
     chosen = evaluate(root, root / "changed", lambda cfg: cfg.test_cfg.update(out=str(root / "pictures")))
     assert (root / "pictures" / chosen[1]["folder"] / "settings.json").is_file()
+
+
+def test_other_seeds_are_other_prompts():
+    class Prompts:
+        def __init__(self, first):
+            self.samples = {"caption": ["a red three", "a blue five"], "index": [first, first + 1]}
+
+        def __len__(self):
+            return 2
+
+        def __getitems__(self, indices):
+            return {"data_samples": self.samples}
+
+    assert prompts_hash(Prompts(0)) == prompts_hash(Prompts(0)) != prompts_hash(Prompts(2))
 
 
 def test_what_can_not_be_computed_is_told_before_anything_is_drawn(root):
