@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from djepa_reference import Public, public_file
 from ldm_reference import ldm_weights
 from PIL import Image
 from tiny_features import inception_weights
@@ -22,6 +23,7 @@ from jepa_t.engine import find_checkpoint, load_checkpoint
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "jepat_imagenet.py"
+FROM_DJEPA = ROOT / "configs" / "jepat_imagenet_from_djepa.py"
 CLASSES = {"n01440764": "tench", "n01443537": "goldfish", "n01484850": "great white shark"}
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 ENV = os.environ | {
@@ -110,10 +112,11 @@ class Folder:
         assert process.returncode == 0, said
         return said
 
-    def train(self, steps: int) -> list[object]:
+    def train(self, steps: int, config: Path = CONFIG, *more: str) -> list[object]:
         """The words of a training."""
-        options = [*self.model, *self.training, f"train_cfg.max_iters={steps}"]
-        return [CONFIG, "--work-dir", self.work, "--cfg-options", *options]
+        options = [*self.model, *self.training, f"train_cfg.max_iters={steps}", *more]
+        work = self.work if config == CONFIG else self.path / config.stem
+        return [config, "--work-dir", work, "--cfg-options", *options]
 
 
 def kill_after_a_checkpoint(process, work):
@@ -161,3 +164,16 @@ def test_from_pictures_on_disk_to_a_distance(tmp_path):
     assert np.isfinite(distance)
     assert distance > 0
     assert report["train_steps"] == steps
+
+    theirs = tmp_path / "djepa.pth"
+    public_file(theirs, Public(classes=3, depths=(1, 1), heads=2, tokens=64, buffer=64, head=(16, 1)))
+    folder.run("convert_checkpoint.py", "djepa", theirs, "backbone.pth", "--backbone")
+    said = folder.run("train.py", *folder.train(4, FROM_DJEPA, "load_from=backbone.pth"))
+    assert "left to the config" in said
+    backbone, trained = (
+        load_checkpoint(str(file))["state_dict"]
+        for file in (tmp_path / "backbone.pth", find_checkpoint(str(tmp_path / FROM_DJEPA.stem)))
+    )
+    kept = [name for name in backbone if name.startswith("average.encoder.")]
+    assert kept
+    assert all(torch.equal(backbone[name], trained[name]) for name in kept)
