@@ -57,7 +57,7 @@ def load_pretrained(kind: str, source: str, subfolder: str | None, name: str) ->
     log = logging.getLogger("diffusers")
     before = log.level
     log.setLevel(logging.CRITICAL)  # all that it would say is raised below
-    where = "" if local.exists() else ", which is no folder or file here,"
+    where = "" if local.exists() else ", which is no folder or file here (without a network, give one),"
     try:
         with loading(f"{name} source {source!r}{where} as {kind}"):
             model, report = getattr(diffusers, kind).from_pretrained(
