@@ -55,7 +55,12 @@ class SafeCheckpointHook(Hook):
         checkpoint["meta"]["threads"] = torch.get_num_threads()  # other counts sum in another order
 
     def save(self, runner: Runner) -> None:
-        """Save the state after the current step, unless that has been done."""
+        """Save the state after the current step, unless that has been done.
+
+        Raises:
+            FloatingPointError: A GPU has met a bad number since the last log line.
+        """
+        _ = getattr(runner.optim_wrapper, "grad_norm", None)
         hub, folder, name = runner.message_hub, Path(runner.work_dir), f"iter_{runner.iter + 1}.pth"
         if hub.runtime_info.get("last_ckpt") == str(folder / name):
             return

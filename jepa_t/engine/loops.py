@@ -129,11 +129,12 @@ class TrainLoop(BaseLoop):
                 batch["data_samples"]["seed"] = seed
                 for name, value in runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper).items():
                     sums[name] += value.detach()
+            self.samples += self.total_batch
+            outputs = {name: value / self.accumulated for name, value in sums.items()}
+            # Of a GPU, log lines and checkpoints are where a bad number is noticed.
+            runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=step[-1], outputs=outputs)
         except FloatingPointError as error:
             raise UserError(self._diagnosis(error, step)) from error
-        self.samples += self.total_batch
-        outputs = {name: value / self.accumulated for name, value in sums.items()}
-        runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=step[-1], outputs=outputs)
         self._iter += 1
 
     def _share(self, total: int, dataloader: DataLoader | dict, processes: int) -> int:

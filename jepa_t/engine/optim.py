@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from ..errors import UserError, unknown
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, build, resolve
 
+UNREAD = 50  # steps after which the host looks at what a GPU has found, if no log line did
 PRECISIONS = ("fp32", "bf16", "auto")
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)  # one kernel for all parameters, CPU and CUDA
 
@@ -54,8 +55,23 @@ class GuardedOptimWrapper(OptimWrapper):
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.device = self.parameters[0].device.type
         self.bf16 = _use_bf16(precision, self.device)
-        self.grad_norm = math.nan  # of the last step, before clipping
+        self.deferred = self.device != "cpu" and all(group.get("fused") for group in optimizer.param_groups)
+        self._norm = math.nan  # of the last step, before clipping
+        self._seen: Tensor | None = None  # loss and norm of the last step, or of the first bad one; on the device
+        self._unread = 0
         self._loss: Tensor | float = 0.0  # the sum of an accumulation
+
+    @property
+    def grad_norm(self) -> float:
+        """Of the last step, before clipping; NaN before the first. Waits for the device.
+
+        Raises:
+            FloatingPointError: As :meth:`update_params`.
+        """
+        if self._seen is not None:
+            steps, self._unread = self._unread, 0
+            self._norm = self._check(*self._seen, f" in one of the last {steps} steps" if steps > 1 else "")
+        return self._norm
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -76,17 +92,28 @@ class GuardedOptimWrapper(OptimWrapper):
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         loss, self._loss = self._loss, 0.0
-        self.grad_norm = self._check(loss, norm)
+        if self.deferred:
+            self._guard(loss, norm)
+        else:
+            self._norm = self._check(loss, norm)
         if self.max_norm < math.inf:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.max_norm, norm)
         self.step()
         self.zero_grad()
 
-    def _check(self, loss: Tensor, norm: Tensor) -> float:
+    def _guard(self, loss: Tensor, norm: Tensor) -> None:
+        now = torch.stack([loss.float(), norm.float()])
+        self._seen = now if self._seen is None else torch.where(self._seen.isfinite().all(), now, self._seen)
+        self.optimizer.found_inf = 1 - self._seen.isfinite().all().float()  # fused kernels then change nothing
+        self._unread += 1
+        if self._unread == UNREAD:
+            _ = self.grad_norm
+
+    def _check(self, loss: Tensor, norm: Tensor, where: str = "") -> float:
         loss_value, norm_value = torch.stack([loss.float(), norm.float()]).tolist()
         for name, value in (("loss", loss_value), ("gradient norm", norm_value)):
             if not math.isfinite(value):
-                raise FloatingPointError(f"the {name} is {value}")
+                raise FloatingPointError(f"the {name} is {value}{where}")
         return norm_value
 
 

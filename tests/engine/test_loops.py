@@ -14,6 +14,7 @@ from engine_fakes import TinyData, train
 
 from jepa_t.engine import find_checkpoint, load_checkpoint
 from jepa_t.engine.loops import seed_batch
+from jepa_t.engine.optim import GuardedOptimWrapper
 from jepa_t.errors import UserError
 
 
@@ -95,6 +96,14 @@ def test_a_bad_number_names_the_step_the_captions_and_the_way_back(tmp_path):
     assert "grey" in text
     assert "iter_3.pth" in text
     assert "\n" not in text
+
+
+def test_what_a_gpu_met_is_told_before_a_checkpoint_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(GuardedOptimWrapper, "deferred", property(lambda _: True, lambda *_: None), raising=False)
+    for poison, kept in ((5, "iter_3.pth"), (8, "iter_6.pth")):
+        with pytest.raises(UserError, match=f"the loss is nan in one of the last . steps, so .*{kept}"):
+            train(tmp_path / str(poison), 8, model={"type": "TinyModel", "poison": poison})
+        assert (tmp_path / str(poison) / "last_checkpoint").read_text() == kept
 
 
 def test_each_step_and_process_has_its_own_randomness():

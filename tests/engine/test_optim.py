@@ -124,3 +124,51 @@ def test_unknown_options_are_told():
         TaggedGroups({"optimizer": {"type": "SGD"}}, paramwise_cfg={"bias_decay_mult": 0})
     with pytest.raises(UserError, match="did you mean 'linear'"):
         TaggedGroups({"optimizer": {"type": "SGD"}}, paramwise_cfg={"no_decay": ["liner"]})(Model())
+
+
+def deferred(weight):
+    guarded = wrapper(weight, optimizer={"type": "AdamW", "lr": 0.1}, clip_grad={"max_norm": 1.0})
+    guarded.deferred = True  # as on a GPU
+    return guarded
+
+
+def test_on_a_gpu_no_step_after_a_bad_number_changes_anything_and_reading_tells():
+    model = Model()
+    guarded = deferred(model)
+    inputs = torch.ones(2, 3)
+    for _ in range(3):
+        guarded.update_params(model.linear(inputs).square().sum())
+    assert guarded.grad_norm > 0
+    expected, states = model.linear.weight.clone(), guarded.optimizer.state[model.linear.weight]["step"].item()
+    for factor in (float("nan"), 1.0):
+        guarded.update_params(model.linear(inputs).square().sum() * factor)
+        assert torch.equal(model.linear.weight, expected)
+    assert guarded.optimizer.state[model.linear.weight]["step"].item() == states == 3
+    with pytest.raises(FloatingPointError, match="the loss is nan in one of the last 2 steps"):
+        guarded.grad_norm  # noqa: B018 - reading raises
+
+
+def test_on_a_gpu_the_host_reads_at_log_lines_alone(monkeypatch):
+    model, reads = Model(), []
+    guarded = deferred(model)
+    read = torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda self: reads.append(1) or read(self))
+    monkeypatch.setattr(torch.Tensor, "item", lambda self: reads.append(1) or read(self))
+    for _ in range(49):
+        guarded.update_params(model.linear(torch.ones(2, 3)).square().sum())
+    assert not reads
+    guarded.update_params(model.linear(torch.ones(2, 3)).square().sum())
+    assert len(reads) == 1
+
+
+def test_the_guard_on_the_device_makes_the_steps_of_the_guard_on_the_host():
+    weights = []
+    for on_device in (False, True):
+        torch.manual_seed(0)
+        model = Model()
+        guarded = deferred(model)
+        guarded.deferred = on_device
+        for _ in range(5):
+            guarded.update_params(model.linear(torch.ones(2, 3)).square().sum())
+        weights.append(model.linear.weight)
+    assert torch.equal(*weights)
