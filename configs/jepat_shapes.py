@@ -1,5 +1,6 @@
 # Scenes whose captions need word order, with an exact verifier.
-# Seen on 2 shared AVX2 cores: 5,000 steps in 12 minutes; unseen located 0.998, unseen related 0.873, swap pairs 0.755.
+# Seen on one thread beside other work: 8,000 steps in 9 minutes; unseen located 1.000, unseen related 0.910, swap
+# pairs 0.825. What relations need: docs/benchmarks/claims.md.
 _base_ = [
     "./_base_/models/jepat_tiny.py",
     "./_base_/datasets/shapes.py",
