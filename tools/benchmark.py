@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Run the suites of the ablation, or make their report again.")
     parser.add_argument("suite", choices=[*NAMES, "all", "report"])
     parser.add_argument("folder", nargs="?", help="for report: a folder with results.json")
-    parser.add_argument("--preset", default="quick", help="quick (an hour or so on 2 cores), full, or smoke")
+    parser.add_argument("--preset", default="quick", help="quick (fusion: about 40 minutes on 2 cores), full, or smoke")
     parser.add_argument(
         "--tasks", nargs="+", help="of the suite, such as shapes pairs digits, or for speed base; default all"
     )
