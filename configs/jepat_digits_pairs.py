@@ -1,5 +1,5 @@
 # Two inked digits side by side: order and binding on real handwriting.
-# Seen on 2 shared AVX2 cores: 3,600 steps in 15 minutes; all right 0.983 seen, 0.988 unseen, swap pairs 0.975.
+# Seen on one thread beside other work: 3,600 steps in 7 minutes; all right 0.950 seen, 0.990 unseen, swap pairs 0.955.
 _base_ = ["./jepat_digits.py"]
 model = dict(
     width=96,
