@@ -89,7 +89,7 @@ def predictor(network: Network, visible: int, rows: int | None, branches: int = 
         shared: Whether what comes before the first fusion is computed once for all branches.
     """
     before, tokens = len(network.encoder.registers), network.grid[0] * network.grid[1]
-    copies = 1 if shared and "encoder" not in network.fusion else branches
+    copies = 1 if shared and not _early(network) else branches
     total = copies * linears(network.predictor.embed, before + visible)
 
     def fused(site: str, rows: int, index: int = 0) -> float:
@@ -97,6 +97,7 @@ def predictor(network: Network, visible: int, rows: int | None, branches: int = 
         copies = branches if site in network.fusion else copies
         return copies * _fusion(network, site, rows, index)
 
+    total += fused("context", before + visible)
     total += fused("predictor", before + tokens)
     for index, one in enumerate(network.predictor.blocks):
         last = index == len(network.predictor.blocks) - 1
@@ -106,6 +107,11 @@ def predictor(network: Network, visible: int, rows: int | None, branches: int = 
     rows = tokens if rows is None else rows
     total += fused("features", rows)
     return total + fused("objective", rows)
+
+
+def _early(network: Network) -> bool:
+    """Whether the text comes in so early that nothing is common to the branches."""
+    return "encoder" in network.fusion or "context" in network.fusion
 
 
 def _fusion(network: Network, site: str, rows: int, index: int = 0) -> float:
@@ -143,14 +149,16 @@ def sampling(model: JEPAT, items: Sequence[str] = ITEMS) -> Cost:
     network, head, (height, width) = model.average, flow_of(model.average).head, model.average.grid
     flops = dict.fromkeys(("text", "encoder", "predictor", "head"), 0.0)
     passes = evaluations = done = 0
-    alike = not {"encoder", "predictor", "blocks"} & set(network.fusion)  # what the branches give the predictor
+    alike = not {"encoder", "context", "predictor", "blocks"} & set(
+        network.fusion
+    )  # what the branches give the predictor
     plan = model.sampler._plan(height * width)
     for step in plan:
         times = Solver(step.options.get("solver", "euler"), step.options.get("solver_steps", 99)).times
         branches = 2 if step.guidance != 1 or not items else 1
         asked = branches * step.asked
         shared, rows = "shared" in items, step.asked if "asked_only" in items else None
-        flops["encoder"] += (1 if shared and "encoder" not in network.fusion else branches) * encoder(network, done)
+        flops["encoder"] += (1 if shared and not _early(network) else branches) * encoder(network, done)
         flops["predictor"] += predictor(network, done, rows, branches, shared)
         flops["text"] += 0 if "text_once" in items and done else 2 * text(network)
         if "hoisted" in items:

@@ -88,6 +88,16 @@ class Interrupted(KeyboardInterrupt):
     """Training was stopped by a signal after its state had been saved; the text says where."""
 
 
+def _sent(flag: torch.Tensor) -> Callable[[], bool]:
+    """Begin to fetch a flag from the device; the function waits until it is there, not for what was asked since."""
+    fetched = flag.to("cpu", non_blocking=True)
+    if flag.is_cuda:
+        arrived = torch.cuda.Event()
+        arrived.record()
+        return lambda: arrived.synchronize() or bool(fetched)
+    return lambda: bool(fetched)
+
+
 def _patient(begin: Callable[[int], None] | None, worker: int) -> None:
     """Begin a worker that leaves the first signal to its process: terminals, torchrun and slurm send it to all at once.
 
@@ -117,7 +127,7 @@ class InterruptHook(Hook):
         loader = runner.train_dataloader
         loader.worker_init_fn = partial(_patient, loader.worker_init_fn)
         self._signalled = self._stopped = False
-        self._told: torch.Tensor | bool = False  # whether any process had a signal, as of the step before
+        self._told: Callable[[], bool] = bool  # whether any process had a signal, as of the step before
         self._previous = {}
         if threading.current_thread() is threading.main_thread():  # Python allows it nowhere else
             self._previous = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -125,14 +135,14 @@ class InterruptHook(Hook):
     def after_train_iter(self, runner: Runner, **_) -> None:
         """Save and end the training if a signal has come to any process.
 
-        All processes must leave after the same step, so they tell each other. What they told is read a step later,
-        when the optimizer has waited for the device anyway: it costs no waiting.
+        All processes must leave after the same step, so they tell each other. What they told is read a step later: a
+        GPU then has the work of this step, and never waits for the host.
         """
         if runner.world_size > 1:
             flag = torch.tensor(float(self._signalled), device=get_comm_device())
             all_reduce(flag, "max")
-            self._told, told = flag.to("cpu", non_blocking=True), self._told
-            self._stopped = bool(told)
+            self._told, told = _sent(flag), self._told
+            self._stopped = told()
         else:
             self._stopped = self._signalled
         if not self._stopped:

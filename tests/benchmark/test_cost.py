@@ -48,7 +48,7 @@ def test_a_picture_costs_what_it_says(fusion, options):
     assert seen["head evaluations per token"] == pytest.approx(found.head)
 
 
-@pytest.mark.parametrize("items", [published.ITEMS[:count] for count in range(5)], ids=str)
+@pytest.mark.parametrize("items", [cost.ITEMS[:count] for count in range(5)], ids=str)
 def test_the_plain_procedure_costs_what_it_says(items):
     model = copy_of(shared_model())
     model.sample_with(OPTIONS[0])

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_fakes import TinyData, train
+from engine_fakes import TinyData, tiny_config, train
 
 from jepa_t.engine import find_checkpoint, load_checkpoint
 from jepa_t.engine.loops import seed_batch
@@ -100,9 +100,11 @@ def test_a_bad_number_names_the_step_the_captions_and_the_way_back(tmp_path):
 
 def test_what_a_gpu_met_is_told_before_a_checkpoint_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(GuardedOptimWrapper, "deferred", property(lambda _: True, lambda *_: None), raising=False)
-    for poison, kept in ((5, "iter_3.pth"), (8, "iter_6.pth")):
+    hooks = tiny_config(tmp_path, 8).default_hooks
+    hooks.logger.interval = 100  # so that no log line tells before
+    for poison, kept in ((5, "iter_3.pth"), (7, "iter_6.pth")):
         with pytest.raises(UserError, match=f"the loss is nan in one of the last . steps, so .*{kept}"):
-            train(tmp_path / str(poison), 8, model={"type": "TinyModel", "poison": poison})
+            train(tmp_path / str(poison), 8, model={"type": "TinyModel", "poison": poison}, default_hooks=hooks)
         assert (tmp_path / str(poison) / "last_checkpoint").read_text() == kept
 
 

@@ -7,6 +7,8 @@ import pytest
 import torch
 from tiny import CAPTIONS, float64, make_model, random_images
 
+from jepa_t.benchmark.cost import ITEMS
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 from baselines import published
 
@@ -18,8 +20,8 @@ REFERENCE = {"preset": "reference", "steps": 6, "solver_steps": 5, "guidance_sca
 def test_the_reference_preset_draws_its_pictures(fusion):
     model = make_model(fusion=fusion, sampler=REFERENCE)
     found = model.generate(CAPTIONS[:3], [4, 5, 6])
-    for count in range(len(published.ITEMS) + 1):
-        expected = published.sample(model, CAPTIONS[:3], [4, 5, 6], 6, 5, 2.5, published.ITEMS[:count])
+    for count in range(len(ITEMS) + 1):
+        expected = published.sample(model, CAPTIONS[:3], [4, 5, 6], 6, 5, 2.5, ITEMS[:count])
         torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
     assert not torch.allclose(published.sample(model, CAPTIONS[:3], [4, 5, 6], 6, 5, 1.0), found)
 

@@ -13,14 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from jepa_t.benchmark.cost import flow_of
 from jepa_t.masking import draw, gather
 from jepa_t.model import JEPAT, Network
-from jepa_t.objectives import FlowMatching
 from jepa_t.sampling import Generators
 from jepa_t.structures import Split, Text
-
-# The library's exact items of sampling, in the order in which they are added.
-ITEMS = ("text_once", "asked_only", "shared", "hoisted")
 
 
 def condition(network: Network, tokens: Tensor, split: Split, text: Text) -> Tensor:
@@ -32,11 +29,6 @@ def condition(network: Network, tokens: Tensor, split: Split, text: Text) -> Ten
         x = network.fusion.after_block(index, network.predictor.blocks.run(index, x), text)
     features = network.fusion.at("features", network.predictor.norm(x)[:, registers.shape[1] :], text)
     return network.fusion.at("objective", features, text)
-
-
-def flow_of(network: Network) -> FlowMatching:
-    """The flow matching of a network, which is what the published procedure describes."""
-    return next(objective for objective in network.objectives.values() if isinstance(objective, FlowMatching))
 
 
 @torch.no_grad()
@@ -58,9 +50,9 @@ def sample(
         steps: Sampling steps; more than there are tokens are cut to that.
         solver_steps: Euler steps in each.
         scale: Of the guidance at the end.
-        items: The first of :data:`ITEMS`, as many as wanted: the text encoded once; the predictor's last block and the
-            fusions after it for the tokens of the step alone; what comes before the first fusion once for both
-            branches; the head's modulations of all Euler steps in one product each.
+        items: The first of :data:`~jepa_t.benchmark.cost.ITEMS`, as many as wanted: the text encoded once; the
+            predictor's last block and the fusions after it for the tokens of the step alone; what comes before the
+            first fusion once for both branches; the head's modulations of all Euler steps in one product each.
     """
     network, batch = model.average, len(seeds)
     flow, count = flow_of(network), network.grid[0] * network.grid[1]
