@@ -53,9 +53,9 @@ class ContextEncoder(nn.Module):
         self.norm_at = norm_at
         self.embed = nn.Sequential(linear(channels, width), nn.LayerNorm(width, eps=EPS))
         self.positions = table(tokens, width)
-        self.registers = table(registers, width)
         self.blocks = Blocks(depth, width, heads, dropout, attention, checkpointing)
         self.norm = nn.LayerNorm(width, eps=EPS)
+        self.registers = table(registers, width)  # drawn last: more of them leave the other initial weights alone
 
     def forward(self, tokens: Tensor, positions: Tensor, registers: Tensor) -> tuple[Tensor, Tensor]:
         """Encode what is visible.

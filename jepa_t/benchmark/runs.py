@@ -12,7 +12,7 @@ import importlib.util
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from ..registry import METRICS, MODELS, build
 from ..tokenizers.quantized_autoencoder import trained_checkpoint
 
 GUIDANCE = (1.0, 1.5, 2.0, 3.0)  # scales tried on the validation prompts
+TUNED_ON = "seen"  # the split of the validation prompts that decides the guidance scale
 VALIDATION_SEED = 2  # of the prompts; the test prompts have another
 POINTS = 8  # of the learning curve
 MASKS = 8  # over which operations are averaged
@@ -49,7 +50,7 @@ def configure(
     prompts: int | None = None,
     validation: Sequence[str] | None = None,
 ) -> Config:
-    """A config made ready for a benchmark: silent, one thread, with validation prompts that are not the test's.
+    """A config made ready for a benchmark: silent, one thread, with validation prompts of another seed.
 
     Args:
         path: A config file.
@@ -57,7 +58,7 @@ def configure(
         seed: Of weights, data, their order, masks and noise.
         steps: Of training; the learning rate's schedule is stretched along. None leaves the config's.
         prompts: Per split of the test, and half as many for validation; None leaves the config's.
-        validation: Splits of the validation prompts, seen ones first; by default those of the test.
+        validation: Splits of the validation prompts, besides ``seen``; by default those of the test.
 
     Raises:
         UserError: The config is wrong, or has no test prompts to validate and test with.
@@ -68,6 +69,11 @@ def configure(
             raise UserError(f"{path} has no {key}; a benchmark needs one")
     if cfg.model.type not in ("JEPAT", JEPAT) or not isinstance(cfg.test_evaluator, dict):
         raise UserError(f"{path} is no benchmark's: it needs a model of type JEPAT and one test_evaluator")
+    if not hasattr(METRICS.get(cfg.test_evaluator.type), "columns"):
+        raise UserError(
+            f"{path}: test_evaluator {cfg.test_evaluator.type!r} doesn't tell which prompts came out right, which a "
+            "benchmark compares; use DigitsMetric, ShapesMetric or one with `columns` of your own"
+        )
     for variable in [key for key in cfg if key.startswith("_")]:  # a config's own, of which nothing depends
         cfg.pop(variable)
     cfg.threads = 1  # more would wait for each other, and make the result depend on the machine
@@ -75,8 +81,9 @@ def configure(
     cfg.test_dataloader.dataset.per_split = per_split
     cfg.val_dataloader = copy.deepcopy(cfg.test_dataloader)
     cfg.val_dataloader.dataset.update(seed=VALIDATION_SEED, per_split=max(per_split // 4 * 2, 2))
-    if validation:
-        cfg.val_dataloader.dataset.splits = tuple(validation)
+    splits = validation or cfg.test_dataloader.dataset.get("splits", ())
+    if splits:
+        cfg.val_dataloader.dataset.splits = tuple(dict.fromkeys((TUNED_ON, *splits)))
     cfg.val_evaluator, cfg.val_cfg = cfg.test_evaluator, {"type": "ValLoop"}
     cfg.default_hooks.checkpoint = {"type": "SafeCheckpointHook", "interval": 1, "max_keep_ckpts": 1}
     stretch(cfg, steps or cfg.train_cfg.max_iters)
@@ -229,6 +236,7 @@ def execute(cfg: Config, folder: Path, notify: Callable[[int], object] = lambda 
     record = folder / "record.json"
     if record.is_file():
         return json.loads(record.read_text())
+    versions()  # of the source that runs, not of what may be edited meanwhile
     compat.apply()
     cfg = copy.deepcopy(cfg)
     cfg.work_dir = str(folder)
@@ -240,9 +248,10 @@ def execute(cfg: Config, folder: Path, notify: Callable[[int], object] = lambda 
     runner.register_hook(recorder)
     runner.train()
     model, metric = unwrap(runner.model).eval(), METRICS.build(cfg.test_evaluator)
-    scale, tried = _tune(model, runner.val_dataloader.dataset, metric)
+    prompts = runner.test_dataloader.dataset
+    scale, tried = tune(model, runner.val_dataloader.dataset, metric, prompts.captions)
     started = time.perf_counter()
-    figures, columns = measure(model, runner.test_dataloader.dataset, metric)
+    figures, columns = measure(model, prompts, metric)
     found = {
         "steps": cfg.train_cfg.max_iters,
         "train_seconds": next(hook.train_seconds for hook in runner.hooks if isinstance(hook, SpeedHook)),
@@ -264,16 +273,34 @@ def outcomes_of(columns: Mapping[str, Sequence[bool]]) -> dict[str, str]:
     return {name: "".join("01"[right] for right in c) for name, c in columns.items() if c and _headline(name)}
 
 
-def _tune(model: JEPAT, prompts: Dataset, metric: BaseMetric) -> tuple[float | None, dict[str, float]]:
-    """Set the guidance scale that does best on seen validation prompts; the smallest of equals."""
+def tune(
+    model: JEPAT, prompts: Dataset, metric: BaseMetric, asked: Collection[str]
+) -> tuple[float | None, dict[str, float]]:
+    """Set the guidance scale of :data:`GUIDANCE` that does best; the smallest of equals.
+
+    Args:
+        model: Draws with its averaged weights and its sampler, whose scale is set.
+        prompts: Of validation; those of the split :data:`TUNED_ON` decide.
+        metric: The metric that goes with them.
+        asked: Captions of the test, which are left out.
+
+    Returns:
+        The scale, and the share of right pictures by scale; None where the sampler has no scale.
+
+    Raises:
+        UserError: All these captions are the test's too.
+    """
     if not hasattr(model.sampler, "guidance_scale"):
         return None, {}
-    tried = {}
-    seen = [index for index, split in enumerate(prompts.splits) if split == prompts.splits[0]]
+    tried, asked = {}, set(asked)
+    rows = enumerate(zip(prompts.splits, prompts.captions, strict=True))
+    chosen = [index for index, (split, caption) in rows if split == TUNED_ON and caption not in asked]
+    if not chosen:
+        raise UserError(f"the test asks every caption of the validation split {TUNED_ON!r}; ask fewer prompts")
     for scale in GUIDANCE:
         model.sampler = dataclasses.replace(model.sampler, guidance_scale=scale)
-        _, columns = measure(model, prompts, metric, seen)
-        tried[str(scale)] = sum(columns[f"{prompts.splits[0]}/all"]) / len(seen)
+        _, columns = measure(model, prompts, metric, chosen)
+        tried[str(scale)] = sum(columns[f"{TUNED_ON}/all"]) / len(chosen)
     best = max(GUIDANCE, key=lambda scale: (tried[str(scale)], -scale))
     model.sampler = dataclasses.replace(model.sampler, guidance_scale=best)
     return best, tried

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import statistics
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,71 +17,80 @@ from ..pipeline import Pipeline
 from ..registry import DATASETS, METRICS, build
 from ..sampling import sampler_config
 from .records import Record
-from .runs import machine, measure, outcomes_of, versions
+from .runs import machine, measure, outcomes_of, tune, versions
+from .speed import interleave, warm_up
 from .suites import Row
 
 # What is drawn with, and what is changed in it. The first is what the others are compared with.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "balanced": {"preset": "balanced"},
-    "reference": {"preset": "reference"},
-    "quality": {"preset": "quality"},
-    "fast": {"preset": "fast"},
-    "balanced, 8 steps": {"preset": "balanced", "steps": 8},
-    "balanced, 4 steps": {"preset": "balanced", "steps": 4},
-    "balanced, 8 solver steps": {"preset": "balanced", "solver_steps": 8},
-    "balanced, 4 solver steps": {"preset": "balanced", "solver_steps": 4},
-    "balanced, halton": {"preset": "balanced", "order": "halton"},
-    "balanced, checkerboard": {"preset": "balanced", "order": "checkerboard"},
-    "balanced, heun at 8": {"preset": "balanced", "solver": "heun", "solver_steps": 8},
-    "balanced, linear guidance": {"preset": "balanced", "guidance_schedule": "linear"},
+    "balanced": {},
+    **{name: {"preset": name} for name in ("reference", "quality", "fast")},
+    "8 steps": {"steps": 8},
+    "4 steps": {"steps": 4},
+    "8 solver steps": {"solver_steps": 8},
+    "4 solver steps": {"solver_steps": 4},
+    "not annealed": {"solver_steps": 24},
+    "Euler": {"solver": "euler"},
+    "Euler, 8 solver steps": {"solver": "euler", "solver_steps": 8},
+    "Heun, 8 solver steps": {"solver": "heun", "solver_steps": 8},
+    "Halton": {"order": "halton"},
+    "checkerboard": {"order": "checkerboard"},
+    "arccos": {"schedule": "arccos"},
+    "linear guidance": {"guidance_schedule": "linear"},
+    "guidance in the first half": {"guidance_interval": (0.0, 0.5)},
 }
 ROUNDS, PICTURES = 5, 16  # of the timing
 
 
-def run_samplers(row: Row, record: Record, folder: Path) -> list[Record]:
-    """Draw the test prompts of a finished run with every setting, at the guidance scale that the run was tuned to.
+def run_samplers(row: Row, folder: Path, record: Record) -> list[Record]:
+    """Draw the test prompts of a finished run with every setting, each at the guidance scale that suits it best.
 
     Args:
         row: The run.
-        record: Its record.
         folder: Its folder; each setting's record is kept there, so a killed suite goes on.
+        record: Its record.
     """
     torch.set_num_threads(1)
     model = Pipeline.load(find_checkpoint(str(folder)), row.config.model.to_dict()).model
-    prompts = build(row.config.test_dataloader.dataset.to_dict(), DATASETS)
+    prompts, validation = (
+        build(loader.dataset.to_dict(), DATASETS) for loader in (row.config.test_dataloader, row.config.val_dataloader)
+    )
     metric = METRICS.build(row.config.test_evaluator)
     found = []
     for name, setting in SETTINGS.items():
-        options = sampler_config(setting, draw=model.network.draw, guidance_scale=record["guidance_scale"])
-        model.sample_with(options)
+        options = sampler_config({"preset": "balanced"} | setting, draw=model.network.draw)
         kept = folder / f"sampler_{hashlib.sha256(json.dumps(options).encode()).hexdigest()[:12]}.json"
         if not kept.is_file():
+            model.sample_with(options)
+            scale, tried = tune(model, validation, metric, prompts.captions)
             figures, columns = measure(model, prompts, metric)
             figures |= evaluations(model, prompts.captions[0])
-            result = {"metrics": figures, "outcomes": outcomes_of(columns)}
+            result = {"metrics": figures, "outcomes": outcomes_of(columns), "versions": versions()}
+            result |= {"guidance_scale": scale, "validation": tried}
             write_whole(kept, lambda file, result=result: file.write(json.dumps(result).encode()))
-        found.append(json.loads(kept.read_text()) | {"arm": name, "options": options})
-    shared = {"task": row.task, "seed": row.seed, "versions": versions(), "machine": machine()}
-    shared |= {name: record[name] for name in ("steps", "guidance_scale", "config_hash", "parameters", "unmatched")}
+        result = json.loads(kept.read_text())
+        found.append(result | {"arm": name, "options": options | {"guidance_scale": result["guidance_scale"]}})
+    shared = {"task": row.task, "seed": row.seed, "machine": machine()}
+    shared |= {name: record[name] for name in ("steps", "config_hash", "parameters", "unmatched")}
     times = _milliseconds(model, [result["options"] for result in found], prompts.captions[:PICTURES])
-    for result, cost in zip(found, times, strict=True):
-        result["metrics"]["ms per picture"] = cost
+    for result, taken in zip(found, times, strict=True):
+        result["metrics"]["ms per picture"] = statistics.median(taken)
+        result["taken"] = taken
     return [result | shared for result in found]
 
 
-def _milliseconds(model: JEPAT, settings: list[dict], captions: list[str]) -> list[float]:
-    """Per picture, in turn, so that a busy neighbour slows all settings alike: medians of :data:`ROUNDS`."""
+def _milliseconds(model: JEPAT, settings: list[dict], captions: list[str]) -> list[list[float]]:
+    """Of each setting, per picture and round; in turn, so that a busy neighbour slows all settings alike."""
     seeds = list(range(len(captions)))
-    rounds = []
-    for _ in range(ROUNDS + 1):
-        times = []
-        for options in settings:
-            model.sample_with(options)
-            started = time.perf_counter()
-            model.generate(captions, seeds).cpu()
-            times.append(1000 * (time.perf_counter() - started) / len(captions))
-        rounds.append(times)
-    return [statistics.median(times) for times in zip(*rounds[1:], strict=True)]
+
+    def draw(options: dict) -> None:
+        model.sample_with(options)
+        model.generate(captions, seeds).cpu()
+
+    functions = {str(number): partial(draw, options) for number, options in enumerate(settings)}
+    warm_up(functions)
+    taken = interleave(functions, ROUNDS)
+    return [[1000 * seconds / len(captions) for seconds in one] for one in taken.values()]
 
 
 def evaluations(model: JEPAT, caption: str) -> dict[str, float]:

@@ -59,12 +59,14 @@ class Arm:
         config: What they are merged into instead of the task's config.
         equal_compute: Whether it trains for as many operations as the reference, instead of as many steps.
         match: Whether its denoising head is widened or narrowed until its parameters are the reference's.
+        series: Of an arm that is one point of a line: the line's name, and its number of training scans.
     """
 
     changes: dict = field(default_factory=dict)
     config: Path | None = None
     equal_compute: bool = False
     match: bool = True
+    series: tuple[str, int] | None = None
 
 
 Arms = dict[str, Arm]
@@ -79,6 +81,7 @@ class Row:
         config: From :func:`~jepa_t.benchmark.runs.configure`.
         parameters: How many weights it trains.
         unmatched: How many it would, had its denoising head been left as wide as the reference's.
+        series: Of its arm.
     """
 
     task: str
@@ -87,6 +90,7 @@ class Row:
     config: Config
     parameters: int
     unmatched: int
+    series: tuple[str, int] | None = None
 
 
 SHAPES = Task(
@@ -95,6 +99,8 @@ SHAPES = Task(
         "unseen/located/all",
         "unseen/related/all",
         "unseen/swap_group",
+        "unseen_synonym/located/all",
+        "unseen_synonym/related/all",
         "seen/located/all",
         "seen/related/all",
         "unseen_template/located/all",
@@ -121,13 +127,14 @@ TASKS = {
     ),
     "digits": Task(
         "jepat_digits.py",
-        ("unseen/all", "seen/all", "paraphrase/all", "frechet"),
+        ("unseen/all", "synonym/all", "seen/all", "paraphrase/all", "frechet"),
         ("seen", "unseen"),
     ),
 }
 
+OWN = "own"  # the task of configs of one's own
 PRESETS = {
-    "smoke": Preset(1, dict.fromkeys(TASKS, 16), 8),
+    "smoke": Preset(1, dict.fromkeys((*TASKS, OWN), 16), 8),
     "quick": Preset(
         3,
         {"shapes": 2500, "classes": 2500, "relations": 5000, "pairs": 1500, "digits": 1000},
@@ -174,7 +181,7 @@ def fusion(own: Arms) -> dict[str, Arms]:
 
 def entrances(_own: Arms) -> dict[str, Arms]:
     """Each subset of the three entrances of jepa_t."""
-    return dict.fromkeys(("shapes", "relations"), {"jepa_t": FUSIONS["jepa_t"]} | SUBSETS)
+    return dict.fromkeys(("shapes", "relations", "pairs", "digits"), {"jepa_t": FUSIONS["jepa_t"]} | SUBSETS)
 
 
 def tuning(_own: Arms) -> dict[str, Arms]:
@@ -235,14 +242,14 @@ def objective(_own: Arms) -> dict[str, Arms]:
 
 def data(own: Arms) -> dict[str, Arms]:
     """How many scans of handwritten digits each fusion needs."""
-    compared = {name: FUSIONS[name] for name in ("jepa_t", "early", "late")} | own
-    return {
-        "digits": {
-            f"{name}, {size} scans": Arm(arm.changes | {"train_dataloader": {"dataset": {"scans": size}}})
-            for name, arm in compared.items()
-            for size in (30, 100, 300, 800, 1500)
-        }
-    }
+    compared = {name: arm for name, arm in FUSIONS.items() if name != "none"} | own
+
+    def few(name: str, size: int) -> Arm:
+        changes = compared[name].changes | {"train_dataloader": {"dataset": {"scans": size}}}
+        return Arm(changes, series=(name, size))
+
+    sizes = (30, 100, 300, 800, 1500)
+    return {"digits": {f"{name}, {size} scans": few(name, size) for name in compared for size in sizes}}
 
 
 def text(_own: Arms) -> dict[str, Arms]:
@@ -267,10 +274,12 @@ def text(_own: Arms) -> dict[str, Arms]:
     return {
         "shapes": {name: Arm(shapes | changes) for name, changes in encoders.items()}
         | {"pooled": Arm(shapes | _fusion(pooled).changes)},
-        "digits": {name: Arm(digits | changes) for name, changes in encoders.items()},
+        "digits": {name: Arm(digits | changes) for name, changes in encoders.items()}
+        | {"pooled": Arm(digits | _fusion(pooled).changes)},
         "classes": {
             "sentences and class names": Arm(classes | _families(single=0.2, located=0.4, related=0.4)),
             "sentences": Arm(classes | _families(located=0.5, related=0.5)),
+            "class names": Arm(classes | _families(single=1.0)),
         },
     }
 
@@ -321,5 +330,7 @@ def rows(
             parameters = trainable_parameters(cfg)
         if arm.equal_compute:
             stretch(cfg, round(budget * step_flops(reference) / step_flops(cfg)))
-        made += [Row(task, name, seed, with_seed(cfg, seed), parameters, unmatched) for seed in range(count)]
+        made += [
+            Row(task, name, seed, with_seed(cfg, seed), parameters, unmatched, arm.series) for seed in range(count)
+        ]
     return sorted(made, key=lambda row: row.seed)

@@ -14,7 +14,7 @@ from .runs import config_hash
 from .samplers import SETTINGS, run_samplers
 from .speed import MINUTES, run_speed
 from .speed import NAMES as TIMED
-from .suites import CONFIGS, SUITES, TASKS, Arm, Preset, Row, rows
+from .suites import CONFIGS, OWN, SUITES, TASKS, Arm, Preset, Row, rows
 
 NAMES = (*SUITES, "sampler", "speed")
 SAMPLED = ("digits", "shapes")  # tasks of the sampler suite
@@ -73,7 +73,9 @@ def plan(suite: str, preset: Preset, request: Request = PLAIN) -> dict[str, list
     own = {name: Arm({"model": {"fusion": sites}}) for name, sites in request.fusions.items()}
     if request.configs:
         arms = {name: Arm(config=path) for name, path in request.configs.items()}
-        arms_of = {"own": arms | own}
+        for name in own.keys() & arms.keys():
+            raise UserError(f"two arms are called {name!r}; rename the config's file")
+        arms_of = {OWN: arms | own}
     else:
         arms_of = SUITES[suite](own) if suite in SUITES else {task: {"jepa_t": Arm()} for task in SAMPLED}
     for task in request.tasks or []:
@@ -123,7 +125,7 @@ def run(
         return [record for _, record in finished]
     several, sampled = len({row.arm for row, _ in finished}) > 1, []
     for row, record in finished:
-        drawn = run_samplers(row, record, folder / "runs" / record["config_hash"])
+        drawn = run_samplers(row, folder / "runs" / record["config_hash"], record)
         sampled += [one | {"arm": f"{row.arm}, {one['arm']}"} for one in drawn] if several else drawn
         progress(suite, len(sampled), len(finished) * len(SETTINGS), f"done: {row.task}, seed {row.seed}")
     return sampled
@@ -147,6 +149,8 @@ def _train(
 def _record(row: Row, key: str, record: dict[str, Any]) -> Record:
     facts = {"task": row.task, "arm": row.arm, "seed": row.seed, "config_hash": key}
     facts |= {"config": Path(row.config.filename).name, "parameters": row.parameters, "unmatched": row.unmatched}
+    if row.series:
+        facts["series"] = list(row.series)
     return facts | record
 
 

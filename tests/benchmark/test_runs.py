@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from jepa_t.benchmark import runs
+from jepa_t.benchmark import Preset, runs
 from jepa_t.benchmark.runs import (
     config_hash,
     configure,
@@ -13,13 +13,15 @@ from jepa_t.benchmark.runs import (
     step_flops,
     trainable_parameters,
 )
-from jepa_t.benchmark.suites import FUSIONS
+from jepa_t.benchmark.suites import FUSIONS, SUBSETS, rows
 from jepa_t.engine import JEPATRunner, load_config
 from jepa_t.engine.runner import unwrap
 from jepa_t.errors import UserError
 from jepa_t.objectives import flow_matching
+from jepa_t.registry import MODELS, build
 from jepa_t.sampling import MaskedSampler
 
+TWO = Preset(seeds=2, steps={}, prompts=8)
 LATE = {"model": {"fusion": "late"}}
 TIMED = {"train_seconds", "test_seconds"}
 
@@ -38,6 +40,14 @@ def test_validation_prompts_are_not_the_tests(small):
     assert (test.per_split, validation.per_split) == (40, 20)
     assert validation.splits == ("seen",)
     assert validation.seed != test.get("seed", 1)
+    assert configure(small, validation=["unseen_place"]).val_dataloader.dataset.splits == ("seen", "unseen_place")
+
+
+def test_a_metric_that_does_not_tell_prompts_apart_is_refused(small, tmp_path):
+    path = tmp_path / "other.py"
+    path.write_text(small.read_text() + 'test_evaluator = dict(_delete_=True, type="DistributionMetric")\n')
+    with pytest.raises(UserError, match="'DistributionMetric' doesn't tell which prompts came out right"):
+        configure(path)
 
 
 def test_the_hash_tells_runs_apart(small):
@@ -90,6 +100,23 @@ def followed(cfg, folder, monkeypatch):
     return weights, seen
 
 
+@pytest.mark.parametrize("arm", [*FUSIONS, *SUBSETS])
+def test_parts_that_arms_share_begin_alike(small, arm):
+    """Whatever has a name and a shape in common, but for the denoising head, whose width is matched."""
+
+    def weights(arm):
+        row = rows({"jepa_t": FUSIONS["jepa_t"], arm: (FUSIONS | SUBSETS)[arm]}, "own", small, TWO)[-1]
+        torch.manual_seed(row.seed)
+        return build(row.config.model.to_dict(), MODELS).network.state_dict()
+
+    first, other = weights("jepa_t"), weights(arm)
+    shared = [name for name in first.keys() & other.keys() if first[name].shape == other[name].shape]
+    kinds = "fusion." if arm == "early" else "none"  # its projections bear the names of other modules
+    shared = [name for name in shared if ".head." not in name and not name.startswith(kinds)]
+    assert {name.split(".")[0] for name in shared} >= {"encoder", "predictor", "text_tokenizer", "objectives"}
+    assert [name for name in shared if not torch.equal(first[name], other[name])] == []
+
+
 def test_seeds_are_paired_over_arms(small, tmp_path, monkeypatch):
     weights, seen = followed(configure(small), tmp_path / "a", monkeypatch)
     other_weights, other = followed(configure(small, LATE), tmp_path / "b", monkeypatch)
@@ -137,19 +164,21 @@ def test_a_record_says_what_a_table_needs(small, tmp_path):
 @pytest.mark.parametrize(
     ("right", "best"), [({1.0: 1, 1.5: 3, 2.0: 3, 3.0: 2}, 1.5), ({1.0: 0, 1.5: 0, 2.0: 0, 3.0: 4}, 3.0)]
 )
-def test_guidance_is_the_smallest_of_the_best_on_seen_prompts(monkeypatch, right, best):
+def test_guidance_is_the_smallest_of_the_best_on_seen_prompts_that_the_test_does_not_ask(monkeypatch, right, best):
     model = SimpleNamespace(sampler=MaskedSampler(guidance_scale=2.5))
-    prompts = SimpleNamespace(splits=["seen"] * 4 + ["unseen"] * 6)
+    prompts = SimpleNamespace(splits=["unseen"] * 6 + ["seen"] * 5, captions=[*"abcdefghijk"])
 
     def measure(model, _prompts, _metric, indices):
-        assert indices == [0, 1, 2, 3]
+        assert indices == [6, 7, 9, 10]
         hits = right[model.sampler.guidance_scale]
         return {}, {"seen/all": [True] * hits + [False] * (4 - hits)}
 
     monkeypatch.setattr(runs, "measure", measure)
-    scale, tried = runs._tune(model, prompts, None)
+    scale, tried = runs.tune(model, prompts, None, ["a", "i"])
     assert scale == model.sampler.guidance_scale == best
     assert tried == {str(scale): hits / 4 for scale, hits in right.items()}
+    with pytest.raises(UserError, match="asks every caption of the validation split 'seen'; ask fewer prompts"):
+        runs.tune(model, prompts, None, prompts.captions)
 
 
 def test_a_config_without_prompts_is_told(tmp_path, small):

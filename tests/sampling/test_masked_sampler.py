@@ -407,6 +407,7 @@ def test_the_presets_are_what_they_say():
         "steps": 64,
         "solver": "euler",
         "solver_steps": 99,
+        "order": "random",
         "guidance_schedule": "linear",
     }
     effort = {
@@ -422,6 +423,8 @@ def test_a_preset_gives_way_to_options_and_changes_to_nothing():
     assert merged == {"type": "MaskedSampler"} | PRESETS["fast"] | {"steps": 5, "guidance_scale": 2.0}
     replaced = sampler_config({"steps": 5, "guidance_scale": 2.0}, preset="quality", solver_steps=7)
     assert replaced == {"type": "MaskedSampler", "guidance_scale": 2.0} | PRESETS["quality"] | {"solver_steps": 7}
+    for first in PRESETS:  # nothing of a preset is left when another takes its place
+        assert sampler_config({"preset": first}, preset="reference") == sampler_config("reference")
     given_config = {"preset": "fast"}
     sampler_config(given_config)
     assert given_config == {"preset": "fast"}
