@@ -98,17 +98,23 @@ def main(arguments: list[str] | None = None) -> None:
         wanted = dict.fromkeys(NAMES, replace(request, minutes=None)) | {"speed": Request(minutes=args.minutes)}
     planned = {suite: plan(suite, PRESETS[args.preset], asked) for suite, asked in wanted.items()}
     pyplot()  # with all that can be wrong, told before hours of work
-    command = shlex.join(["python", *sys.argv])
+    command = shlex.join(["python", sys.argv[0], *(sys.argv[1:] if arguments is None else arguments)])
     display = Display()
+    failed, report = [], None
     try:
         with display.bar:
             for suite, runs in planned.items():
-                records = run(suite, runs, folder, args.jobs, display, wanted[suite], published)
-                keep(folder, suite, records, command, datetime.date.today().isoformat())
-                report = write_report(folder)
+                records, errors = run(suite, runs, folder, args.jobs, display, wanted[suite], published)
+                failed += errors
+                if records:
+                    keep(folder, suite, records, command, datetime.date.today().isoformat())
+                    report = write_report(folder)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; all that was done is kept. Go on with: {command}") from None
-    sys.stdout.write(f"written: {report}\n")
+    if report:
+        sys.stdout.write(f"written: {report}\n")
+    if failed:
+        raise UserError("\n".join([f"{len(failed)} of the runs failed, and the report leaves them out", *failed]))
 
 
 def _named(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

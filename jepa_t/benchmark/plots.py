@@ -1,15 +1,21 @@
 """The plots of a report. Each gives its file's name, or nothing where it has nothing to show."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..errors import optional
 from .records import Record, curve, curved, outcomes
 from .statistics import interval
 
 COST = "ms per picture"
+SHARE = "share all right"
+SHOWN = 6  # figures side by side
+STYLES = "-", "--", ":"  # of lines, and
+MARKERS = "osv^D"  # of points, so that colour alone tells no arms apart
 
 
 def pyplot() -> Any:
@@ -27,14 +33,24 @@ def pyplot() -> Any:
 
 def _keep(figure: Any, folder: Path, *names: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", "_".join(names).lower()) + ".png"
-    figure.savefig(folder / name, dpi=120, bbox_inches="tight", metadata={"Software": None})
+    figure.savefig(folder / name, dpi=160, bbox_inches="tight", metadata={"Software": None})
     pyplot().close(figure)
     return name
 
 
+def _look(row: int) -> dict[str, Any]:
+    return {"color": f"C{row % 10}", "marker": MARKERS[row % len(MARKERS)], "ls": STYLES[row % len(STYLES)]}
+
+
+def _title(figure: str) -> str:
+    """``unseen/located/all`` as words on two lines."""
+    first, _, rest = figure.removesuffix("/all").replace("_", " ").partition("/")
+    return f"{first}\n{rest.replace('/', ', ')}"
+
+
 def dots(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
     """Every seed a dot, the mean with its interval beside it."""
-    shown = [figure for figure in figures if any(figure in record["outcomes"] for record in records)][:6]
+    shown = [figure for figure in figures if any(figure in record["outcomes"] for record in records)][:SHOWN]
     if not shown:
         return ""
     plot, axes = pyplot().subplots(
@@ -49,56 +65,67 @@ def dots(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], r
             axis.plot([value.low, value.high], [row, row], color=f"C{row % 10}", linewidth=2)
             axis.plot([o.mean() for o in found.values()], [row] * len(found), "o", color="black", ms=3, alpha=0.6)
             axis.plot(value.mean, row, "|", color=f"C{row % 10}", ms=12, mew=2)
-        axis.set(xlim=(-0.04, 1.04), title=figure, yticks=range(len(arms)), yticklabels=arms)
-        axis.title.set_fontsize(8)
+        axis.set(xlim=(-0.04, 1.04), yticks=range(len(arms)), yticklabels=arms)
+        axis.set_title(_title(figure), fontsize=10)
         axis.grid(alpha=0.3)
     axes[0][0].invert_yaxis()
+    plot.supxlabel(f"{SHARE}: seeds, mean, 95 % interval", fontsize=10, y=-0.3 / (0.33 * len(arms) + 1.1))
     return _keep(plot, folder, name, "dots")
 
 
 def curves(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
-    """Accuracy against steps, a line per seed."""
+    """Accuracy against steps: a thin line per seed, a thick one for their mean."""
     shown = curved(figures, records)
-    if not shown or " scans" in arms[0]:
+    if not shown or any(record.get("series") for record in records):
         return ""
-    plot, axes = pyplot().subplots(1, len(shown), figsize=(4.2 * len(shown), 3), sharey=True, squeeze=False)
+    plot, axes = pyplot().subplots(1, len(shown), figsize=(4.6 * len(shown), 3.4), sharey=True, squeeze=False)
     for axis, figure in zip(axes[0], shown, strict=True):
         for row, arm in enumerate(arms):
-            for record in records:
-                if record["arm"] == arm:
-                    label = arm if record["seed"] == 0 else None
-                    points = sorted(curve(record, figure).items())
-                    axis.plot(*zip(*points, strict=True), color=f"C{row % 10}", ls=_style(row), lw=1, label=label)
-        axis.set(xlabel="steps", title=f"{figure} (validation)", ylim=(-0.03, 1.03))
+            lines = [curve(record, figure) for record in records if record["arm"] == arm]
+            for points in lines:
+                axis.plot(*zip(*sorted(points.items()), strict=True), color=f"C{row % 10}", lw=0.6, alpha=0.5)
+            steps = sorted(lines[0])
+            means = [np.mean([points[step] for points in lines]) for step in steps]
+            axis.plot(steps, means, lw=2, ms=4, label=arm, **_look(row))
+        axis.set(xlabel="steps", title=_title(figure), ylim=(-0.03, 1.03))
         axis.grid(alpha=0.3)
-    axes[0][-1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+    axes[0][0].set_ylabel(f"{SHARE} (validation)")
+    axes[0][-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return _keep(plot, folder, name, "curves")
-
-
-def _style(row: int) -> str:
-    return "-" if row < 10 else "--"
 
 
 def scans(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
     """Accuracy against the number of training scans, a line per fusion; of the data suite alone."""
-    if " scans" not in arms[0]:
+    lines = _lines(arms, records)
+    if not lines:
         return ""
     shown = figures[:2] + [figure for figure in figures if figure == "frechet"]
     plot, axes = pyplot().subplots(1, len(shown), figsize=(4.2 * len(shown), 3), squeeze=False)
-    series: dict[str, list[tuple[int, str]]] = {}
-    for arm in arms:
-        fusion, size = re.fullmatch(r"(.*), (\d+) scans", arm).groups()
-        series.setdefault(fusion, []).append((int(size), arm))
     for axis, figure in zip(axes[0], shown, strict=True):
-        for row, (fusion, points) in enumerate(series.items()):
-            values = [interval(list(outcomes(records, arm, figure).values())) for _, arm in points]
-            sizes, means = [size for size, _ in points], [value.mean for value in values]
+        for row, (fusion, points) in enumerate(lines.items()):
+            values = [interval(list(outcomes(records, arm, figure).values())) for arm in points.values()]
+            means, sizes = [value.mean for value in values], [size * 1.02**row for size in points]  # beside each other
             errors = [[v.mean - v.low for v in values], [v.high - v.mean for v in values]]
-            axis.errorbar(sizes, means, yerr=errors, marker="o", ms=3, capsize=3, color=f"C{row}", label=fusion)
-        axis.set(xscale="log", xlabel="training scans", title=figure)
+            axis.errorbar(sizes, means, yerr=errors, ms=4, capsize=3, label=fusion, **_look(row))
+        ticks = sorted({size for points in lines.values() for size in points})
+        axis.set(xscale="log", xlabel="training scans", title=_title(figure))
+        axis.set_xticks(ticks, [str(tick) for tick in ticks])
+        axis.minorticks_off()
         axis.grid(alpha=0.3)
-    axes[0][0].legend(fontsize=8)
+    axes[0][0].set_ylabel(SHARE)
+    axes[0][-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return _keep(plot, folder, name, "scans")
+
+
+def _lines(arms: Sequence[str], records: Sequence[Record]) -> Mapping[str, dict[int, str]]:
+    """Arms by their line's name and their number of scans."""
+    series = {record["arm"]: record["series"] for record in records if record.get("series")}
+    lines: dict[str, dict[int, str]] = {}
+    for arm in arms:
+        if arm in series:
+            line, size = series[arm]
+            lines.setdefault(line, {})[size] = arm
+    return lines
 
 
 def costs(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
@@ -115,10 +142,13 @@ def costs(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], 
                 continue
             value = interval(found)
             error = [[value.mean - value.low], [value.high - value.mean]]
-            axis.errorbar(cost, value.mean, yerr=error, marker="o", ms=4, capsize=3, color=f"C{row % 10}", label=arm)
-        axis.set(xscale="log", xlabel=COST, title=figure)
-        axis.grid(alpha=0.3)
-    axes[0][-1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+            axis.errorbar(cost, value.mean, yerr=error, ms=5, capsize=3, label=arm, **_look(row))
+        axis.set(xscale="log", xlabel=COST, title=_title(figure))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter("")
+        axis.grid(alpha=0.3, which="both")
+    axes[0][0].set_ylabel(SHARE)
+    axes[0][-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return _keep(plot, folder, name, "cost")
 
 

@@ -3,7 +3,8 @@
 import multiprocessing
 import os
 import queue
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..errors import UserError
 from ..registry import load_plugins
 from .runs import execute
 
+KILLED = "its process was killed, perhaps for want of memory; start the command again to go on, with fewer --jobs"
 _events: Any = None  # in a worker: the queue to the display
 _stopped = False  # in a worker: whether Ctrl-C has come to it
 
@@ -26,8 +28,8 @@ def run_all(
     folder: Path,
     jobs: int | None = None,
     moved: Callable[[str, int], object] = lambda _key, _step: None,
-) -> dict[str, dict[str, Any]]:
-    """Execute runs, those done before excepted, and give their records by hash.
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Execute runs, those done before excepted; one that fails doesn't keep the others from being made.
 
     The records don't depend on ``jobs``: each run is a function of its config.
 
@@ -37,42 +39,45 @@ def run_all(
         jobs: Processes; by default one per GPU, or per CPU core.
         moved: Called now and then with a run's hash and how many steps it has done.
 
-    Raises:
-        UserError: A run can't be made, or its process was killed.
+    Returns:
+        The records by hash, and what was wrong with the runs that failed.
     """
     gpus = torch.cuda.device_count()
     jobs = min(jobs or gpus or os.cpu_count() or 1, max(len(runs), 1))
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        events, devices = manager.Queue(), manager.Queue()
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
-        for number in range(jobs):
-            devices.put(visible[number % gpus] if gpus else None)
-        with ProcessPoolExecutor(jobs, context, _start, (events, devices)) as pool:
-            pending = {pool.submit(_execute, key, cfg, folder / key): key for key, cfg in runs.items()}
-            records = {}
-            try:
-                while pending:
-                    done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        records[pending.pop(future)] = future.result()
-                    _pass_on(events, moved)
-            except BrokenProcessPool as error:
-                raise UserError(
-                    "a process of the benchmark was killed, perhaps for want of memory; start the command again to go "
-                    "on, with fewer --jobs"
-                ) from error
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-            _pass_on(events, moved)
-    return {key: records[key] for key in runs}
+    events, devices = context.Queue(), context.Queue()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+    for number in range(jobs):
+        devices.put(visible[number % gpus] if gpus else None)
+    records, failed = {}, {}
+    with ProcessPoolExecutor(jobs, context, _start, (events, devices)) as pool:
+        pending = {pool.submit(_execute, key, cfg, folder / key): key for key, cfg in runs.items()}
+        try:
+            while pending:
+                done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+                for future in done:
+                    key = pending.pop(future)
+                    try:
+                        records[key] = future.result()
+                    except UserError as error:
+                        failed[key] = str(error)
+                    except BrokenProcessPool:
+                        failed[key] = KILLED
+                    else:
+                        moved(key, runs[key].train_cfg.max_iters)
+                for key, step in _arrived(events):
+                    if key not in records:
+                        moved(key, step)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return {key: records[key] for key in runs if key in records}, failed
 
 
-def _pass_on(events: Any, moved: Callable[[str, int], object]) -> None:
+def _arrived(events: Any) -> Iterator[tuple[str, int]]:
     while True:
         try:
-            moved(*events.get_nowait())
+            yield events.get_nowait()
         except queue.Empty:
             return
 
@@ -80,10 +85,17 @@ def _pass_on(events: Any, moved: Callable[[str, int], object]) -> None:
 def _start(events: Any, devices: Any) -> None:
     global _events
     _events = events
+    threading.Thread(target=_leave_with_the_parent, daemon=True).start()
     multiprocessing.set_start_method("fork", force=True)  # as MMEngine does, which warns when it isn't yet so
     device = devices.get()
     if device is not None:  # before CUDA is first used
         os.environ["CUDA_VISIBLE_DEVICES"] = device
+
+
+def _leave_with_the_parent() -> None:
+    """A killed benchmark is started again: nobody else may be writing into its folders then."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _execute(key: str, cfg: Config, folder: Path) -> dict[str, Any]:
@@ -94,9 +106,7 @@ def _execute(key: str, cfg: Config, folder: Path) -> dict[str, Any]:
     if cfg.get("custom_imports"):
         import_modules_from_strings(**cfg.custom_imports)
     try:
-        record = execute(cfg, folder, lambda step: _events.put((key, step)))
+        return execute(cfg, folder, lambda step: _events.put((key, step)))
     except KeyboardInterrupt:
         _stopped = True
         raise
-    _events.put((key, cfg.train_cfg.max_iters))
-    return record

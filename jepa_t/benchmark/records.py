@@ -18,10 +18,18 @@ def outcomes(records: Iterable[Record], arm: str, figure: str) -> dict[int, np.n
     return found
 
 
+def ratios(records: Iterable[Record], arm: str, reference: str) -> list[float]:
+    """Times of an arm over those of the reference, round by round of each seed."""
+    taken = {(record["arm"], record["seed"]): record["taken"] for record in records}
+    seeds = sorted(seed for name, seed in taken if name == arm)
+    pairs = [pair for seed in seeds for pair in zip(taken[arm, seed], taken[reference, seed], strict=True)]
+    return [one / other for one, other in pairs]
+
+
 def curve(record: Record, figure: str) -> dict[int, float]:
-    """A figure over the steps of training, on validation prompts."""
-    points = record.get("curve", {}).items()
-    return {int(step): point[figure] for step, point in points if figure in point}
+    """A figure over the steps of training, on validation prompts; steps of the reference, where compute is equal."""
+    points, each = record.get("curve", {}).items(), record.get("budget", record["steps"]) / record["steps"]
+    return {round(int(step) * each): point[figure] for step, point in points if figure in point}
 
 
 def curved(figures: Sequence[str], records: Iterable[Record]) -> list[str]:

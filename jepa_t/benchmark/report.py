@@ -10,12 +10,13 @@ import numpy as np
 from ..engine.compat import write_whole
 from ..errors import UserError
 from .plots import PLOTS
-from .records import Record, curve, curved, outcomes
+from .records import Record, curve, curved, outcomes, ratios
 from .statistics import interval, paired, steps_to
 from .suites import TASKS
 
 RESULTS, REPORT = "results.json", "report.md"
 EXTRA = ("ms per picture", "network evaluations", "head evaluations per token")  # of the sampler suite
+DISTANCES = ("frechet", "residual", "diversity")  # figures that aren't shares
 THRESHOLDS = (0.5, 0.9)
 SPEED = {  # columns of the speed suite, as far as records have them
     "ms": ("milliseconds", "{:.2f}"),
@@ -28,11 +29,11 @@ SPEED = {  # columns of the speed suite, as far as records have them
 }
 Results = dict[str, Any]
 ABOUT = (
-    "Means over seeds, with 95 % intervals of a bootstrap over seeds and prompts. Seeds are paired: seed k has the "
-    "same pictures in the same order, and, where arms share the part, the same initial weights, masks and noise. With "
-    "3 seeds a sign-flip test can't go below p = 0.25, with 5 not below 0.0625: no difference is called significant. "
-    "The guidance scale of each run is the best of 1, 1.5, 2 and 3 on seen validation prompts, never on the test's. "
-    "Only records of one `source` were made by the same code."
+    "Means over seeds, with 95 % intervals of a bootstrap over seeds and prompts, the seeds' part as wide as Student's "
+    "t. Seeds are paired: seed k has the same pictures in the same order, and, where arms share the part, the same "
+    "initial weights, masks and noise. With 3 seeds a sign-flip test can't go below p = 0.25, with 5 not below 0.0625: "
+    "no difference is called significant. The guidance scale of each run is the best of 1, 1.5, 2 and 3 on seen "
+    "captions that the test doesn't ask. Only records of one `source` were made by the same code."
 )
 
 
@@ -95,21 +96,19 @@ def _section(folder: Path, suite: str, task: str, records: list[Record]) -> list
 
 
 def _figures(task: str, records: Sequence[Record]) -> list[str]:
-    """The figures of a task that its records have; for a task of one's own, all shares of right pictures."""
+    """The figures of a task that its records have; for a task of one's own, all shares, unseen ones first."""
     found = {name for record in records for name in record["metrics"]}
-    named = TASKS[task].figures if task in TASKS else sorted(records[0]["outcomes"])
-    return [name for name in dict.fromkeys([*named, *EXTRA, *sorted(found)]) if name in found and _shown(name, named)]
-
-
-def _shown(name: str, named: Sequence[str]) -> bool:
-    return name in named or name in EXTRA or ("synonym" in name and name.endswith("/all"))
+    shares = sorted(records[0]["outcomes"], key=lambda name: (not name.startswith("unseen"), name))
+    named = TASKS[task].figures if task in TASKS else (*shares, *DISTANCES)
+    return [name for name in (*named, *EXTRA) if name in found]
 
 
 def _cell(seeds: Sequence[np.ndarray], sign: str = "") -> str:
     if not seeds:
         return ""
-    value = interval(seeds)
-    return f"{value.mean:{sign}.3f} [{value.low:{sign}.3f}, {value.high:{sign}.3f}]"
+    value = interval(seeds, -1.0 if sign else 0.0)
+    edges = f" [{value.low:{sign}.3f}, {value.high:{sign}.3f}]" if len(seeds) > 1 or seeds[0].size > 1 else ""
+    return f"{value.mean:{sign}.3f}{edges}"
 
 
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -118,19 +117,23 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def _main_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
-    lines = []
+    lines, timed = [], "taken" in records[0]
     for arm in arms:
         mine = [record for record in records if record["arm"] == arm]
         cells = [_cell(list(outcomes(records, arm, figure).values())) for figure in figures]
+        cells += [_times(ratios(records, arm, arms[0]))] if timed else []
         scales = ", ".join(f"{record['guidance_scale']:g}" for record in mine if record["guidance_scale"] is not None)
         lines.append([arm, _parameters(mine[0]), str(len(mine)), scales, *cells])
     oracle = [record["metrics"]["oracle/all"] for record in records if "oracle/all" in record["metrics"]]
     note = f"\n\nThe oracle's own share on real pictures of these prompts: {np.mean(oracle):.3f}." if oracle else ""
     floor = [record["metrics"]["frechet_floor"] for record in records if "frechet_floor" in record["metrics"]]
     note += f" The Fréchet distance's floor: {np.mean(floor):.3f}." if floor else ""
+    chance = [record["metrics"]["oracle/diversity"] for record in records if "oracle/diversity" in record["metrics"]]
+    note += f" The diversity of real pictures: {np.mean(chance):.3f}." if chance else ""
     steps = sorted({record["steps"] for record in records})
     note += f" Steps of training: {', '.join(map(str, steps))}."
-    return _table(["arm", "parameters", "seeds", "guidance", *figures], lines) + note
+    speed = [f"times as fast as {arms[0]}"] if timed else []
+    return _table(["arm", "parameters", "seeds", "guidance", *figures, *speed], lines) + note
 
 
 def _parameters(record: Record) -> str:
@@ -139,23 +142,16 @@ def _parameters(record: Record) -> str:
 
 
 def _difference_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
-    lines, references = [], []
-    for arm in arms:
-        reference = _reference(arm, arms)
+    lines = []
+    series = {record["arm"]: record["series"] for record in records if record.get("series")}
+    at = {tuple(point): arm for arm, point in series.items()}
+    for arm in arms:  # of a line, the first line's point for as many scans
+        reference = at[series[arms[0]][0], series[arm][1]] if arm in series else arms[0]
         if reference != arm:
             pairs = [paired(outcomes(records, arm, f), outcomes(records, reference, f)) for f in figures]
             lines.append([arm, *(_cell(pair, "+") for pair in pairs)])
-            references.append(reference)
-    several = len(set(references)) > 1
-    names = f"`{arms[0].rpartition(', ')[0]}` with as many scans" if several else f"`{arms[0]}`"
+    names = f"`{series[arms[0]][0]}` with as many scans" if series else f"`{arms[0]}`"
     return f"Paired differences to {names}:\n\n" + _table(["arm", *figures], lines) if lines else ""
-
-
-def _reference(arm: str, arms: Sequence[str]) -> str:
-    """The arm that another is compared with: the first; in the data suite, the first fusion with as many scans."""
-    if not arm.endswith(" scans"):
-        return arms[0]
-    return f"{arms[0].rpartition(', ')[0]}, {arm.rpartition(', ')[2]}"
 
 
 def _learning_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
@@ -165,17 +161,15 @@ def _learning_table(arms: Sequence[str], figures: Sequence[str], records: Sequen
         cells = []
         for figure in chosen:
             for threshold in THRESHOLDS:
-                found = [
-                    (steps_to(curve(record, figure), threshold), record["steps"])
-                    for record in records
-                    if record["arm"] == arm
-                ]
+                mine = [curve(record, figure) for record in records if record["arm"] == arm]
+                found = [(steps_to(points, threshold), max(points, default=0)) for points in mine]
                 cells.append(", ".join(f"> {end}" if step is None else str(step) for step, end in found))
         lines.append([arm, *cells])
     head = ["arm", *(f"{figure} at {threshold}" for figure in chosen for threshold in THRESHOLDS)]
-    return "Steps until a figure was reached, by seed (on validation prompts, untuned guidance):\n\n" + _table(
-        head, lines
-    )
+    note = "Steps until a figure was reached, by seed (on validation prompts, untuned guidance)"
+    if any(record.get("budget", record["steps"]) != record["steps"] for record in records):
+        note += f"; those of equal compute are counted as steps of `{arms[0]}`, by operations"
+    return f"{note}:\n\n{_table(head, lines)}"
 
 
 def _speed_table(records: Sequence[Record]) -> str:

@@ -81,6 +81,7 @@ class Row:
         config: From :func:`~jepa_t.benchmark.runs.configure`.
         parameters: How many weights it trains.
         unmatched: How many it would, had its denoising head been left as wide as the reference's.
+        budget: Steps of the reference, for as many operations where the arm has ``equal_compute``.
         series: Of its arm.
     """
 
@@ -90,6 +91,7 @@ class Row:
     config: Config
     parameters: int
     unmatched: int
+    budget: int
     series: tuple[str, int] | None = None
 
 
@@ -331,6 +333,7 @@ def rows(
         if arm.equal_compute:
             stretch(cfg, round(budget * step_flops(reference) / step_flops(cfg)))
         made += [
-            Row(task, name, seed, with_seed(cfg, seed), parameters, unmatched, arm.series) for seed in range(count)
+            Row(task, name, seed, with_seed(cfg, seed), parameters, unmatched, budget, arm.series)
+            for seed in range(count)
         ]
     return sorted(made, key=lambda row: row.seed)

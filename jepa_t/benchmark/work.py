@@ -100,7 +100,7 @@ def run(
     progress: Progress = lambda _suite, _done, _total, _line: None,
     request: Request = PLAIN,
     published: Any = None,
-) -> list[Record]:
+) -> tuple[list[Record], list[str]]:
     """Run a planned suite, or what is missing of it.
 
     Args:
@@ -112,28 +112,30 @@ def run(
         request: Its tasks and minutes, for ``speed``.
         published: What ``speed`` compares with (:class:`~jepa_t.benchmark.speed.Published`).
 
-    Raises:
-        UserError: A run can't be made.
+    Returns:
+        The records, and a line for each run that failed, such as one whose losses weren't finite.
     """
     if suite == "speed":
         minutes = request.minutes or MINUTES
-        return run_speed(published, request.tasks, minutes, lambda done, total: progress(suite, done, total, ""))
-    records = _train(planned, folder / "runs", jobs, partial(progress, "training" if suite == "sampler" else suite))
+        return run_speed(published, request.tasks, minutes, lambda done, total: progress(suite, done, total, "")), []
+    moved = partial(progress, "training" if suite == "sampler" else suite)
+    records, errors = _train(planned, folder / "runs", jobs, moved)
     pairs = [(row, key) for key, rows_of_run in planned.items() for row in rows_of_run]
-    finished = [(row, _record(row, key, records[key])) for row, key in pairs]
+    finished = [(row, _record(row, key, records[key])) for row, key in pairs if key in records]
+    failed = [f"{row.task}, {row.arm}, seed {row.seed}: {errors[key]}" for row, key in pairs if key in errors]
     if suite != "sampler":
-        return [record for _, record in finished]
+        return [record for _, record in finished], failed
     several, sampled = len({row.arm for row, _ in finished}) > 1, []
     for row, record in finished:
         drawn = run_samplers(row, folder / "runs" / record["config_hash"], record)
         sampled += [one | {"arm": f"{row.arm}, {one['arm']}"} for one in drawn] if several else drawn
         progress(suite, len(sampled), len(finished) * len(SETTINGS), f"done: {row.task}, seed {row.seed}")
-    return sampled
+    return sampled, failed
 
 
 def _train(
     planned: Mapping[str, list[Row]], folder: Path, jobs: int | None, progress: Callable[[int, int, str], object]
-) -> dict[str, dict[str, Any]]:
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     runs = {key: rows_of_run[0].config for key, rows_of_run in planned.items()}
     done = dict.fromkeys(runs, 0)
     total = sum(cfg.train_cfg.max_iters for cfg in runs.values())
@@ -149,6 +151,7 @@ def _train(
 def _record(row: Row, key: str, record: dict[str, Any]) -> Record:
     facts = {"task": row.task, "arm": row.arm, "seed": row.seed, "config_hash": key}
     facts |= {"config": Path(row.config.filename).name, "parameters": row.parameters, "unmatched": row.unmatched}
+    facts["budget"] = row.budget
     if row.series:
         facts["series"] = list(row.series)
     return facts | record

@@ -48,11 +48,12 @@ def test_a_report_made_again_is_the_same(folder):
 
 
 def test_suites_stand_side_by_side(folder):
-    scans = [record(f"{arm}, {size} scans", 0, 9) for arm in ("jepa_t", "late") for size in (30, 100)]
+    scans = [record(f"{arm} of {size}", 0, 9, series=[arm, size]) for arm in ("jepa_t", "late") for size in (30, 100)]
     keep(folder, "data", scans, "command", "2026-01-02")
     timed = [record(arm, 0, 9) for arm in ("balanced", "fast")]
-    for row, cost in zip(timed, (2.0, 1.0), strict=True):
-        row["metrics"]["ms per picture"] = cost
+    for row, taken in zip(timed, ([2.0, 2.0, 3.0], [1.0, 1.0, 2.0]), strict=True):
+        row |= {"taken": taken}
+        row["metrics"]["ms per picture"] = taken[0]
     keep(folder, "sampler", timed, "command", "2026-01-02")
     ratios = [record("sdpa", 0, 0, task="attention", ratios=[1.0, 1.0], milliseconds=2.0)]
     ratios.append(ratios[0] | {"arm": "math", "ratios": [2.0, 1.5]})
@@ -63,7 +64,8 @@ def test_suites_stand_side_by_side(folder):
     ]  # fmt: skip
     assert "data_digits_scans.png" in text
     assert "sampler_digits_cost.png" in text
-    assert "| ms per picture |" in text
+    assert "| ms per picture | times as fast as balanced |" in text
+    assert "| 1.000 | 2.00 (1.50 to 2.00) |" in text
     assert "| math | 2.00 | 0.58 (0.50 to 0.67) |" in text
 
 
@@ -91,12 +93,12 @@ def test_a_figure_that_an_arm_lacks_leaves_its_cell_empty(tmp_path):
 
 
 def test_the_data_suite_compares_equal_amounts(tmp_path):
-    records = [record(f"{arm}, {size} scans", 0, right) for arm, size, right in
+    records = [record(f"{arm} of {size}", 0, right, series=[arm, size]) for arm, size, right in
                (("jepa_t", 30, 4), ("jepa_t", 100, 16), ("late", 30, 2), ("late", 100, 4))]  # fmt: skip
     keep(tmp_path, "data", records, "command", "2026-01-02")
     text = write_report(tmp_path).read_text()
     assert "Paired differences to `jepa_t` with as many scans" in text
-    assert "| late, 100 scans | -0.600" in text
+    assert "| late of 100 | -0.600" in text
 
 
 def test_outcomes_and_curves_are_read_by_seed():

@@ -29,7 +29,27 @@ def test_the_spread_between_seeds_and_prompts_adds_up():
     rest = outcomes - outcomes.mean(1, keepdims=True) - outcomes.mean(0) + outcomes.mean()
     variance = seed_part + prompt_part + rest.var() / 12 / count
     found = interval(seeds)
+    # Student's t of 11 degrees of freedom is 2.20 where a normal one is 1.96, and a sample's variance lacks 1 / 12
+    variance += seed_part * (12 / 11 * (2.201 / 1.96) ** 2 - 1)
     assert found.high - found.low == pytest.approx(2 * 1.96 * variance**0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("prompts", [1, 200])
+def test_intervals_of_few_seeds_hold_the_truth(seeds, prompts):
+    random, held = np.random.default_rng(0), 0
+    for _ in range(200):
+        means = random.normal(0.5, 0.1, seeds)
+        runs = [random.random(prompts) < mean for mean in means] if prompts > 1 else means[:, None]
+        found = interval(runs)
+        held += found.low <= 0.5 <= found.high
+    assert 0.91 <= held / 200 <= 0.985
+
+
+def test_an_interval_of_shares_stays_within_what_can_be():
+    found = interval([binary(0.9, 100), binary(0.1, 100), binary(0.9, 100)])
+    assert (found.low, found.high) == (0, 1)
+    assert interval([binary(0.9, 100), -binary(0.2, 100)], least=-1.0).low == -1
 
 
 def test_seeds_that_fail_on_the_same_prompts_do_not_make_up_for_more_prompts():
@@ -41,13 +61,14 @@ def test_seeds_that_fail_on_the_same_prompts_do_not_make_up_for_more_prompts():
 def test_single_numbers_are_resampled_by_seed():
     values = np.random.default_rng(0).normal(5, 2, 30)
     found = interval([np.array([value]) for value in values])
-    assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / 30**0.5, rel=0.1)
+    assert found.high - found.low == pytest.approx(2 * 2.045 * values.std(ddof=1) / 30**0.5, rel=0.1)
+    assert interval([values[:1]]).low == interval([values[:1]]).high == values[0]
 
 
 def test_paired_differences_lose_what_the_arms_share():
     easy = {seed: binary(0.5, 200, seed) for seed in range(3)}
     hard = {seed: np.where(np.arange(200) < 10, 0, outcomes) for seed, outcomes in easy.items()}
-    between = interval(paired(hard, easy))
+    between = interval(paired(hard, easy), -1.0)
     apart = interval(list(hard.values())), interval(list(easy.values()))
     assert between.mean == pytest.approx(apart[0].mean - apart[1].mean)
     assert between.low < between.mean < between.high <= 0
@@ -56,14 +77,14 @@ def test_paired_differences_lose_what_the_arms_share():
 
 def test_outcomes_of_both_signs_have_the_multinomial_spread():
     difference = np.array([1] * 60 + [-1] * 30 + [0] * 110)
-    found = interval([difference])
+    found = interval([difference], -1.0)
     assert found.mean == pytest.approx(0.15)
     assert found.high - found.low == pytest.approx(2 * 1.96 * (difference.var() / 200) ** 0.5, rel=0.06)
 
 
 def test_equal_arms_do_not_differ():
     same = {0: binary(0.3, 50), 1: binary(0.6, 50)}
-    found = interval(paired(same, same))
+    found = interval(paired(same, same), -1.0)
     assert (found.mean, found.low, found.high) == (0, 0, 0)
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from jepa_t.benchmark import PRESETS, SUITES, TASKS, Arm, Preset, Request, plan, run, samplers
+from jepa_t.benchmark.runs import step_flops
 from jepa_t.benchmark.suites import CONFIGS, FUSIONS, rows
 from jepa_t.errors import UserError
 
@@ -13,8 +14,11 @@ TWO = Preset(seeds=2, steps={}, prompts=8)
 def test_every_arm_of_a_suite_is_a_valid_config(suite):
     one = Preset(seeds=1, steps={}, prompts=8)
     for task, arms in SUITES[suite]({}).items():
-        planned = rows(arms, task, CONFIGS / TASKS[task].config, one, match=False)
+        planned = rows(arms, task, CONFIGS / TASKS[task].config, one)
         assert [row.arm for row in planned] == list(arms)
+        for row in planned:
+            if arms[row.arm].match:
+                assert row.parameters == pytest.approx(planned[0].parameters, rel=0.02), row.arm
 
 
 def test_arms_differ_in_their_changes_alone(small):
@@ -37,8 +41,9 @@ def test_parameters_are_left_alone_when_asked(small):
 def test_equal_compute_buys_more_steps(small):
     without = {"model": {"objectives": {"feature": {"weight": 0.0}}}}
     planned = rows({"with": Arm(), "without": Arm(without, equal_compute=True)}, "own", small, TWO)
-    assert planned[0].config.train_cfg.max_iters == 16
-    assert planned[1].config.train_cfg.max_iters > 16
+    assert planned[0].config.train_cfg.max_iters == planned[1].budget == 16
+    spent = [row.config.train_cfg.max_iters * step_flops(row.config) for row in planned[:2]]
+    assert spent[1] == pytest.approx(spent[0], abs=0.5 * step_flops(planned[1].config))
 
 
 @pytest.mark.parametrize(
@@ -79,18 +84,29 @@ def test_a_tokenizer_that_is_not_trained_is_told_while_planning(monkeypatch, tmp
 def test_records_do_not_depend_on_the_number_of_processes(small, tmp_path):
     planned = plan("fusion", TWO, Request(configs={"a": small}))
     assert len(planned) == 2
-    one, two = (run("fusion", planned, tmp_path / str(jobs), jobs) for jobs in (1, 2))
+    one, two = (run("fusion", planned, tmp_path / str(jobs), jobs)[0] for jobs in (1, 2))
     timed = {"train_seconds", "test_seconds"}
     for record, other in zip(one, two, strict=True):
         assert {k: v for k, v in record.items() if k not in timed} == {k: v for k, v in other.items() if k not in timed}
-    assert run("fusion", planned, tmp_path / "1", 1) == one  # kept, not run again
+    assert run("fusion", planned, tmp_path / "1", 1) == (one, [])  # kept, not run again
+
+
+def test_a_run_that_fails_leaves_the_others_their_records(small, tmp_path):
+    wild = tmp_path / "wild.py"
+    wild.write_text(f'_base_ = ["{small}"]\noptim_wrapper = dict(optimizer=dict(lr=1e30), clip_grad=None)\n')
+    planned = plan("fusion", Preset(1, {}, 8), Request(configs={"a": small, "wild": wild}))
+    records, failed = run("fusion", planned, tmp_path, 1)
+    assert [record["arm"] for record in records] == ["a"]
+    assert len(failed) == 1
+    assert failed[0].startswith("own, wild, seed 0: ")
 
 
 def test_the_sampler_suite_draws_from_one_training_in_many_ways(small, tmp_path, monkeypatch):
     monkeypatch.setattr(samplers, "SETTINGS", {"balanced": {"steps": 4}, "fast": {"preset": "fast"}})
     monkeypatch.setattr(samplers, "ROUNDS", 1)
     planned = plan("sampler", Preset(1, {}, 8), Request(configs={"a": small}))
-    records = run("sampler", planned, tmp_path, 1)
+    records, failed = run("sampler", planned, tmp_path, 1)
+    assert not failed
     assert [record["arm"] for record in records] == ["balanced", "fast"]
     assert records[0]["metrics"]["network evaluations"] < records[1]["metrics"]["network evaluations"]
     assert all(record["metrics"]["ms per picture"] > 0 for record in records)

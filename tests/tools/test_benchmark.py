@@ -1,5 +1,7 @@
 import json
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,37 @@ def test_fusions_of_ones_own_join_the_table(small, tmp_path, monkeypatch, capsys
     first = (out / "report.md").read_bytes()
     assert benchmark.main(["report", str(out)]) == 0
     assert (out / "report.md").read_bytes() == first
+
+
+def test_a_killed_suite_goes_on(small, tmp_path):
+    """SIGKILL leaves no process that writes on, and what was done before isn't done again."""
+    late = tmp_path / "late.py"
+    late.write_text(f'_base_ = ["{small}"]\nmodel = dict(fusion="late")\n')
+    command = ["fusion", "--configs", str(small), str(late), "--preset", "smoke", "--jobs", "1"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    script = [sys.executable, benchmark.__file__, *command, "--out", str(killed)]
+    process = subprocess.Popen(script, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (done := [*killed.rglob("record.json")]) or not len([*killed.rglob("curve.json")]) > len(done):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    time.sleep(1)
+
+    def state():
+        return {path: path.stat().st_mtime_ns for path in killed.rglob("*")}
+
+    before = state()
+    time.sleep(2)
+    assert state() == before
+    assert not (killed / "results.json").exists()
+    assert benchmark.main([*command, "--out", str(killed)]) == 0
+    assert done[0].stat().st_mtime_ns == before[done[0]]
+    assert benchmark.main([*command, "--out", str(whole)]) == 0
+    one, other = (json.loads((folder / "results.json").read_text())["suites"]["fusion"] for folder in (killed, whole))
+    timed = {"train_seconds", "test_seconds"}
+    for record, again in zip(one["records"], other["records"], strict=True):
+        assert {k: v for k, v in record.items() if k not in timed} == {k: v for k, v in again.items() if k not in timed}
 
 
 @pytest.mark.parametrize(
