@@ -7,7 +7,7 @@ share a parent. The rest are children of MMEngine's roots, so its Runner finds w
 import inspect
 import logging
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from typing import Any
 
 from mmengine import registry as mmengine
@@ -111,6 +111,11 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine.OPTIM_WRAPPER_CONSTRUCTORS, "engine
 METRICS = _child(mmengine.METRICS, "evaluation")
 
 
+def plugins() -> EntryPoints:
+    """What installed packages announce as plug-ins of this library."""
+    return entry_points(group="jepa_t.plugins")
+
+
 def load_plugins() -> list[str]:
     """Import every installed package that announces itself under the entry-point group ``jepa_t.plugins``.
 
@@ -118,7 +123,7 @@ def load_plugins() -> list[str]:
         The names loaded. A plug-in that fails to import is named in a warning and skipped.
     """
     loaded = []
-    for point in entry_points(group="jepa_t.plugins"):
+    for point in plugins():
         try:
             point.load()
             loaded.append(point.name)

@@ -31,7 +31,7 @@ from ..engine.hooks import SpeedHook
 from ..engine.runner import installed, unwrap
 from ..errors import UserError
 from ..model import JEPAT
-from ..registry import METRICS, MODELS, build
+from ..registry import METRICS, MODELS, build, plugins
 from ..tokenizers.quantized_autoencoder import trained_checkpoint
 
 GUIDANCE = (1.0, 1.5, 2.0, 3.0)  # scales tried on the validation prompts
@@ -116,8 +116,8 @@ def stretch(cfg: Config, steps: int) -> None:
 def config_hash(cfg: Config) -> str:
     """What identifies a run: 16 hexadecimal digits of the SHA-256 of its config and of the files it names.
 
-    These are the checkpoint of a tokenizer, and the modules of components of one's own. The library itself is not
-    among them; each record says which source made it.
+    These are the checkpoint of a tokenizer, and the modules of components of one's own, all plug-ins among them. The
+    library itself is not; each record says which source made it.
 
     Raises:
         UserError: The tokenizer has no checkpoint yet.
@@ -126,6 +126,7 @@ def config_hash(cfg: Config) -> str:
     tokenizer = cfg.model.image_tokenizer.get("checkpoint")
     files = [trained_checkpoint(tokenizer)] if tokenizer else []
     modules = {kind.rpartition(".")[0] for kind in _types(cfg.to_dict()) if "." in kind}
+    modules |= {point.module for point in plugins()}
     for module in sorted(modules | set(cfg.get("custom_imports", {}).get("imports", []))):
         spec = importlib.util.find_spec(module)
         files += [spec.origin] if spec and spec.origin else []

@@ -57,6 +57,16 @@ def test_the_hash_tells_runs_apart(small):
     assert len({config_hash(cfg) for cfg in (one, *others)}) == 5
 
 
+def test_an_edited_plugin_makes_other_runs(small, tmp_path, monkeypatch):
+    module = tmp_path / "plugged.py"
+    module.write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(runs, "plugins", lambda: [SimpleNamespace(module="plugged")])
+    before = config_hash(configure(small))
+    module.write_text("# changed")
+    assert config_hash(configure(small)) != before
+
+
 @pytest.mark.parametrize("arm", FUSIONS)
 def test_parameters_are_matched_within_two_per_cent(small, arm):
     target = trainable_parameters(configure(small))
