@@ -4,7 +4,8 @@ Letters: B batch, N image tokens, V visible, K asked, C token channels, D width,
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ from .structures import Prediction, Split, Target, Text
 from .tokenizers.codebook import Snapped, codebook
 from .tokenizers.maps import precisely
 
+DECODED = 32  # pictures that the image tokenizer decodes at once
 FREEZABLE = ("encoder", "predictor")
 
 
@@ -125,6 +127,24 @@ def compile_blocks(module: nn.Module) -> None:
             part.compile()
 
 
+@contextmanager
+def cast_once(network: nn.Module, device: str) -> Iterator[None]:
+    """Under autocast, cast the linear layers' weights once; autocast itself does so at each call of a frozen layer.
+
+    What is computed stays the same.
+    """
+    on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    linear = [module for module in network.modules() if on and isinstance(module, nn.Linear)]
+    kept = [(parameter, parameter.data) for module in linear for parameter in module.parameters()]
+    try:
+        for parameter, value in kept:
+            parameter.data = value.to(torch.get_autocast_dtype(device))
+        yield
+    finally:
+        for parameter, value in kept:
+            parameter.data = value
+
+
 @MODELS.register_module()
 class JEPAT(BaseModel):
     """The trained network, its average, and the two flows through them.
@@ -160,7 +180,7 @@ class JEPAT(BaseModel):
         frozen: str | Sequence[str] = (),
         compile: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__({"type": "BaseDataPreprocessor", "non_blocking": True})
         if not 0 <= text_drop <= 1:
             raise UserError(f"model.text_drop is {text_drop}; it must lie between 0 and 1")
         self.image_tokenizer = build(image_tokenizer, TOKENIZERS).requires_grad_(False)
@@ -249,8 +269,11 @@ class JEPAT(BaseModel):
         """
         if len(seeds) != len(captions):
             raise UserError(f"{len(captions)} captions and {len(seeds)} seeds; give one seed per caption")
-        tokens = self.sampler(self.average, self.average.text_tokenizer(captions), seeds)
-        return precisely(self.image_tokenizer.decode)(tokens).clamp(-1, 1)
+        text = self.average.text_tokenizer(captions)
+        with cast_once(self.average, text.pooled.device.type):
+            tokens = self.sampler(self.average, text, seeds)
+        decode = precisely(self.image_tokenizer.decode)
+        return torch.cat([decode(part) for part in tokens.split(DECODED)]).clamp(-1, 1)
 
     def fit(self, images: Tensor | None, captions: Sequence[str]) -> None:
         """Fit the tokenizers that learn from data, unless that has been done.

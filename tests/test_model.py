@@ -2,6 +2,7 @@
 
 import functools
 import statistics
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -732,3 +733,32 @@ def test_a_trained_model_draws_what_the_caption_says():
     assert (found.norm(dim=2).argmin(1) == torch.arange(16) % 4).float().mean() > 0.8
     assert isinstance(model, JEPAT)
     assert pictures.shape == (16, 3, 2 * GRID[0], 2 * GRID[1])
+
+
+def test_under_autocast_weights_are_cast_once_and_pictures_stay_the_same(monkeypatch):
+    model, seen = make_model(), []
+    model.average.predictor.register_forward_hook(lambda *_: seen.append(next(linears(model.average)).weight.dtype))
+    before = {name: value.clone() for name, value in model.average.state_dict().items()}
+    with torch.autocast("cpu", torch.bfloat16):
+        once = model.generate(CAPTIONS[:2], [0, 1])
+        monkeypatch.setattr(module, "cast_once", lambda *_: nullcontext())
+        each = model.generate(CAPTIONS[:2], [0, 1])
+    half = len(seen) // 2
+    assert set(seen[:half]) == {torch.bfloat16}
+    assert set(seen[half:]) == {torch.float32}
+    assert torch.equal(once, each)
+    assert all(torch.equal(value, before[name]) for name, value in model.average.state_dict().items())
+
+
+def linears(network):
+    return (part for part in network.modules() if isinstance(part, torch.nn.Linear))
+
+
+def test_pictures_are_decoded_a_few_at_once(monkeypatch):
+    model, sizes = make_model(), []
+    whole = model.generate(CAPTIONS[:3], [0, 1, 2])
+    decode = model.image_tokenizer.decode
+    monkeypatch.setattr(model.image_tokenizer, "decode", lambda tokens: sizes.append(len(tokens)) or decode(tokens))
+    monkeypatch.setattr(module, "DECODED", 2)
+    torch.testing.assert_close(model.generate(CAPTIONS[:3], [0, 1, 2]), whole)
+    assert sizes == [2, 1]

@@ -141,7 +141,8 @@ class CachedLatents(Dataset):
         if self.held is not None:
             if get_worker_info():
                 raise UserError("CachedLatents holds its latents on a device; set train_dataloader.num_workers=0")
-            return self.held[torch.tensor(rows), torch.tensor(mirrored)]
+            places = torch.tensor([rows, mirrored]).to(self.held.device, non_blocking=True)
+            return self.held[tuple(places)]
         files = np.searchsorted(self.starts, rows, side="right") - 1
         batch = np.empty((len(rows), *self.files.shape[1:]), np.float16)
         for place, (file, row, side) in enumerate(zip(files.tolist(), rows, mirrored, strict=True)):

@@ -9,7 +9,7 @@ from ..errors import UserError
 from ..registry import HOOKS
 from .runner import log_interval, unwrap
 
-Tensors = tuple[list[Tensor], list[Tensor]]
+Pairs = list[tuple[Tensor, Tensor]]  # averaged, trained
 
 
 def update_average(network: nn.Module, average: nn.Module, decay: float) -> None:
@@ -20,18 +20,27 @@ def update_average(network: nn.Module, average: nn.Module, decay: float) -> None
         average: Its averaged copy, changed in place; buffers are copied.
         decay: From 0, copy, to 1, freeze.
     """
-    _move(_tensors(average), _tensors(network), decay)
+    _move(*_pairs(network, average), decay)
 
 
-def _tensors(module: nn.Module) -> Tensors:
-    return list(module.parameters()), list(module.buffers())
+def _pairs(network: nn.Module, average: nn.Module) -> tuple[Pairs, Pairs]:
+    """What is trained with its average, and buffers with their copies; parts that both share are left out."""
+    parameters, buffers = (
+        [(old, new) for old, new in zip(kept, current, strict=True) if old is not new]
+        for kept, current in (
+            (average.parameters(), network.parameters()),
+            (average.buffers(), network.buffers()),
+        )
+    )
+    return [(old, new) for old, new in parameters if new.requires_grad], buffers
 
 
 @torch.no_grad()
-def _move(kept: Tensors, new: Tensors, decay: float) -> None:
-    torch._foreach_lerp_(kept[0], new[0], 1.0 - decay)
-    for old, buffer in zip(kept[1], new[1], strict=True):
-        old.copy_(buffer)
+def _move(parameters: Pairs, buffers: Pairs, decay: float) -> None:
+    if parameters:
+        torch._foreach_lerp_(*map(list, zip(*parameters, strict=True)), 1.0 - decay)
+    for old, new in buffers:
+        old.copy_(new)
 
 
 def warmed_decay(decay: float, updates: int) -> float:
@@ -62,11 +71,11 @@ class WeightAverageHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Collect the tensors once; walking through the modules costs more than moving the values."""
         model = unwrap(runner.model)
-        self._kept, self._new = _tensors(model.average), _tensors(model.network)
+        self._pairs = _pairs(model.network, model.average)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
         """Average."""
         decay = warmed_decay(self.decay, batch_idx + 1)
-        _move(self._kept, self._new, decay)
+        _move(*self._pairs, decay)
         if (batch_idx + 1) % log_interval(runner) == 0:
             runner.message_hub.update_scalar("train/ema_decay", decay)

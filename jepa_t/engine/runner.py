@@ -131,10 +131,12 @@ class JEPATRunner(Runner):
 
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, **seeds: Any) -> DataLoader:
-        """MMEngine's loader; unlike there, ``collate_fn`` is looked up among our functions too."""
+        """MMEngine's loader; ``collate_fn`` is looked up among our functions too, and memory pinned for a GPU."""
         if isinstance(dataloader, dict) and isinstance(dataloader.get("collate_fn"), dict):
             function = resolve(dataloader["collate_fn"]["type"], FUNCTIONS)
             dataloader = dict(dataloader, collate_fn=dict(dataloader["collate_fn"], type=function))
+        if isinstance(dataloader, dict):  # what a GPU takes from pinned memory, the host doesn't wait for
+            dataloader = {"pin_memory": torch.cuda.is_available()} | dataloader
         return Runner.build_dataloader(dataloader, **seeds)
 
     def load_checkpoint(self, filename: str, **_: Any) -> dict:

@@ -1,7 +1,7 @@
 """The denoising head: a residual MLP per token, conditioned by AdaLN (MAR, section 3.2)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..errors import whole
 from ..layers import EPS, linear
 
-MODULATIONS = 2**26  # numbers that a solver keeps at once, 256 MB: all of a picture's, a part of a large batch's
+MODULATIONS = 2**26  # numbers that a solver keeps, 256 MB: of all times, of some, or, where one's are more, of none
 TIME_SCALE = 1000.0  # the sinusoids resolve times in [0, 1000]; flow time runs over [0, 1]
 
 
@@ -84,7 +84,7 @@ class DenoisingHead(nn.Module):
 
         The leading dimensions need only be broadcastable.
         """
-        return self._denoise(x, self._modulations(time, condition))
+        return self._denoise(x, self._modulations(self._embed(time, self.embed_condition(condition))))
 
     def at_times(self, condition: Tensor, times: Sequence[float]) -> Callable[[Tensor, float], Tensor]:
         """The head under one condition at times known beforehand, for the solvers.
@@ -97,23 +97,29 @@ class DenoisingHead(nn.Module):
             times: All times that will be asked for, in [0, 1], in that order.
 
         Returns:
-            A function ``(x [..., C], time) -> [..., outputs]``.
+            A function ``(x [..., C], time) -> [..., outputs]``, never in less than float32.
         """
         distinct = list(dict.fromkeys(times))
         stacked = torch.tensor(distinct).to(condition.device, non_blocking=True)
         stacked = stacked.view(-1, *[1] * (condition.dim() - 1))
+        condition = self.embed_condition(condition)
         widths = sum(block.modulation.out_features for block in self.blocks) + self.modulation.out_features
-        at_once = max(1, MODULATIONS // (widths * condition[..., 0].numel()))
+        at_once = MODULATIONS // (widths * condition[..., 0].numel())
         made: dict[float, Sequence[Sequence[Tensor]]] = {}
 
+        def make(first: int, count: int) -> Iterator[list[Tensor]]:
+            return self._modulations(self._embed(stacked[first : first + count], condition))
+
         def at(x: Tensor, time: float) -> Tensor:
+            first = distinct.index(time)
+            if not at_once:
+                own = ([part[0] for part in block] for block in make(first, 1))
+                return self._denoise(x, own).to(stacked.dtype)
             if time not in made:
-                chunk = slice(distinct.index(time), distinct.index(time) + at_once)
-                found = self._modulations(stacked[chunk], condition)
-                by_time = zip(*(zip(*map(torch.unbind, block), strict=True) for block in found), strict=True)
                 made.clear()
-                made.update(zip(distinct[chunk], by_time, strict=True))
-            return self._denoise(x, made[time])
+                by_block = (zip(*map(torch.unbind, block), strict=True) for block in make(first, at_once))
+                made.update(zip(distinct[first : first + at_once], zip(*by_block, strict=True), strict=True))
+            return self._denoise(x, made[time]).to(stacked.dtype)
 
         return at
 
@@ -143,15 +149,19 @@ class DenoisingHead(nn.Module):
 
         return both
 
-    def _modulations(self, time: Tensor, condition: Tensor) -> list[list[Tensor]]:
-        c = F.silu(self.embed_condition(condition) + self.embed_time(sinusoids(time, self.time_scale)))
-        return [modulations(block.modulation, c, 3) for block in self.blocks] + [modulations(self.modulation, c, 2)]
+    def _embed(self, time: Tensor, condition: Tensor) -> Tensor:
+        return F.silu(condition + self.embed_time(sinusoids(time, self.time_scale)))
 
-    def _denoise(self, x: Tensor, found: Sequence[Sequence[Tensor]]) -> Tensor:
-        x = self.embed(x)
-        for block, own in zip(self.blocks, found[:-1], strict=True):
-            x = block(x, *own)
-        shift, scale = found[-1]
+    def _modulations(self, c: Tensor) -> Iterator[list[Tensor]]:
+        """Those of each block and of the output, one after the other."""
+        yield from (modulations(block.modulation, c, 3) for block in self.blocks)
+        yield modulations(self.modulation, c, 2)
+
+    def _denoise(self, x: Tensor, found: Iterable[Sequence[Tensor]]) -> Tensor:
+        x, found = self.embed(x), iter(found)
+        for block in self.blocks:
+            x = block(x, *next(found))
+        shift, scale = next(found)
         return self.out(torch.addcmul(shift, self.norm(x), scale))
 
 

@@ -44,7 +44,7 @@ def reveal_counts(tokens: int, steps: int, schedule: str = "cosine") -> list[int
 
 def random_order(priority: Tensor, _grid: tuple[int, int]) -> Tensor:
     """A uniform permutation for each image: the order of ``priority [B, N]``."""
-    return priority.argsort(dim=1)
+    return priority.argsort(dim=1, stable=True)
 
 
 def halton_order(priority: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -67,7 +67,7 @@ def checkerboard_order(priority: Tensor, grid: tuple[int, int]) -> Tensor:
     """The black cells of a checkerboard, then the white ones, each in random order (arXiv 2510.17171)."""
     row, column = (torch.arange(n, device=priority.device) for n in grid)
     white = ((row[:, None] + column) % 2).flatten()
-    return (priority + white).argsort(dim=1)
+    return (priority + white).argsort(dim=1, stable=True)
 
 
 def _mirrored(index: int, base: int, cells: int) -> int:

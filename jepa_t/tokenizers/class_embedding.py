@@ -67,7 +67,8 @@ class ClassEmbedding(nn.Module):
         Raises:
             UserError: As :meth:`ids`.
         """
-        return one_token(F.embedding(self.ids(captions)[:, 0].to(self.classes.device), self.classes))
+        labels = self.ids(captions)[:, 0].to(self.classes.device, non_blocking=True)
+        return one_token(F.embedding(labels, self.classes))
 
     def _label(self, caption: str) -> int:
         words = _words(checked(caption))

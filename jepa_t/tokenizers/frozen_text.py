@@ -148,7 +148,7 @@ class Tower:
         if self._rows.device != device:
             self._rows = self._rows.to(device)
         places = torch.tensor([self._places[c] for c in captions], dtype=torch.int64).view(-1, 2)
-        return self._rows, places.to(device)
+        return self._rows, places.to(device, non_blocking=True)
 
     def _learn(self, new: dict[str, list[int]], device: torch.device) -> None:
         found = {caption: self._read(caption, ids) for caption, ids in new.items()}

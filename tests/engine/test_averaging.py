@@ -1,5 +1,7 @@
 """The averaged weights against their closed forms."""
 
+import copy
+
 import pytest
 import torch
 from engine_fakes import train
@@ -49,6 +51,20 @@ def test_buffers_are_copied():
     update_average(network, average, 0.9)
     assert torch.equal(average.running_mean, network.running_mean)
     assert average.num_batches_tracked == 1
+
+
+def test_what_is_shared_or_not_trained_is_left_alone():
+    network, average = torch.nn.Sequential(*(torch.nn.Linear(1, 1) for _ in range(3))), None
+    average = copy.deepcopy(network)
+    network[0] = average[0]
+    network[1].requires_grad_(False)
+    before = [value.clone() for value in average.parameters()]
+    with torch.no_grad():
+        for parameter in network[1:].parameters():
+            parameter += 1
+    update_average(network, average, 0.75)
+    moved = [(new - old).item() for new, old in zip(average.parameters(), before, strict=True)]
+    assert moved == pytest.approx([0, 0, 0, 0, 0.25, 0.25])
 
 
 def test_the_warm_up_rises_to_the_decay():

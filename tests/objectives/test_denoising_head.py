@@ -116,18 +116,20 @@ def test_a_product_for_each_modulation_is_one_product_cut_up():
 
 
 @pytest.mark.parametrize("times", [[0.0, 0.2, 0.2, 0.4, 0.4, 0.6], [0.9, 0.5, 0.1]])
-@pytest.mark.parametrize("at_once", [1, 2, 100])
+@pytest.mark.parametrize("at_once", [0, 1, 2, 100])
 def test_few_modulations_at_once_are_as_good_as_all(monkeypatch, times, at_once):
-    """The solvers' order, each time asked twice by some; no modulation is made twice."""
-    head, (x, _, condition), made = make(), inputs(0, 2, 3), []
+    """The solvers' order, each time asked twice by some; what is kept is not made twice, the condition never."""
+    head, (x, _, condition), made, projected = make(), inputs(0, 2, 3), [], []
     expected = [head.at_times(condition, times)(x, time) for time in times]
+    head.embed_condition.register_forward_hook(lambda *_: projected.append(1))
     monkeypatch.setattr(denoising_head, "MODULATIONS", at_once * (2 * 3 * 24 + 2 * 24) * 6)
     head.embed_time.register_forward_pre_hook(lambda _, args: made.append(len(args[0])))
     few = head.at_times(condition, times)
     for time, value in zip(times, expected, strict=True):
         torch.testing.assert_close(few(x, time), value)
-    assert sum(made) == len(set(times))
-    assert max(made) == min(at_once, len(set(times)))
+    assert sum(made) == len(set(times) if at_once else times)
+    assert max(made) == max(min(at_once, len(set(times))), 1)
+    assert len(projected) == 1
 
 
 def test_depth_and_outputs_are_as_asked():
