@@ -17,6 +17,13 @@ from jepa_t.engine.cli import add_run_arguments, friendly, run_config
 from jepa_t.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, build
 
 
+def now() -> float:
+    """Seconds, once a GPU has done what it was asked."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 class Clock:
     """Milliseconds by name, one entry per step."""
 
@@ -25,24 +32,22 @@ class Clock:
 
     def around(self, name: str, call: Callable, *args: object) -> object:
         """Call, and count its time under ``name``."""
-        start = time.perf_counter()
+        start = now()
         result = call(*args)
         self.add(name, start)
         return result
 
     def add(self, name: str, start: float) -> None:
         """Count the time since ``start`` under ``name``."""
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.steps[-1][name] += 1e3 * (time.perf_counter() - start)
+        self.steps[-1][name] += 1e3 * (now() - start)
 
     def watch(self, module: nn.Module, name: str) -> None:
         """Count every forward and backward pass of a module."""
         started: list[float] = []
-        module.register_forward_pre_hook(lambda *_: started.append(time.perf_counter()))
+        module.register_forward_pre_hook(lambda *_: started.append(now()))
         module.register_forward_hook(lambda *_: self.add(f"{name}, forward", started.pop()))
         if any(p.requires_grad for p in module.parameters()):
-            module.register_full_backward_pre_hook(lambda *_: started.append(time.perf_counter()))
+            module.register_full_backward_pre_hook(lambda *_: started.append(now()))
             module.register_full_backward_hook(lambda *_: self.add(f"{name}, backward", started.pop()))
 
 
@@ -69,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     def step(clock: Clock, indices: list[int]) -> None:
         clock.steps.append(defaultdict(float))
-        start = time.perf_counter()
+        start = now()
         batch = clock.around("data", dataset.__getitems__, indices)
         model.train_step(batch, wrapper)
         clock.around("averaging", update_average, model.network, model.average, 0.99)
@@ -128,9 +133,10 @@ def report(
     console.print(stations)
     rows = Table("operator", "share of the step")
     events = operators.key_averages()
-    spent = sum(event.self_cpu_time_total for event in events)
-    for event in sorted(events, key=lambda event: -event.self_cpu_time_total)[:12]:
-        rows.add_row(event.key, f"{100 * event.self_cpu_time_total / spent:.1f} %")
+    spent = "self_device_time_total" if device == "cuda" else "self_cpu_time_total"
+    taken = {event.key: getattr(event, spent) for event in events}
+    for key, time_taken in sorted(taken.items(), key=lambda item: -item[1])[:12]:
+        rows.add_row(key, f"{100 * time_taken / sum(taken.values()):.1f} %")
     console.print(rows)
 
 

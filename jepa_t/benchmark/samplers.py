@@ -18,7 +18,7 @@ from ..registry import DATASETS, METRICS, build
 from ..sampling import sampler_config
 from .records import Record
 from .runs import machine, measure, outcomes_of, tune, versions
-from .speed import interleave, warm_up
+from .speed import Timed, interleave, warm_up
 from .suites import Row
 
 # What is drawn with, and what is changed in it. The first is what the others are compared with.
@@ -87,9 +87,9 @@ def _milliseconds(model: JEPAT, settings: list[dict], captions: list[str]) -> li
         model.sample_with(options)
         model.generate(captions, seeds).cpu()
 
-    functions = {str(number): partial(draw, options) for number, options in enumerate(settings)}
-    warm_up(functions)
-    taken = interleave(functions, ROUNDS)
+    arms = {str(number): Timed(partial(draw, options)) for number, options in enumerate(settings)}
+    warm_up(arms)
+    taken = interleave({name: arm.run for name, arm in arms.items()}, ROUNDS)
     return [[1000 * seconds / len(captions) for seconds in one] for one in taken.values()]
 
 

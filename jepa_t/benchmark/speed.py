@@ -32,6 +32,7 @@ SCALE = 3.0  # of guidance
 REACHED = 0.4  # share of the peak that is expected when a batch is chosen
 # Batch, heads, tokens, channels per head: the digits' predictor, scenes, and an image of 256 tokens or more.
 ATTENTION = [(128, 4, 20, 24), (64, 4, 68, 48), (16, 8, 256, 32), (4, 8, 512, 64)]
+PASSES = 10  # of attention that are timed together
 LEARNING_RATE, DECAY = 1e-4, 0.999
 
 
@@ -51,12 +52,14 @@ class Timed:
         cost: Of one image of it, if that is known.
         images: How many it makes or learns from.
         optional: Whether it is left out where time is short.
+        calls: Before it is counted; what is compiled meets its kinds of inputs in the first few.
     """
 
     run: Callable[[], Any]
     cost: Cost | None = None
     images: int = 1
     optional: bool = False
+    calls: int = 1
 
 
 Arms = dict[str, Timed]
@@ -101,7 +104,8 @@ def run_speed(
     tasks = speed_tasks(names or NAMES, published, 60 * minutes)
     records: list[Record] = []
     for done, (task, make) in enumerate(tasks.items(), 1):
-        records += _measure(task, make(), 60 * minutes)
+        with torch.autocast(_device(), enabled=_dtype() is not torch.float32, dtype=torch.bfloat16):  # all arms alike
+            records += _measure(task, make(), 60 * minutes)
         moved(done, len(tasks))
     return [record | {"versions": versions(), "machine": machine()} for record in records]
 
@@ -110,14 +114,14 @@ def _measure(task: str, arms: Arms, seconds: float) -> list[Record]:
     if not arms:
         return []
     reference, *others = arms
-    first = warm_up({reference: arms[reference].run})
+    first = warm_up({reference: arms[reference]})
     if any(arm.optional for arm in arms.values()):
         unit = first[reference] / arms[reference].cost.total
         if LEAST * unit * sum(arm.cost.total for arm in arms.values()) > seconds:
             others = [name for name in others if not arms[name].optional]
     arms = {name: arms[name] for name in (reference, *others)}
-    first |= warm_up({name: arms[name].run for name in others})
-    reached = peak(_device())
+    first |= warm_up({name: arms[name] for name in others})
+    reached = peak(_device(), _dtype())
     times = interleave({name: arm.run for name, arm in arms.items()}, ROUNDS, seconds)
     records: list[Record] = []
     for name, taken in times.items():
@@ -132,9 +136,9 @@ def _measure(task: str, arms: Arms, seconds: float) -> list[Record]:
     return records
 
 
-def warm_up(functions: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
-    """Seconds of the first call of each: what is compiled or remembered then is never in a ratio."""
-    return {name: _seconds(function) for name, function in functions.items()}
+def warm_up(arms: Mapping[str, Timed]) -> dict[str, float]:
+    """Seconds of the first calls of each: what is compiled or remembered then is never in a ratio."""
+    return {name: sum(_seconds(arm.run) for _ in range(arm.calls)) for name, arm in arms.items()}
 
 
 def interleave(
@@ -172,6 +176,10 @@ def _wait() -> None:
 
 def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dtype() -> torch.dtype:
+    return torch.bfloat16 if _device() == "cuda" else torch.float32
 
 
 # Models
@@ -245,7 +253,8 @@ def _samplings(size: Callable[[], Config], published: Published, batch: int | No
     plain = {name.replace("_", " "): items for name, items in added.items()}
     costs |= {name: sampling(model, items) for name, items in plain.items()}
     if batch is None:
-        spent = sum(costs[name].total for name in ("published", *PRESETS)) / (REACHED * peak(_device()))
+        reached = REACHED * peak(_device(), _dtype())
+        spent = sum(costs[name].total for name in ("published", *PRESETS)) / reached
         counts = (4, 16, 64) if _device() == "cuda" else (4, 16)
         batch = max((size for size in counts if (LEAST + 1) * size * spent <= seconds), default=0)
         if not batch:
@@ -268,7 +277,7 @@ def _samplings(size: Callable[[], Config], published: Published, batch: int | No
     arms |= {preset: Timed(partial(sample, model, preset), costs[preset], batch) for preset in PRESETS}
     if _device() == "cuda":
         fast = _compiled(model)
-        arms |= {f"{p}, compiled": Timed(partial(sample, fast, p), costs[p], batch) for p in PRESETS}
+        arms |= {f"{p}, compiled": Timed(partial(sample, fast, p), costs[p], batch, calls=3) for p in PRESETS}
     return arms
 
 
@@ -296,13 +305,13 @@ def _steps(size: Callable[[], Config], published: Published) -> Arms:
     if _device() == "cuda":
         fast = _compiled(model)
         run = _step(fast, JEPAT.loss, images, captions, _optimizer(fast, True))
-        arms["+ compiled blocks"] = Timed(run, shipped, batch)
+        arms["+ compiled blocks"] = Timed(run, shipped, batch, calls=8)  # of other visible counts
     return arms
 
 
 def _optimizer(model: JEPAT, fused: bool) -> torch.optim.Optimizer:
     learned = [parameter for parameter in model.network.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(learned, lr=LEARNING_RATE, fused=fused, foreach=False)
+    return torch.optim.AdamW(learned, lr=LEARNING_RATE, fused=fused or None)
 
 
 def _step(
@@ -324,9 +333,7 @@ def _step(
         torch.manual_seed(next(calls))  # all arms' nth steps have the same mask
         for stack in stacks:
             stack.checkpointing = recompute
-        with torch.autocast(_device(), torch.bfloat16, enabled=_device() == "cuda"):
-            total = sum(loss(model, images, captions).values())
-        total.backward()
+        sum(loss(model, images, captions).values()).backward()
         torch.nn.utils.clip_grad_norm_(learned, 3.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -364,12 +371,13 @@ def _fusions() -> Arms:
 
 
 def _attentions(batch: int, heads: int, tokens: int, channels: int) -> Arms:
-    """Forward and backward passes of the back ends that run here."""
-    inputs = [torch.randn(batch, heads, tokens, channels, device=_device(), requires_grad=True) for _ in range(3)]
-    valid = torch.ones(batch, tokens, dtype=torch.bool, device=_device())
+    """Forward and backward passes of the back ends that run here, over tokens that are all there."""
+    options = {"device": _device(), "dtype": _dtype(), "requires_grad": True}
+    inputs = [torch.randn(batch, heads, tokens, channels, **options) for _ in range(3)]
 
     def run(backend: str) -> None:
-        attention(*inputs, valid, backend).sum().backward()
+        for _ in range(PASSES):
+            attention(*inputs, None, backend).sum().backward()
 
     there = ["sdpa", "math"] + ["xformers"] * (_device() == "cuda" and find_spec("xformers") is not None)
     return {backend: Timed(partial(run, backend)) for backend in there}

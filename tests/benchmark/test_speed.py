@@ -33,7 +33,8 @@ def test_the_speed_suite_times_what_it_names(tiny_base, tmp_path):
     request, moved = Request(["base", "fusions", "attention"], minutes=1), []
     plain = SimpleNamespace(sample=partial(published.sample, solver_steps=2), loss=published.loss)
     planned = plan("speed", PRESETS["smoke"], request)
-    records = run("speed", planned, tmp_path, None, lambda *seen: moved.append(seen), request, plain)
+    records, failed = run("speed", planned, tmp_path, None, lambda *seen: moved.append(seen), request, plain)
+    assert not failed
     assert moved == [("speed", done, 5, "") for done in range(1, 6)]
     arms = {
         task: [r["arm"] for r in records if r["task"] == task] for task in dict.fromkeys(r["task"] for r in records)
@@ -70,6 +71,13 @@ def test_short_of_time_optional_arms_and_batches_that_take_longer_are_left_out(t
     arms = {"a": Timed(int, cost), "b": Timed(int, cost, optional=True), "c": Timed(int, cost)}
     assert [record["arm"] for record in speed._measure("task", arms, 0)] == ["a", "c"]
     assert [record["arm"] for record in speed._measure("task", arms, 1)] == ["a", "b", "c"]
+
+
+def test_what_is_compiled_is_called_until_it_has_been():
+    called = []
+    arms = {"a": Timed(lambda: called.append("a")), "b": Timed(lambda: called.append("b"), calls=3)}
+    assert speed.warm_up(arms).keys() == {"a", "b"}
+    assert called == ["a", "b", "b", "b"]
 
 
 def test_functions_are_timed_in_turn():
