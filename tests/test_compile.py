@@ -70,3 +70,23 @@ def test_a_place_in_place_of_tensors_would_be_noticed(compiled):
         block(x, wanted=x[:, 1:6])
         with pytest.raises(RuntimeError, match="fail_on_recompile"):
             block(x, x[:, :, 0] > 0)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # PyTorch's own, about its code generator
+def test_compiled_code_computes_the_same():
+    torch._dynamo.reset()
+    eager, compiled = (make_model(image_tokenizer=IMAGE, sampler=FEW, compile=c) for c in (False, True))
+    compiled.load_state_dict(eager.state_dict())
+    losses = []
+    for model in (eager, compiled):
+        torch.manual_seed(0)
+        loss = sum(model.loss(torch.rand(4, 3, 16, 16) * 2 - 1, CAPTIONS[:4]).values())
+        loss.backward()
+        losses.append(loss)
+    torch.testing.assert_close(*losses, atol=1e-5, rtol=1e-5)
+    for one, other in zip(eager.network.parameters(), compiled.network.parameters(), strict=True):
+        if one.grad is not None:
+            torch.testing.assert_close(one.grad, other.grad, atol=1e-5, rtol=1e-4)
+    pictures = [model.generate(CAPTIONS[:3], range(3)) for model in (eager, compiled)]
+    torch.testing.assert_close(*pictures, atol=1e-4, rtol=1e-4)
