@@ -150,11 +150,14 @@ class TrainLoop(BaseLoop):
         return total // parts
 
     def _diagnosis(self, error: FloatingPointError, step: list[dict]) -> str:
-        captions = "; ".join([caption for batch in step for caption in batch["data_samples"]["caption"]][:3])
+        captions = ""
+        if not getattr(self.runner.optim_wrapper, "deferred", False):  # told later, it may have been another batch
+            first = [caption for batch in step for caption in batch["data_samples"]["caption"]][:3]
+            captions = f"Captions of the batch: {'; '.join(first)} ... "
         saved = self.runner.message_hub.runtime_info.get("last_ckpt", "none yet")
         return (
             f"step {self._iter + 1}: {error}, so the weights were left as they were. "
-            f"Captions of the batch: {captions} ... Last checkpoint: {saved}. "
+            f"{captions}Last checkpoint: {saved}. "
             "Lower optim_wrapper.optimizer.lr, or set optim_wrapper.precision=fp32"
         )
 
