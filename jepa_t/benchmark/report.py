@@ -32,8 +32,8 @@ ABOUT = (
     "Means over seeds, with 95 % intervals of a bootstrap over seeds and prompts, the seeds' part as wide as Student's "
     "t. Seeds are paired: seed k has the same pictures in the same order, and, where arms share the part, the same "
     "initial weights, masks and noise. With 3 seeds a sign-flip test can't go below p = 0.25, with 5 not below 0.0625: "
-    "no difference is called significant. The guidance scale of each run is the best of 1, 1.5, 2 and 3 on seen "
-    "captions that the test doesn't ask. Only records of one `source` were made by the same code."
+    "no difference is called significant. The guidance scale of each run is chosen of 1, 1.5, 2 and 3 by seen captions "
+    "that the test doesn't ask. Only records of one `source` were made by the same code."
 )
 
 

@@ -277,7 +277,9 @@ def outcomes_of(columns: Mapping[str, Sequence[bool]]) -> dict[str, str]:
 def tune(
     model: JEPAT, prompts: Dataset, metric: BaseMetric, asked: Collection[str]
 ) -> tuple[float | None, dict[str, float]]:
-    """Set the guidance scale of :data:`GUIDANCE` that does best; the smallest of equals.
+    """Set the smallest guidance scale of :data:`GUIDANCE` that does no worse than the best by a standard error.
+
+    So that noise doesn't choose a large one, which costs likeness and diversity.
 
     Args:
         model: Draws with its averaged weights and its sampler, whose scale is set.
@@ -302,7 +304,9 @@ def tune(
         model.sampler = dataclasses.replace(model.sampler, guidance_scale=scale)
         _, columns = measure(model, prompts, metric, chosen)
         tried[str(scale)] = sum(columns[f"{TUNED_ON}/all"]) / len(chosen)
-    best = max(GUIDANCE, key=lambda scale: (tried[str(scale)], -scale))
+    best = max(tried.values())
+    margin = (best * (1 - best) / len(chosen)) ** 0.5
+    best = min(scale for scale in GUIDANCE if tried[str(scale)] >= best - margin)
     model.sampler = dataclasses.replace(model.sampler, guidance_scale=best)
     return best, tried
 

@@ -113,6 +113,11 @@ SHAPES = Task(
     ),
     ("seen", "unseen_place", "unseen_relation"),
 )
+DIGITS = Task(
+    "jepat_digits.py",
+    ("unseen/all", "synonym/all", "seen/all", "paraphrase/all", "frechet"),
+    ("seen", "unseen"),
+)
 TASKS = {
     "shapes": SHAPES,
     # The same for longer, and what two objects need of it first: order and binding come late.
@@ -127,11 +132,8 @@ TASKS = {
         ("class_only/all", "seen/single/all", "seen/located/all", "seen/related/all", "residual", "diversity"),
         ("seen",),
     ),
-    "digits": Task(
-        "jepat_digits.py",
-        ("unseen/all", "synonym/all", "seen/all", "paraphrase/all", "frechet"),
-        ("seen", "unseen"),
-    ),
+    "digits": DIGITS,
+    "pixels": replace(DIGITS, config="jepat_digits_pixels.py"),
 }
 
 OWN = "own"  # the task of configs of one's own
@@ -139,7 +141,7 @@ PRESETS = {
     "smoke": Preset(1, dict.fromkeys((*TASKS, OWN), 16), 8),
     "quick": Preset(
         3,
-        {"shapes": 2500, "classes": 2500, "relations": 5000, "pairs": 1500, "digits": 1000},
+        {"shapes": 2500, "classes": 2500, "relations": 5000, "pairs": 1500, "digits": 1000, "pixels": 1600},
         200,
         left_out=("relations", "pairs"),  # hours, where the rest of a suite takes half of one
     ),

@@ -17,7 +17,7 @@ from .speed import NAMES as TIMED
 from .suites import CONFIGS, OWN, SUITES, TASKS, Arm, Preset, Row, rows
 
 NAMES = (*SUITES, "sampler", "speed")
-SAMPLED = ("digits", "shapes")  # tasks of the sampler suite
+SAMPLED = ("digits", "pixels", "shapes")  # tasks of the sampler suite
 
 
 Progress = Callable[[str, int, int, str], object]
