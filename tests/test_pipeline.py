@@ -78,6 +78,7 @@ def test_options_reach_the_sampler(checkpoint):
         "solver_steps": (16, 8),
         "solver": "euler",
         "order": "halton",
+        "guidance_schedule": "constant",
     }
     assert not same(plain[0], draw(CAPTIONS, [0, 1], guidance_scale=8.0)[0])
     assert same(plain[0], draw(CAPTIONS, [0, 1])[0])
