@@ -15,9 +15,9 @@ from ..engine.config import find_checkpoint
 from ..model import JEPAT
 from ..pipeline import Pipeline
 from ..registry import DATASETS, METRICS, build
-from ..sampling import sampler_config
+from ..sampling import PRESETS, sampler_config
 from .records import Record
-from .runs import machine, measure, outcomes_of, tune, versions
+from .runs import GUIDANCE, machine, measure, outcomes_of, tune, versions
 from .speed import Timed, interleave, warm_up
 from .suites import Row
 
@@ -38,12 +38,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "arccos": {"schedule": "arccos"},
     "linear guidance": {"guidance_schedule": "linear"},
     "guidance in the first half": {"guidance_interval": (0.0, 0.5)},
+    # Guidance trades likeness for accuracy, so what a preset costs is told at each scale.
+    **{f"{p}, guidance {w:g}": {"preset": p, "guidance_scale": w} for p in PRESETS for w in GUIDANCE},
 }
 ROUNDS, PICTURES = 5, 16  # of the timing
 
 
 def run_samplers(row: Row, folder: Path, record: Record) -> list[Record]:
-    """Draw the test prompts of a finished run with every setting, each at the guidance scale that suits it best.
+    """Draw the test prompts of a finished run with every setting, at its guidance scale or the one that suits it.
 
     Args:
         row: The run.
@@ -62,7 +64,9 @@ def run_samplers(row: Row, folder: Path, record: Record) -> list[Record]:
         kept = folder / f"sampler_{hashlib.sha256(json.dumps(options).encode()).hexdigest()[:12]}.json"
         if not kept.is_file():
             model.sample_with(options)
-            scale, tried = tune(model, validation, metric, prompts.captions)
+            scale, tried = options.get("guidance_scale"), {}
+            if scale is None:
+                scale, tried = tune(model, validation, metric, prompts.captions)
             figures, columns = measure(model, prompts, metric)
             figures |= evaluations(model, prompts.captions[0])
             result = {"metrics": figures, "outcomes": outcomes_of(columns), "versions": versions()}

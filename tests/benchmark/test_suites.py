@@ -102,12 +102,16 @@ def test_a_run_that_fails_leaves_the_others_their_records(small, tmp_path):
 
 
 def test_the_sampler_suite_draws_from_one_training_in_many_ways(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(samplers, "SETTINGS", {"balanced": {"steps": 4}, "fast": {"preset": "fast"}})
+    settings = {"balanced": {"steps": 4}, "fast": {"preset": "fast", "guidance_scale": 1.7}}
+    monkeypatch.setattr(samplers, "SETTINGS", settings)
     monkeypatch.setattr(samplers, "ROUNDS", 1)
     planned = plan("sampler", Preset(1, {}, 8), Request(configs={"a": small}))
     records, failed = run("sampler", planned, tmp_path, 1)
     assert not failed
     assert [record["arm"] for record in records] == ["balanced", "fast"]
+    assert records[0]["guidance_scale"] in records[0]["options"].values()
+    assert set(records[0]["validation"]) == {"1.0", "1.5", "2.0", "3.0"}
+    assert (records[1]["guidance_scale"], records[1]["validation"]) == (1.7, {})
     assert records[0]["metrics"]["network evaluations"] < records[1]["metrics"]["network evaluations"]
     assert all(record["metrics"]["ms per picture"] > 0 for record in records)
     kept = sorted(tmp_path.rglob("sampler_*.json"))
