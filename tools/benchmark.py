@@ -114,7 +114,8 @@ def main(arguments: list[str] | None = None) -> None:
     if report:
         sys.stdout.write(f"written: {report}\n")
     if failed:
-        raise UserError("\n".join([f"{len(failed)} of the runs failed, and the report leaves them out", *failed]))
+        sys.stderr.writelines(f"failed: {line}\n" for line in failed)
+        raise UserError(f"{len(failed)} of the runs failed, and the report leaves them out")
 
 
 def _named(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
+from torch.autograd import DeviceType
 
 from jepa_t.engine import set_threads, update_average
 from jepa_t.engine.cli import add_run_arguments, friendly, run_config
@@ -132,7 +133,7 @@ def report(
         stations.add_row(name, f"{100 * share:.1f} %")
     console.print(stations)
     rows = Table("operator", "share of the step")
-    events = operators.key_averages()
+    events = [event for event in operators.key_averages() if event.device_type == DeviceType.CPU]  # no bare kernels
     spent = "self_device_time_total" if device == "cuda" else "self_cpu_time_total"
     taken = {event.key: getattr(event, spent) for event in events}
     for key, time_taken in sorted(taken.items(), key=lambda item: -item[1])[:12]:

@@ -15,7 +15,7 @@ COST = "ms per picture"
 SHARE = "share all right"
 SHOWN = 6  # figures side by side
 STYLES = "-", "--", ":"  # of lines, and
-MARKERS = "osv^D"  # of points, so that colour alone tells no arms apart
+MARKERS = "osv^DPX"  # of points, so that colour alone tells no arms apart
 
 
 def pyplot() -> Any:
@@ -134,8 +134,9 @@ def costs(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], 
         return ""
     shown = figures[:2] + [figure for figure in figures if figure in ("frechet", "residual")]
     plot, axes = pyplot().subplots(1, len(shown), figsize=(4.2 * len(shown), 3), squeeze=False)
+    single = [arm for arm in arms if arm not in _presets(arms, records)]
     for axis, figure in zip(axes[0], shown, strict=True):
-        for row, arm in enumerate(arms):
+        for row, arm in enumerate(single):
             cost = interval(list(outcomes(records, arm, COST).values())).mean
             found = list(outcomes(records, arm, figure).values())
             if not found:
@@ -152,4 +153,39 @@ def costs(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], 
     return _keep(plot, folder, name, "cost")
 
 
-PLOTS = (dots, curves, scans, costs)
+def trades(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
+    """Accuracy against likeness, a line per preset over the guidance scale; of the sampler suite alone."""
+    lines, likeness = _presets(arms, records), [f for f in figures if f in ("frechet", "residual")]
+    if not lines or not likeness:
+        return ""
+    shown = figures[:2]
+    plot, axes = pyplot().subplots(1, len(shown), figsize=(4.6 * len(shown), 3.4), sharey=True, squeeze=False)
+
+    def mean(arm: str, figure: str) -> float:
+        return interval(list(outcomes(records, arm, figure).values())).mean
+
+    for axis, figure in zip(axes[0], shown, strict=True):
+        for row, preset in enumerate(dict.fromkeys(preset for preset, _ in lines.values())):
+            mine = {arm: scale for arm, (of, scale) in lines.items() if of == preset}
+            x, y = [mean(arm, likeness[0]) for arm in mine], [mean(arm, figure) for arm in mine]
+            axis.plot(x, y, label=preset, ms=5, **_look(row))
+            for scale, *place in zip(mine.values(), x, y, strict=True):
+                axis.annotate(f"{scale:g}", place, fontsize=7, xytext=(3, 3), textcoords="offset points")
+        axis.set(xlabel=f"{likeness[0]}, lower is liker", title=_title(figure))
+        axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel(SHARE)
+    axes[0][-1].legend(fontsize=8, title="at guidance scales", loc="upper left", bbox_to_anchor=(1, 1))
+    return _keep(plot, folder, name, "trade")
+
+
+def _presets(arms: Sequence[str], records: Sequence[Record]) -> dict[str, tuple[str, float]]:
+    """Of the arms that are a preset at a given guidance scale, which; of the first config, if there are several."""
+    lines = {record["arm"]: tuple(record["line"]) for record in records if record.get("line")}
+    found: dict[tuple[str, float], str] = {}
+    for arm in arms:
+        if arm in lines:
+            found.setdefault(lines[arm], arm)
+    return {arm: line for line, arm in found.items()}
+
+
+PLOTS = (dots, curves, scans, costs, trades)

@@ -1,5 +1,6 @@
 """Many runs over a few processes, with one display."""
 
+import logging
 import multiprocessing
 import os
 import queue
@@ -14,11 +15,14 @@ import torch
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..registry import load_plugins
 from .runs import execute
 
-KILLED = "its process was killed, perhaps for want of memory; start the command again to go on, with fewer --jobs"
+KILLED = (
+    "not made, since a process of the benchmark was killed, perhaps for want of memory; start the command again to go "
+    "on, with fewer --jobs"
+)
 _events: Any = None  # in a worker: the queue to the display
 _stopped = False  # in a worker: whether Ctrl-C has come to it
 
@@ -63,6 +67,9 @@ def run_all(
                         failed[key] = str(error)
                     except BrokenProcessPool:
                         failed[key] = KILLED
+                    except Exception as error:  # of a component of one's own, or of the machine
+                        logging.getLogger("jepa_t").error("a run failed", exc_info=error)
+                        failed[key] = f"{type(error).__name__}: {first_line(error)}"
                     else:
                         moved(key, runs[key].train_cfg.max_iters)
                 for key, step in _arrived(events):
@@ -85,6 +92,7 @@ def _arrived(events: Any) -> Iterator[tuple[str, int]]:
 def _start(events: Any, devices: Any) -> None:
     global _events
     _events = events
+    events.cancel_join_thread()  # a worker that leaves doesn't wait until its last steps have been read
     threading.Thread(target=_leave_with_the_parent, daemon=True).start()
     multiprocessing.set_start_method("fork", force=True)  # as MMEngine does, which warns when it isn't yet so
     device = devices.get()

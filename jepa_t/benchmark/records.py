@@ -18,12 +18,12 @@ def outcomes(records: Iterable[Record], arm: str, figure: str) -> dict[int, np.n
     return found
 
 
-def ratios(records: Iterable[Record], arm: str, reference: str) -> list[float]:
-    """Times of an arm over those of the reference, round by round of each seed."""
-    taken = {(record["arm"], record["seed"]): record["taken"] for record in records}
-    seeds = sorted(seed for name, seed in taken if name == arm)
-    pairs = [pair for seed in seeds for pair in zip(taken[arm, seed], taken[reference, seed], strict=True)]
-    return [one / other for one, other in pairs]
+def arms_of(records: Iterable[Record]) -> list[str]:
+    """The arms as they were planned, whichever run failed."""
+    places: dict[str, int] = {}
+    for record in records:
+        places.setdefault(record["arm"], record.get("place", len(places)))
+    return sorted(places, key=places.__getitem__)
 
 
 def curve(record: Record, figure: str) -> dict[int, float]:

@@ -10,7 +10,8 @@ import numpy as np
 from ..engine.compat import write_whole
 from ..errors import UserError
 from .plots import PLOTS
-from .records import Record, curve, curved, outcomes, ratios
+from .records import Record, arms_of, curve, curved, outcomes
+from .samplers import SETTINGS
 from .statistics import interval, paired, steps_to
 from .suites import TASKS
 
@@ -20,7 +21,7 @@ DISTANCES = ("frechet", "residual", "diversity")  # figures that aren't shares
 THRESHOLDS = (0.5, 0.9)
 SPEED = {  # columns of the speed suite, as far as records have them
     "ms": ("milliseconds", "{:.2f}"),
-    "ms, first call": ("first", "{:.0f}"),
+    "ms, first calls": ("first", "{:.0f}"),
     "images": ("images", "{}"),
     "network evaluations": ("network", "{:.0f}"),
     "head evaluations per token": ("head", "{:.0f}"),
@@ -84,7 +85,7 @@ def _made(made: dict[str, str], records: Sequence[Record]) -> str:
 def _section(folder: Path, suite: str, task: str, records: list[Record]) -> list[str]:
     if "ratios" in records[0]:
         return [_speed_table(records)]
-    arms = list(dict.fromkeys(record["arm"] for record in records))
+    arms = arms_of(records)
     figures = _figures(task, records)
     parts = [_main_table(arms, figures, records), _difference_table(arms, figures, records)]
     if any(record.get("curve") for record in records):
@@ -117,11 +118,11 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def _main_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
-    lines, timed = [], "taken" in records[0]
+    lines, timed = [], "times" in records[0]
     for arm in arms:
         mine = [record for record in records if record["arm"] == arm]
         cells = [_cell(list(outcomes(records, arm, figure).values())) for figure in figures]
-        cells += [_times(ratios(records, arm, arms[0]))] if timed else []
+        cells += [_times([ratio for record in mine for ratio in record["times"]])] if timed else []
         scales = ", ".join(f"{record['guidance_scale']:g}" for record in mine if record["guidance_scale"] is not None)
         lines.append([arm, _parameters(mine[0]), str(len(mine)), scales, *cells])
     oracle = [record["metrics"]["oracle/all"] for record in records if "oracle/all" in record["metrics"]]
@@ -132,7 +133,7 @@ def _main_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[R
     note += f" The diversity of real pictures: {np.mean(chance):.3f}." if chance else ""
     steps = sorted({record["steps"] for record in records})
     note += f" Steps of training: {', '.join(map(str, steps))}."
-    speed = [f"times as fast as {arms[0]}"] if timed else []
+    speed = [f"times as fast as {next(iter(SETTINGS))}"] if timed else []
     return _table(["arm", "parameters", "seeds", "guidance", *figures, *speed], lines) + note
 
 
@@ -142,11 +143,13 @@ def _parameters(record: Record) -> str:
 
 
 def _difference_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
+    if not any(record.get("place", 0) == 0 for record in records):
+        return "No run of the reference was finished, so there is nothing to compare with."
     lines = []
     series = {record["arm"]: record["series"] for record in records if record.get("series")}
     at = {tuple(point): arm for arm, point in series.items()}
-    for arm in arms:  # of a line, the first line's point for as many scans
-        reference = at[series[arms[0]][0], series[arm][1]] if arm in series else arms[0]
+    for arm in arms:  # of a line, the first line's point for as many scans, if there is one
+        reference = at.get((series[arms[0]][0], series[arm][1]), arm) if arm in series else arms[0]
         if reference != arm:
             pairs = [paired(outcomes(records, arm, f), outcomes(records, reference, f)) for f in figures]
             lines.append([arm, *(_cell(pair, "+") for pair in pairs)])
@@ -179,7 +182,7 @@ def _speed_table(records: Sequence[Record]) -> str:
             cells[name] = [form.format(record[key]) if key in record else "" for record in records]
     cells[f"times as fast as {records[0]['arm']}"] = [_times(record["ratios"]) for record in records]
     rows = zip((record["arm"] for record in records), *cells.values(), strict=True)
-    note = "Medians and ranges of paired ratios, taken in turn in one process after a first call of each."
+    note = "Medians and ranges of paired ratios, taken in turn in one process after the first calls of each."
     return f"{_table(['what', *cells], rows)}\n\n{note}"
 
 

@@ -12,7 +12,7 @@ import importlib.util
 import json
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from ..engine.hooks import SpeedHook
 from ..engine.runner import installed, unwrap
 from ..errors import UserError
 from ..model import JEPAT
-from ..registry import METRICS, MODELS, build, plugins
+from ..registry import DATASETS, METRICS, MODELS, build, plugins, resolve
 from ..tokenizers.quantized_autoencoder import trained_checkpoint
 
 GUIDANCE = (1.0, 1.5, 2.0, 3.0)  # scales tried on the validation prompts
@@ -70,7 +70,7 @@ def configure(
             raise UserError(f"{path} has no {key}; a benchmark needs one")
     if cfg.model.type not in ("JEPAT", JEPAT) or not isinstance(cfg.test_evaluator, dict):
         raise UserError(f"{path} is no benchmark's: it needs a model of type JEPAT and one test_evaluator")
-    if not hasattr(METRICS.get(cfg.test_evaluator.type), "columns"):
+    if not hasattr(resolve(cfg.test_evaluator.type, METRICS), "columns"):
         raise UserError(
             f"{path}: test_evaluator {cfg.test_evaluator.type!r} doesn't tell which prompts came out right, which a "
             "benchmark compares; use DigitsMetric, ShapesMetric or one with `columns` of your own"
@@ -129,7 +129,10 @@ def config_hash(cfg: Config) -> str:
     modules = {kind.rpartition(".")[0] for kind in _types(cfg.to_dict()) if "." in kind}
     modules |= {point.module for point in plugins()}
     for module in sorted(modules | set(cfg.get("custom_imports", {}).get("imports", []))):
-        spec = importlib.util.find_spec(module)
+        try:
+            spec = importlib.util.find_spec(module)
+        except ImportError:  # of a broken plug-in, which has been named and skipped
+            continue
         files += [spec.origin] if spec and spec.origin else []
     for file in files:
         digest.update(Path(file).read_bytes())
@@ -245,13 +248,13 @@ def execute(cfg: Config, folder: Path, notify: Callable[[int], object] = lambda 
     if (folder / "last_checkpoint").is_file():
         cfg.resume, cfg.load_from = True, find_checkpoint(str(folder))
     set_threads(cfg.threads)
+    prompts, validation, chosen = prompt_sets(cfg)
     runner = JEPATRunner.from_cfg(cfg)
     recorder = _Recorder(folder, notify)
     runner.register_hook(recorder)
     runner.train()
     model, metric = unwrap(runner.model).eval(), METRICS.build(cfg.test_evaluator)
-    prompts = runner.test_dataloader.dataset
-    scale, tried = tune(model, runner.val_dataloader.dataset, metric, prompts.captions)
+    scale, tried = tune(model, validation, metric, chosen)
     started = time.perf_counter()
     figures, columns = measure(model, prompts, metric)
     found = {
@@ -275,8 +278,25 @@ def outcomes_of(columns: Mapping[str, Sequence[bool]]) -> dict[str, str]:
     return {name: "".join("01"[right] for right in c) for name, c in columns.items() if c and _headline(name)}
 
 
+def prompt_sets(cfg: Config) -> tuple[Dataset, Dataset, list[int]]:
+    """The prompts of the test and of validation, and which of the latter decide the guidance scale.
+
+    Those of the split :data:`TUNED_ON` do whose caption the test doesn't ask.
+
+    Raises:
+        UserError: The test asks them all.
+    """
+    loaders = cfg.test_dataloader, cfg.val_dataloader
+    prompts, validation = (build(loader.dataset.to_dict(), DATASETS) for loader in loaders)
+    asked, rows = set(prompts.captions), zip(validation.splits, validation.captions, strict=True)
+    chosen = [i for i, (split, caption) in enumerate(rows) if split == TUNED_ON and caption not in asked]
+    if not chosen:
+        raise UserError(f"the test asks every caption of the validation split {TUNED_ON!r}; ask fewer prompts")
+    return prompts, validation, chosen
+
+
 def tune(
-    model: JEPAT, prompts: Dataset, metric: BaseMetric, asked: Collection[str]
+    model: JEPAT, prompts: Dataset, metric: BaseMetric, chosen: Sequence[int]
 ) -> tuple[float | None, dict[str, float]]:
     """Set the smallest guidance scale of :data:`GUIDANCE` that does as well as the best, but for :data:`TOLERATED`.
 
@@ -284,30 +304,23 @@ def tune(
 
     Args:
         model: Draws with its averaged weights and its sampler, whose scale is set.
-        prompts: Of validation; those of the split :data:`TUNED_ON` decide.
+        prompts: Of validation.
         metric: The metric that goes with them.
-        asked: Captions of the test, which are left out.
+        chosen: Which of them decide.
 
     Returns:
         The scale, and the share of right pictures by scale; None where the sampler has no scale.
-
-    Raises:
-        UserError: All these captions are the test's too.
     """
     if not hasattr(model.sampler, "guidance_scale"):
         return None, {}
-    tried, asked = {}, set(asked)
-    rows = enumerate(zip(prompts.splits, prompts.captions, strict=True))
-    chosen = [index for index, (split, caption) in rows if split == TUNED_ON and caption not in asked]
-    if not chosen:
-        raise UserError(f"the test asks every caption of the validation split {TUNED_ON!r}; ask fewer prompts")
+    hits = {}
     for scale in GUIDANCE:
         model.sampler = dataclasses.replace(model.sampler, guidance_scale=scale)
         _, columns = measure(model, prompts, metric, chosen)
-        tried[str(scale)] = sum(columns[f"{TUNED_ON}/all"]) / len(chosen)
-    best = min(scale for scale in GUIDANCE if tried[str(scale)] >= max(tried.values()) - TOLERATED)
+        hits[scale] = sum(columns[f"{TUNED_ON}/all"])
+    best = min(scale for scale in GUIDANCE if max(hits.values()) - hits[scale] <= TOLERATED * len(chosen))
     model.sampler = dataclasses.replace(model.sampler, guidance_scale=best)
-    return best, tried
+    return best, {str(scale): found / len(chosen) for scale, found in hits.items()}
 
 
 def measure(

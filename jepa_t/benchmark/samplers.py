@@ -14,10 +14,10 @@ from ..engine.compat import write_whole
 from ..engine.config import find_checkpoint
 from ..model import JEPAT
 from ..pipeline import Pipeline
-from ..registry import DATASETS, METRICS, build
+from ..registry import METRICS
 from ..sampling import PRESETS, sampler_config
 from .records import Record
-from .runs import GUIDANCE, machine, measure, outcomes_of, tune, versions
+from .runs import GUIDANCE, machine, measure, outcomes_of, prompt_sets, tune, versions
 from .speed import Timed, interleave, warm_up
 from .suites import Row
 
@@ -54,32 +54,32 @@ def run_samplers(row: Row, folder: Path, record: Record) -> list[Record]:
     """
     torch.set_num_threads(1)
     model = Pipeline.load(find_checkpoint(str(folder)), row.config.model.to_dict()).model
-    prompts, validation = (
-        build(loader.dataset.to_dict(), DATASETS) for loader in (row.config.test_dataloader, row.config.val_dataloader)
-    )
+    prompts, validation, chosen = prompt_sets(row.config)
     metric = METRICS.build(row.config.test_evaluator)
     found = []
-    for name, setting in SETTINGS.items():
+    for place, (name, setting) in enumerate(SETTINGS.items()):
         options = sampler_config({"preset": "balanced"} | setting, draw=model.network.draw)
         kept = folder / f"sampler_{hashlib.sha256(json.dumps(options).encode()).hexdigest()[:12]}.json"
         if not kept.is_file():
             model.sample_with(options)
             scale, tried = options.get("guidance_scale"), {}
             if scale is None:
-                scale, tried = tune(model, validation, metric, prompts.captions)
+                scale, tried = tune(model, validation, metric, chosen)
             figures, columns = measure(model, prompts, metric)
             figures |= evaluations(model, prompts.captions[0])
             result = {"metrics": figures, "outcomes": outcomes_of(columns), "versions": versions()}
             result |= {"guidance_scale": scale, "validation": tried}
             write_whole(kept, lambda file, result=result: file.write(json.dumps(result).encode()))
         result = json.loads(kept.read_text())
-        found.append(result | {"arm": name, "options": options | {"guidance_scale": result["guidance_scale"]}})
+        options["guidance_scale"] = result["guidance_scale"]
+        line = [setting["preset"], setting["guidance_scale"]] if "guidance_scale" in setting else None
+        found.append(result | {"arm": name, "place": place, "options": options, "line": line})
     shared = {"task": row.task, "seed": row.seed, "machine": machine()}
     shared |= {name: record[name] for name in ("steps", "config_hash", "parameters", "unmatched")}
     times = _milliseconds(model, [result["options"] for result in found], prompts.captions[:PICTURES])
     for result, taken in zip(found, times, strict=True):
         result["metrics"]["ms per picture"] = statistics.median(taken)
-        result["taken"] = taken
+        result["times"] = [one / first for one, first in zip(taken, times[0], strict=True)]
     return [result | shared for result in found]
 
 

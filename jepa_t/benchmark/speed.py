@@ -18,7 +18,7 @@ from torch import Tensor
 from ..attention import attention
 from ..engine import update_average
 from ..layers import Blocks
-from ..model import JEPAT, compile_blocks
+from ..model import JEPAT, cast_once, compile_blocks
 from ..registry import DATASETS, MODELS, build
 from ..sampling import PRESETS
 from .cost import ITEMS, Cost, peak, sampling, training
@@ -82,7 +82,9 @@ def speed_tasks(names: Sequence[str], published: Published, seconds: float) -> d
         elif name == "fusions":
             tasks["training step"] = _fusions
         else:
-            tasks |= {"attention, " + " x ".join(map(str, s)): partial(_attentions, *s) for s in ATTENTION}
+            for shape in ATTENTION:
+                title = f"attention, {' x '.join(map(str, shape))}, {PASSES} passes"
+                tasks[title] = partial(_attentions, *shape)
     return tasks
 
 
@@ -104,8 +106,7 @@ def run_speed(
     tasks = speed_tasks(names or NAMES, published, 60 * minutes)
     records: list[Record] = []
     for done, (task, make) in enumerate(tasks.items(), 1):
-        with torch.autocast(_device(), enabled=_dtype() is not torch.float32, dtype=torch.bfloat16):  # all arms alike
-            records += _measure(task, make(), 60 * minutes)
+        records += _measure(task, make(), 60 * minutes)
         moved(done, len(tasks))
     return [record | {"versions": versions(), "machine": machine()} for record in records]
 
@@ -182,6 +183,11 @@ def _dtype() -> torch.dtype:
     return torch.bfloat16 if _device() == "cuda" else torch.float32
 
 
+def _cast() -> torch.autocast:
+    """What all arms of sampling and training compute in."""
+    return torch.autocast(_device(), torch.bfloat16, enabled=_dtype() is torch.bfloat16)
+
+
 # Models
 
 
@@ -201,7 +207,7 @@ def _base() -> Config:
             "encoder": {"depth": 12, "heads": 12, "registers": 64},
             "predictor": {"depth": 12, "heads": 12},
             "objectives": {"flow": {"head_width": 1024, "head_depth": 6, "draws": 4}},
-            "mask_ratio": {"low": 0.7, "std": 0.25},
+            "mask_ratio": {"low": 0.7, "std": 0.25, "multiple": 8},
         },
         "train_dataloader": {"batch_size": batch},
     }
@@ -261,13 +267,18 @@ def _samplings(size: Callable[[], Config], published: Published, batch: int | No
             return {}
     captions, seeds = (captions * batch)[:batch], range(batch)
 
+    def plainly(items: Sequence[str]) -> Tensor:
+        with _cast(), cast_once(model.average, _device()):  # as the library does; else autocast casts at each call
+            return published.sample(model, captions, seeds, scale=SCALE, items=items)
+
     def sample(model: JEPAT, preset: str) -> Tensor:
         model.sample_with(options[preset])
-        return model.generate(captions, seeds)
+        with _cast():
+            return model.generate(captions, seeds)
 
     arms = {
         name: Timed(
-            partial(published.sample, model, captions, seeds, scale=SCALE, items=items),
+            partial(plainly, items),
             costs[name],
             batch,
             optional=bool(items),
@@ -333,7 +344,9 @@ def _step(
         torch.manual_seed(next(calls))  # all arms' nth steps have the same mask
         for stack in stacks:
             stack.checkpointing = recompute
-        sum(loss(model, images, captions).values()).backward()
+        with _cast():
+            total = sum(loss(model, images, captions).values())
+        total.backward()
         torch.nn.utils.clip_grad_norm_(learned, 3.0)
         optimizer.step()
         optimizer.zero_grad()

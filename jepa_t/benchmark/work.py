@@ -10,7 +10,7 @@ from ..errors import UserError, unknown
 from .pool import run_all
 from .records import Record
 from .report import RESULTS, load, save
-from .runs import config_hash
+from .runs import config_hash, versions
 from .samplers import SETTINGS, run_samplers
 from .speed import MINUTES, run_speed
 from .speed import NAMES as TIMED
@@ -56,6 +56,7 @@ def plan(suite: str, preset: Preset, request: Request = PLAIN) -> dict[str, list
     """
     if suite not in NAMES:
         raise unknown("suite", suite, NAMES)
+    versions()  # of the source that is about to run, not of what may be edited meanwhile
     for option, suites in (("configs", ("fusion", "sampler")), ("fusions", ("fusion", "data"))):
         if getattr(request, option) and suite not in suites:
             raise UserError(f"--{option.removesuffix('s')} has no meaning for {suite!r}; use {' or '.join(suites)}")
@@ -121,14 +122,24 @@ def run(
     moved = partial(progress, "training" if suite == "sampler" else suite)
     records, errors = _train(planned, folder / "runs", jobs, moved)
     pairs = [(row, key) for key, rows_of_run in planned.items() for row in rows_of_run]
-    finished = [(row, _record(row, key, records[key])) for row, key in pairs if key in records]
+    places: dict[tuple[str, str], int] = {}
+    for row, _ in pairs:
+        places.setdefault((row.task, row.arm), sum(task == row.task for task, _ in places))
+    finished = [
+        (row, _record(row, key, records[key]) | {"place": places[row.task, row.arm]})
+        for row, key in pairs
+        if key in records
+    ]
     failed = [f"{row.task}, {row.arm}, seed {row.seed}: {errors[key]}" for row, key in pairs if key in errors]
     if suite != "sampler":
         return [record for _, record in finished], failed
-    several, sampled = len({row.arm for row, _ in finished}) > 1, []
+    several, sampled = len(places) > len({task for task, _ in places}), []
     for row, record in finished:
         drawn = run_samplers(row, folder / "runs" / record["config_hash"], record)
-        sampled += [one | {"arm": f"{row.arm}, {one['arm']}"} for one in drawn] if several else drawn
+        for one in drawn:
+            one["place"] += record["place"] * len(SETTINGS)
+            one["arm"] = f"{row.arm}, {one['arm']}" if several else one["arm"]
+        sampled += drawn
         progress(suite, len(sampled), len(finished) * len(SETTINGS), f"done: {row.task}, seed {row.seed}")
     return sampled, failed
 

@@ -24,15 +24,9 @@ def update_average(network: nn.Module, average: nn.Module, decay: float) -> None
 
 
 def _pairs(network: nn.Module, average: nn.Module) -> tuple[Pairs, Pairs]:
-    """What is trained with its average, and buffers with their copies; parts that both share are left out."""
-    parameters, buffers = (
-        [(old, new) for old, new in zip(kept, current, strict=True) if old is not new]
-        for kept, current in (
-            (average.parameters(), network.parameters()),
-            (average.buffers(), network.buffers()),
-        )
-    )
-    return [(old, new) for old, new in parameters if new.requires_grad], buffers
+    """Parameters with their averages, and buffers with their copies; what both share is left out."""
+    kept = (average.parameters(), network.parameters()), (average.buffers(), network.buffers())
+    return tuple([(old, new) for old, new in zip(*both, strict=True) if old is not new] for both in kept)
 
 
 @torch.no_grad()

@@ -23,9 +23,9 @@ FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)  # one kernel for
 class GuardedOptimWrapper(OptimWrapper):
     """MMEngine's optimizer wrapper with bf16 on any device and a check before each step.
 
-    On a CPU the check reads loss and gradient norm before each step. On a GPU, with a fused optimizer, nothing waits:
-    the device leaves out each step from the first bad number on, and the host looks at log lines and checkpoints.
-    Processes agree, since a bad loss of one spoils the gradients of all.
+    On a GPU with a fused optimizer nothing waits: the device leaves out each step from the first bad number on, and the
+    host looks at log lines and checkpoints. Otherwise loss and gradient norm are read before each step. Processes
+    agree, since a bad loss of one spoils the gradients of all.
 
     Args:
         optimizer: The optimizer.

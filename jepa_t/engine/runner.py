@@ -135,8 +135,9 @@ class JEPATRunner(Runner):
         if isinstance(dataloader, dict) and isinstance(dataloader.get("collate_fn"), dict):
             function = resolve(dataloader["collate_fn"]["type"], FUNCTIONS)
             dataloader = dict(dataloader, collate_fn=dict(dataloader["collate_fn"], type=function))
-        if isinstance(dataloader, dict):  # what a GPU takes from pinned memory, the host doesn't wait for
-            dataloader = {"pin_memory": torch.cuda.is_available()} | dataloader
+        if isinstance(dataloader, dict):  # the host doesn't wait for what a GPU takes from pinned memory
+            held = not dataloader.get("num_workers")  # without workers, what is loaded may lie on the GPU already
+            dataloader = {"pin_memory": torch.cuda.is_available() and not held} | dataloader
         return Runner.build_dataloader(dataloader, **seeds)
 
     def load_checkpoint(self, filename: str, **_: Any) -> dict:

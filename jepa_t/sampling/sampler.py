@@ -20,14 +20,19 @@ from .solvers import Solver
 # By name, the trade between time and quality; each sets the same options, so one replaces another wholly.
 # `reference` is the paper's arithmetic; docs/sampling.md has figures.
 PRESETS: dict[str, dict[str, Any]] = {
-    name: dict(zip(("steps", "solver", "solver_steps", "order", "guidance_schedule"), values, strict=True))
-    for name, values in {
-        "reference": (64, "euler", 99, "random", "linear"),
-        "quality": (64, "ab2", (24, 16), "random", "constant"),
-        "balanced": (32, "ab2", (24, 16), "random", "constant"),
-        "fast": (16, "euler", (16, 8), "halton", "constant"),
-    }.items()
-}
+    "reference": {
+        "steps": 64, "solver": "euler", "solver_steps": 99, "order": "random", "guidance_schedule": "linear"
+    },
+    "quality": {
+        "steps": 64, "solver": "ab2", "solver_steps": (24, 16), "order": "random", "guidance_schedule": "constant"
+    },
+    "balanced": {
+        "steps": 32, "solver": "ab2", "solver_steps": (24, 16), "order": "random", "guidance_schedule": "constant"
+    },
+    "fast": {
+        "steps": 16, "solver": "euler", "solver_steps": (16, 8), "order": "halton", "guidance_schedule": "constant"
+    },
+}  # fmt: skip
 
 
 # What a sampler sets only where it is asked to, and an objective reads where its `draw` names it.

@@ -52,7 +52,7 @@ def test_suites_stand_side_by_side(folder):
     keep(folder, "data", scans, "command", "2026-01-02")
     timed = [record(arm, 0, 9) for arm in ("balanced", "fast")]
     for row, taken in zip(timed, ([2.0, 2.0, 3.0], [1.0, 1.0, 2.0]), strict=True):
-        row |= {"taken": taken}
+        row |= {"times": [one / two for one, two in zip(taken, (2.0, 2.0, 3.0), strict=True)]}
         row["metrics"]["ms per picture"] = taken[0]
     keep(folder, "sampler", timed, "command", "2026-01-02")
     ratios = [record("sdpa", 0, 0, task="attention", ratios=[1.0, 1.0], milliseconds=2.0)]
@@ -99,6 +99,38 @@ def test_the_data_suite_compares_equal_amounts(tmp_path):
     text = write_report(tmp_path).read_text()
     assert "Paired differences to `jepa_t` with as many scans" in text
     assert "| late of 100 | -0.600" in text
+
+
+def test_the_plan_decides_the_order_and_the_reference_whichever_run_failed(tmp_path):
+    records = [record("b", 0, 4, place=1), record("b", 1, 4, place=1), record("a", 1, 16, place=0)]
+    keep(tmp_path, "fusion", records, "command", "2026-01-02")
+    text = write_report(tmp_path).read_text()
+    assert text.index("| a | 1") < text.index("| b | 1")
+    assert "Paired differences to `a`" in text
+    assert "| b | -0.600" in text
+    keep(tmp_path, "fusion", records[:2], "command", "2026-01-02")
+    text = write_report(tmp_path).read_text()
+    assert "No run of the reference was finished" in text
+    assert "Paired" not in text.partition("### ")[2]
+
+
+def test_a_point_without_the_first_lines_is_compared_with_nothing(tmp_path):
+    points = [("jepa_t", 100, 0), ("late", 30, 1), ("late", 100, 1)]
+    records = [record(f"{arm} of {size}", 0, 9, series=[arm, size], place=place) for arm, size, place in points]
+    keep(tmp_path, "data", records, "command", "2026-01-02")
+    lines = write_report(tmp_path).read_text().partition("Paired")[2].partition("Steps")[0].splitlines()
+    assert [line.split(" | ")[0] for line in lines if line.startswith("| late")] == ["| late of 100"]
+
+
+def test_presets_at_their_scales_are_lines_of_a_plot_of_their_own(tmp_path):
+    arms = ["balanced", *(f"fast, guidance {scale}" for scale in (1, 2))]
+    records = [record(arm, 0, 9 + n, times=[1.0], place=n) for n, arm in enumerate(arms)]
+    for row, line in zip(records, (None, ["fast", 1.0], ["fast", 2.0]), strict=True):
+        row["line"], row["metrics"]["ms per picture"] = line, 1.0
+    keep(tmp_path, "sampler", records, "command", "2026-01-02")
+    text = write_report(tmp_path).read_text()
+    assert "sampler_digits_trade.png" in text
+    assert "sampler_digits_cost.png" in text
 
 
 def test_outcomes_and_curves_are_read_by_seed():

@@ -39,7 +39,7 @@ def test_the_speed_suite_times_what_it_names(tiny_base, tmp_path):
     arms = {
         task: [r["arm"] for r in records if r["task"] == task] for task in dict.fromkeys(r["task"] for r in records)
     }
-    assert arms["attention, 2 x 2 x 3 x 4"] == ["sdpa", "math"]
+    assert arms["attention, 2 x 2 x 3 x 4, 10 passes"] == ["sdpa", "math"]
     for batch in ("batch 1", "large batch"):
         drawn = arms[f"base, sampling, {batch}"]
         assert (drawn[0], drawn[-4:]) == ("published", ["reference", "quality", "balanced", "fast"])
