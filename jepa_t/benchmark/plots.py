@@ -1,5 +1,6 @@
 """The plots of a report. Each gives its file's name, or nothing where it has nothing to show."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,7 +46,13 @@ def _look(row: int) -> dict[str, Any]:
 def _title(figure: str) -> str:
     """``unseen/located/all`` as words on two lines."""
     first, _, rest = figure.removesuffix("/all").replace("_", " ").partition("/")
-    return f"{first}\n{rest.replace('/', ', ')}"
+    return f"{first}\n{rest.replace('/', ', ')}".strip()
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten between two positive numbers."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+    return [tick for power in powers for tick in (10**power, 2 * 10**power, 5 * 10**power) if low <= tick <= high]
 
 
 def dots(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
@@ -145,9 +152,11 @@ def costs(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], 
             error = [[value.mean - value.low], [value.high - value.mean]]
             axis.errorbar(cost, value.mean, yerr=error, ms=5, capsize=3, label=arm, **_look(row))
         axis.set(xscale="log", xlabel=COST, title=_title(figure))
-        axis.xaxis.set_major_formatter("{x:g}")
-        axis.xaxis.set_minor_formatter("")
-        axis.grid(alpha=0.3, which="both")
+        span = axis.get_xlim()
+        axis.set_xticks(ticks := _round_numbers(*span), [f"{tick:g}" for tick in ticks])
+        axis.set_xlim(span)
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
     axes[0][0].set_ylabel(SHARE)
     axes[0][-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return _keep(plot, folder, name, "cost")
@@ -171,7 +180,7 @@ def trades(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str],
             axis.plot(x, y, label=preset, ms=5, **_look(row))
             for scale, *place in zip(mine.values(), x, y, strict=True):
                 axis.annotate(f"{scale:g}", place, fontsize=7, xytext=(3, 3), textcoords="offset points")
-        axis.set(xlabel=f"{likeness[0]}, lower is liker", title=_title(figure))
+        axis.set(xlabel=f"{likeness[0]} (lower is closer)", title=_title(figure))
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel(SHARE)
     axes[0][-1].legend(fontsize=8, title="at guidance scales", loc="upper left", bbox_to_anchor=(1, 1))
