@@ -12,12 +12,12 @@ model = dict(
     objectives=dict(flow=dict(draws=2)),
     sampler=dict(type="MaskedSampler", steps=9, solver="euler", solver_steps=20, guidance_scale=2.0),
 )
-_steps = 8000
+_steps = 12000
 train_cfg = dict(max_iters=_steps)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=160),
-    dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False, begin=160, end=_steps),
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=240),
+    dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False, begin=240, end=_steps),
 ]
 default_hooks = dict(average=dict(decay=0.998), checkpoint=dict(interval=1000))
 custom_hooks = [
