@@ -1,6 +1,6 @@
 # Scenes whose captions need word order, with an exact verifier.
-# Seen on one thread beside other work: 8,000 steps in 9 minutes; unseen located 1.000, unseen related 0.910, swap
-# pairs 0.825. What relations need: docs/benchmarks/claims.md.
+# Seen on one thread beside three others: 12,000 steps in 21 minutes; unseen located 1.000, unseen related 0.908, swap
+# pairs 0.850. What relations need: docs/benchmarks/claims.md.
 _base_ = [
     "./_base_/models/jepat_tiny.py",
     "./_base_/datasets/shapes.py",
