@@ -91,7 +91,7 @@ def curves(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str],
             lines = [curve(record, figure) for record in records if record["arm"] == arm]
             for points in lines:
                 axis.plot(*zip(*sorted(points.items()), strict=True), color=f"C{row % 10}", lw=0.6, alpha=0.5)
-            steps = sorted(lines[0])
+            steps = sorted(set.intersection(*map(set, lines)))  # a run that was cut short may lack a point
             means = [np.mean([points[step] for points in lines]) for step in steps]
             axis.plot(steps, means, lw=2, ms=4, label=arm, **_look(row))
         axis.set(xlabel="steps", title=_title(figure), ylim=(-0.03, 1.03))
