@@ -163,6 +163,9 @@ def registered(registry: Registry) -> list[str]:
     return sorted(registry.module_dict)
 
 
+GENERATIVE = [name for name in registered(OBJECTIVES) if hasattr(OBJECTIVES.get(name), "draw")]
+
+
 @contextlib.contextmanager
 def float64():
     """Build and compute in float64; also a decorator."""
@@ -288,6 +291,14 @@ def shared_model(fusion: str = "jepa_t", dtype: torch.dtype = torch.float32) -> 
 
 def copy_of(model: JEPAT) -> JEPAT:
     return copy.deepcopy(model)
+
+
+def loss(
+    model: JEPAT, images: torch.Tensor | None = None, captions: list[str] | None = None, seed: int = 0
+) -> dict[str, torch.Tensor]:
+    """The losses of four images, with masks and noise of the seed."""
+    torch.manual_seed(seed)
+    return model.loss(random_images(4) if images is None else images, CAPTIONS[:4] if captions is None else captions)
 
 
 def gradients(module: nn.Module) -> dict[str, float]:

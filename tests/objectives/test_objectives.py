@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import (
     CHANNELS,
+    GENERATIVE,
     WIDTH,
     float64,
     generator,
@@ -26,7 +27,6 @@ from jepa_t.sampling import SOLVERS
 from jepa_t.structures import Prediction, Target
 
 NAMES = registered(OBJECTIVES)
-GENERATIVE = [name for name in NAMES if hasattr(OBJECTIVES.get(name), "draw")]
 every = pytest.mark.parametrize("name", NAMES)
 generative = pytest.mark.parametrize("name", GENERATIVE)
 seeds = st.integers(0, 1000)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tiny import (
     CAPTIONS,
     CHANNELS,
+    GENERATIVE,
     GRID,
     TOKENS,
     float64,
@@ -26,13 +27,12 @@ from tiny import (
 
 from jepa_t.errors import UserError
 from jepa_t.masking import gather
-from jepa_t.registry import OBJECTIVES, SAMPLERS, build
+from jepa_t.registry import SAMPLERS, build
 from jepa_t.sampling import PRESETS, MaskedSampler, options_read, sampler_config
 from jepa_t.sampling.sampler import OWN_OPTIONS
 from jepa_t.structures import Split
 
 every = pytest.mark.parametrize("name", registered(SAMPLERS))
-GENERATIVE = [name for name in registered(OBJECTIVES) if hasattr(OBJECTIVES.get(name), "draw")]
 generative = pytest.mark.parametrize("objective", GENERATIVE)
 seeds = st.integers(0, 2**40)
 
