@@ -38,7 +38,7 @@ def run_all(
     The records don't depend on ``jobs``: each run is a function of its config.
 
     Args:
-        runs: Configs by their :func:`~jepa_t.benchmark.runs.config_hash`.
+        runs: Configs by their :func:`~jepa_t.benchmark.configs.config_hash`.
         folder: Each run gets a folder of its own in it.
         jobs: Processes; by default one per GPU, or per CPU core.
         moved: Called now and then with a run's hash and how many steps it has done.

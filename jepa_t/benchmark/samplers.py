@@ -18,8 +18,8 @@ from ..registry import METRICS
 from ..sampling import PRESETS, sampler_config
 from .records import Record
 from .runs import GUIDANCE, machine, measure, outcomes_of, prompt_sets, tune, versions
-from .speed import Timed, interleave, warm_up
 from .suites import Row
+from .timing import Timed, interleave, warm_up
 
 # What is drawn with, and what is changed in it. The first is what the others are compared with.
 SETTINGS: dict[str, dict[str, Any]] = {

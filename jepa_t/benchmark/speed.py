@@ -1,15 +1,11 @@
 """The speed suite: ratios of times taken in turn in one process, never seconds against seconds of another run."""
 
 import copy
-import math
-import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from itertools import count
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from mmengine.config import Config
@@ -21,12 +17,13 @@ from ..layers import Blocks
 from ..model import JEPAT, cast_once, compile_blocks
 from ..registry import DATASETS, MODELS, build
 from ..sampling import PRESETS
+from .configs import configure
 from .cost import ITEMS, Cost, peak, sampling, training
 from .records import Record
-from .runs import configure, machine, versions
+from .runs import machine, versions
 from .suites import CONFIGS, FUSIONS, TASKS
+from .timing import LEAST, Arms, Timed, cast, device, dtype, measure
 
-ROUNDS, LEAST = 9, 5  # counted rounds: so many, or fewer where time is short, but at least five pairs
 MINUTES = 15.0  # that a task may take
 SCALE = 3.0  # of guidance
 REACHED = 0.4  # share of the peak that is expected when a batch is chosen
@@ -41,28 +38,6 @@ class Published(Protocol):
 
     sample: Callable[..., Tensor]
     loss: Callable[..., dict[str, Tensor]]
-
-
-@dataclass(frozen=True)
-class Timed:
-    """One arm of a task.
-
-    Attributes:
-        run: What is timed.
-        cost: Of one image of it, if that is known.
-        images: How many it makes or learns from.
-        optional: Whether it is left out where time is short.
-        calls: Before it is counted; what is compiled meets its kinds of inputs in the first few.
-    """
-
-    run: Callable[[], Any]
-    cost: Cost | None = None
-    images: int = 1
-    optional: bool = False
-    calls: int = 1
-
-
-Arms = dict[str, Timed]
 
 
 def speed_tasks(names: Sequence[str], published: Published, seconds: float) -> dict[str, Callable[[], Arms]]:
@@ -106,86 +81,9 @@ def run_speed(
     tasks = speed_tasks(names or NAMES, published, 60 * minutes)
     records: list[Record] = []
     for done, (task, make) in enumerate(tasks.items(), 1):
-        records += _measure(task, make(), 60 * minutes)
+        records += measure(task, make(), 60 * minutes)
         moved(done, len(tasks))
     return [record | {"versions": versions(), "machine": machine()} for record in records]
-
-
-def _measure(task: str, arms: Arms, seconds: float) -> list[Record]:
-    if not arms:
-        return []
-    reference, *others = arms
-    first = warm_up({reference: arms[reference]})
-    if any(arm.optional for arm in arms.values()):
-        unit = first[reference] / arms[reference].cost.total
-        if LEAST * unit * sum(arm.cost.total for arm in arms.values()) > seconds:
-            others = [name for name in others if not arms[name].optional]
-    arms = {name: arms[name] for name in (reference, *others)}
-    first |= warm_up({name: arms[name] for name in others})
-    reached = peak(_device(), _dtype())
-    times = interleave({name: arm.run for name, arm in arms.items()}, ROUNDS, seconds)
-    records: list[Record] = []
-    for name, taken in times.items():
-        ratios = [one / other for one, other in zip(taken, times[reference], strict=True)]
-        row = {"task": task, "arm": name, "seed": 0, "ratios": ratios, "metrics": {}, "first": 1000 * first[name]}
-        row["milliseconds"] = 1000 * statistics.median(taken)
-        if found := arms[name].cost:
-            operations = found.total * arms[name].images
-            row |= {"network": found.network, "head": found.head, "gigaflops": operations / 1e9, "flops": found.flops}
-            row |= {"images": arms[name].images, "share of peak": operations / statistics.median(taken) / reached}
-        records.append(row)
-    return records
-
-
-def warm_up(arms: Mapping[str, Timed]) -> dict[str, float]:
-    """Seconds of the first calls of each: what is compiled or remembered then is never in a ratio."""
-    return {name: sum(_seconds(arm.run) for _ in range(arm.calls)) for name, arm in arms.items()}
-
-
-def interleave(
-    functions: Mapping[str, Callable[[], Any]], rounds: int, seconds: float = math.inf
-) -> dict[str, list[float]]:
-    """Seconds of each function in each round: A B C, A B C, so that a busy neighbour slows all alike.
-
-    Args:
-        functions: By name.
-        rounds: How many.
-        seconds: After which no round beyond :data:`LEAST` begins.
-    """
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    started = time.perf_counter()
-    for done in range(rounds):
-        if done >= LEAST and time.perf_counter() - started > seconds:
-            break
-        for name, function in functions.items():
-            times[name].append(_seconds(function))
-    return times
-
-
-def _seconds(function: Callable[[], Any]) -> float:
-    _wait()
-    started = time.perf_counter()
-    function()
-    _wait()
-    return time.perf_counter() - started
-
-
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _dtype() -> torch.dtype:
-    return torch.bfloat16 if _device() == "cuda" else torch.float32
-
-
-def _cast() -> torch.autocast:
-    """What all arms of sampling and training compute in."""
-    return torch.autocast(_device(), torch.bfloat16, enabled=_dtype() is torch.bfloat16)
 
 
 # Models
@@ -197,7 +95,7 @@ def _digits() -> Config:
 
 def _base() -> Config:
     """The paper's base size, with a text tower of CLIP's size; 256 tokens on a GPU, 64 on a CPU."""
-    side, batch = (64, 64) if _device() == "cuda" else (32, 2)
+    side, batch = (64, 64) if device() == "cuda" else (32, 2)
     tower = {"width": 512, "depth": 12, "heads": 8, "length": 77, "vocabulary": 512}
     changes = {
         "model": {
@@ -233,7 +131,7 @@ def _model(cfg: Config) -> tuple[JEPAT, Tensor, list[str]]:
     model.average.load_state_dict(model.network.state_dict())
     if model.network.text_tokenizer.width != model.network.encoder.registers.shape[1]:
         model.network.text_tokenizer.requires_grad_(False)  # a tower of CLIP's size would come trained
-    return model.to(_device()), images[:batch].to(_device()), dataset.captions
+    return model.to(device()), images[:batch].to(device()), dataset.captions
 
 
 def _compiled(model: JEPAT) -> JEPAT:
@@ -259,21 +157,21 @@ def _samplings(size: Callable[[], Config], published: Published, batch: int | No
     plain = {name.replace("_", " "): items for name, items in added.items()}
     costs |= {name: sampling(model, items) for name, items in plain.items()}
     if batch is None:
-        reached = REACHED * peak(_device(), _dtype())
+        reached = REACHED * peak(device(), dtype())
         spent = sum(costs[name].total for name in ("published", *PRESETS)) / reached
-        counts = (4, 16, 64) if _device() == "cuda" else (4, 16)
+        counts = (4, 16, 64) if device() == "cuda" else (4, 16)
         batch = max((size for size in counts if (LEAST + 1) * size * spent <= seconds), default=0)
         if not batch:
             return {}
     captions, seeds = (captions * batch)[:batch], range(batch)
 
     def plainly(items: Sequence[str]) -> Tensor:
-        with _cast(), cast_once(model.average, _device()):  # as the library does; else autocast casts at each call
+        with cast(), cast_once(model.average, device()):  # as the library does; else autocast casts at each call
             return published.sample(model, captions, seeds, scale=SCALE, items=items)
 
     def sample(model: JEPAT, preset: str) -> Tensor:
         model.sample_with(options[preset])
-        with _cast():
+        with cast():
             return model.generate(captions, seeds)
 
     arms = {
@@ -286,7 +184,7 @@ def _samplings(size: Callable[[], Config], published: Published, batch: int | No
         for name, items in plain.items()
     }
     arms |= {preset: Timed(partial(sample, model, preset), costs[preset], batch) for preset in PRESETS}
-    if _device() == "cuda":
+    if device() == "cuda":
         fast = _compiled(model)
         arms |= {f"{p}, compiled": Timed(partial(sample, fast, p), costs[p], batch, calls=3) for p in PRESETS}
     return arms
@@ -313,7 +211,7 @@ def _steps(size: Callable[[], Config], published: Published) -> Arms:
         no_text = Cost(shipped.network, shipped.head, shipped.flops | {"text": 0.0})
         run = _step(reading, JEPAT.loss, images, captions, _optimizer(reading, True))
         arms["+ text remembered"] = Timed(run, no_text, batch)
-    if _device() == "cuda":
+    if device() == "cuda":
         fast = _compiled(model)
         run = _step(fast, JEPAT.loss, images, captions, _optimizer(fast, True))
         arms["+ compiled blocks"] = Timed(run, shipped, batch, calls=8)  # of other visible counts
@@ -344,7 +242,7 @@ def _step(
         torch.manual_seed(next(calls))  # all arms' nth steps have the same mask
         for stack in stacks:
             stack.checkpointing = recompute
-        with _cast():
+        with cast():
             total = sum(loss(model, images, captions).values())
         total.backward()
         torch.nn.utils.clip_grad_norm_(learned, 3.0)
@@ -385,12 +283,12 @@ def _fusions() -> Arms:
 
 def _attentions(batch: int, heads: int, tokens: int, channels: int) -> Arms:
     """Forward and backward passes of the back ends that run here, over tokens that are all there."""
-    options = {"device": _device(), "dtype": _dtype(), "requires_grad": True}
+    options = {"device": device(), "dtype": dtype(), "requires_grad": True}
     inputs = [torch.randn(batch, heads, tokens, channels, **options) for _ in range(3)]
 
     def run(backend: str) -> None:
         for _ in range(PASSES):
             attention(*inputs, None, backend).sum().backward()
 
-    there = ["sdpa", "math"] + ["xformers"] * (_device() == "cuda" and find_spec("xformers") is not None)
+    there = ["sdpa", "math"] + ["xformers"] * (device() == "cuda" and find_spec("xformers") is not None)
     return {backend: Timed(partial(run, backend)) for backend in there}

@@ -13,7 +13,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..errors import UserError
-from .runs import configure, match_parameters, step_flops, stretch, trainable_parameters, with_seed
+from .configs import configure, match_parameters, step_flops, stretch, trainable_parameters, with_seed
 
 CONFIGS = Path(__file__).parents[2] / "configs"  # of the repository; suites don't run without it
 
@@ -78,7 +78,7 @@ class Row:
 
     Attributes:
         task, arm, seed: Which.
-        config: From :func:`~jepa_t.benchmark.runs.configure`.
+        config: From :func:`~jepa_t.benchmark.configs.configure`.
         parameters: How many weights it trains.
         unmatched: How many it would, had its denoising head been left as wide as the reference's.
         budget: Steps of the reference, for as many operations where the arm has ``equal_compute``.

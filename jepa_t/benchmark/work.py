@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, unknown
+from .configs import config_hash
 from .pool import run_all
 from .records import Record
 from .report import RESULTS, load, save
-from .runs import config_hash, versions
+from .runs import versions
 from .samplers import SETTINGS, run_samplers
 from .speed import MINUTES, run_speed
 from .speed import NAMES as TIMED

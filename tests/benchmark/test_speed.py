@@ -6,12 +6,10 @@ from types import SimpleNamespace
 import pytest
 from tiny import TOKENS, copy_of, shared_model
 
-from jepa_t.benchmark import PRESETS, Request, plan, run, speed
-from jepa_t.benchmark.cost import Cost
+from jepa_t.benchmark import PRESETS, Request, plan, run, speed, timing
+from jepa_t.benchmark.configs import configure
 from jepa_t.benchmark.report import write_report
-from jepa_t.benchmark.runs import configure
 from jepa_t.benchmark.samplers import evaluations
-from jepa_t.benchmark.speed import LEAST, Timed, interleave
 from jepa_t.benchmark.work import keep
 from jepa_t.registry import SAMPLERS, build
 from jepa_t.sampling import sampler_config
@@ -23,8 +21,10 @@ from baselines import published
 @pytest.fixture
 def tiny_base(small, monkeypatch):
     """One round of a tiny model, in the place of the base size."""
-    for name, value in {"ROUNDS": 1, "LEAST": 1, "FUSIONS": {"jepa_t": speed.FUSIONS["jepa_t"]}}.items():
-        monkeypatch.setattr(speed, name, value)
+    monkeypatch.setattr(timing, "ROUNDS", 1)
+    monkeypatch.setattr(timing, "LEAST", 1)
+    monkeypatch.setattr(speed, "LEAST", 1)
+    monkeypatch.setattr(speed, "FUSIONS", {"jepa_t": speed.FUSIONS["jepa_t"]})
     monkeypatch.setattr(speed, "ATTENTION", [(2, 2, 3, 4)])
     monkeypatch.setitem(speed.SIZES, "base", partial(configure, small))
 
@@ -63,32 +63,9 @@ def test_the_exact_items_save_operations_one_after_the_other(tiny_base):
     assert [arm.images for arm in arms.values()] == [1] * 9
 
 
-def test_short_of_time_optional_arms_and_batches_that_take_longer_are_left_out(tiny_base):
+def test_short_of_time_batches_that_take_longer_are_left_out(tiny_base):
     tasks = speed.speed_tasks(["base"], published, 1e-6)
     assert tasks["base, sampling, large batch"]() == {}
-    assert speed._measure("task", {}, 1) == []
-    cost = Cost(1, 1, {"head": 1.0})
-    arms = {"a": Timed(int, cost), "b": Timed(int, cost, optional=True), "c": Timed(int, cost)}
-    assert [record["arm"] for record in speed._measure("task", arms, 0)] == ["a", "c"]
-    assert [record["arm"] for record in speed._measure("task", arms, 1)] == ["a", "b", "c"]
-
-
-def test_what_is_compiled_is_called_until_it_has_been():
-    called = []
-    arms = {"a": Timed(lambda: called.append("a")), "b": Timed(lambda: called.append("b"), calls=3)}
-    assert speed.warm_up(arms).keys() == {"a", "b"}
-    assert called == ["a", "b", "b", "b"]
-
-
-def test_functions_are_timed_in_turn():
-    called = []
-    times = interleave({"a": lambda: called.append("a"), "b": lambda: called.append("b")}, 3)
-    assert called == ["a", "b"] * 3
-    assert {name: len(taken) for name, taken in times.items()} == {"a": 3, "b": 3}
-
-
-def test_short_of_time_there_are_five_rounds():
-    assert [len(times) for times in interleave({"a": int, "b": int}, 9, seconds=0).values()] == [LEAST] * 2 == [5, 5]
 
 
 @pytest.mark.parametrize(

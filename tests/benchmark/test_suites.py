@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from jepa_t.benchmark import PRESETS, SUITES, TASKS, Arm, Preset, Request, plan, run, samplers
-from jepa_t.benchmark.runs import step_flops
+from jepa_t.benchmark.configs import step_flops
 from jepa_t.benchmark.suites import CONFIGS, FUSIONS, rows
 from jepa_t.errors import UserError
 

@@ -1,0 +1,182 @@
+"""A config made ready for a benchmark: with validation prompts, another seed or length, matched parameters, a hash."""
+
+import copy
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..engine import load_config
+from ..errors import UserError
+from ..model import JEPAT
+from ..registry import METRICS, MODELS, build, plugins, resolve
+from ..tokenizers.quantized_autoencoder import trained_checkpoint
+
+TUNED_ON = "seen"  # the split of the validation prompts that decides the guidance scale
+VALIDATION_SEED = 2  # of the prompts; the test prompts have another
+POINTS = 8  # of the learning curve
+MASKS = 8  # over which operations are averaged
+TOLERANCE = 0.02  # by which parameter counts may differ
+
+
+def configure(
+    path: str | Path,
+    changes: dict | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    prompts: int | None = None,
+    validation: Sequence[str] | None = None,
+) -> Config:
+    """A config made ready for a benchmark: silent, one thread, with validation prompts of another seed.
+
+    Args:
+        path: A config file.
+        changes: Merged into it.
+        seed: Of weights, data, their order, masks and noise.
+        steps: Of training; the learning rate's schedule is stretched along. None leaves the config's.
+        prompts: Per split of the test, and half as many for validation; None leaves the config's.
+        validation: Splits of the validation prompts, besides ``seen``; by default those of the test.
+
+    Raises:
+        UserError: The config is wrong, or has no test prompts to validate and test with.
+    """
+    cfg = load_config(str(path), changes=changes)
+    for key in ("train_dataloader", "train_cfg", "test_dataloader", "test_evaluator"):
+        if cfg.get(key) is None:
+            raise UserError(f"{path} has no {key}; a benchmark needs one")
+    if cfg.model.type not in ("JEPAT", JEPAT) or not isinstance(cfg.test_evaluator, dict):
+        raise UserError(f"{path} is no benchmark's: it needs a model of type JEPAT and one test_evaluator")
+    if not hasattr(resolve(cfg.test_evaluator.type, METRICS), "columns"):
+        raise UserError(
+            f"{path}: test_evaluator {cfg.test_evaluator.type!r} doesn't tell which prompts came out right, which a "
+            "benchmark compares; use DigitsMetric, ShapesMetric or one with `columns` of your own"
+        )
+    for variable in [key for key in cfg if key.startswith("_")]:  # a config's own, of which nothing depends
+        cfg.pop(variable)
+    cfg.threads = 1  # more would wait for each other, and make the result depend on the machine
+    per_split = prompts or cfg.test_dataloader.dataset.get("per_split", 200)
+    cfg.test_dataloader.dataset.per_split = per_split
+    cfg.val_dataloader = copy.deepcopy(cfg.test_dataloader)
+    cfg.val_dataloader.dataset.update(seed=VALIDATION_SEED, per_split=max(per_split // 4 * 2, 2))
+    splits = validation or cfg.test_dataloader.dataset.get("splits", ())
+    if splits:
+        cfg.val_dataloader.dataset.splits = tuple(dict.fromkeys((TUNED_ON, *splits)))
+    cfg.val_evaluator, cfg.val_cfg = cfg.test_evaluator, {"type": "ValLoop"}
+    cfg.default_hooks.checkpoint = {"type": "SafeCheckpointHook", "interval": 1, "max_keep_ckpts": 1}
+    stretch(cfg, steps or cfg.train_cfg.max_iters)
+    cfg.default_hooks.pop("progress", None)
+    cfg.custom_hooks = [hook for hook in cfg.get("custom_hooks", []) if hook["type"] != "PreviewHook"]
+    cfg.visualizer = {"type": "Visualizer", "vis_backends": []}
+    cfg.log_level = "WARNING"
+    cfg.work_dir = ""
+    return with_seed(cfg, seed)
+
+
+def with_seed(cfg: Config, seed: int) -> Config:
+    """The same run with another seed of weights, data, their order, masks and noise."""
+    cfg = copy.deepcopy(cfg)
+    cfg.randomness = {"seed": seed}
+    cfg.train_dataloader.dataset.seed = seed
+    return cfg
+
+
+def stretch(cfg: Config, steps: int) -> None:
+    """Give a run other ``steps``, its learning rate's schedule, curve and checkpoints stretched along."""
+    share = steps / cfg.train_cfg.max_iters
+    cfg.train_cfg.max_iters = steps
+    cfg.train_cfg.val_interval = cfg.default_hooks.checkpoint.interval = max(steps // POINTS, 1)
+    for part in [part for part in cfg.get("param_scheduler", []) if "end" in part]:
+        begin = round(part.get("begin", 0) * share)
+        part.update(begin=begin, end=max(round(part["end"] * share), begin + 1))
+
+
+def config_hash(cfg: Config) -> str:
+    """What identifies a run: 16 hexadecimal digits of the SHA-256 of its config and of the files it names.
+
+    These are the checkpoint of a tokenizer, and the modules of components of one's own, all plug-ins among them. The
+    library itself is not; each record says which source made it.
+
+    Raises:
+        UserError: The tokenizer has no checkpoint yet.
+    """
+    digest = hashlib.sha256(json.dumps(cfg.to_dict(), sort_keys=True, default=repr).encode())
+    tokenizer = cfg.model.image_tokenizer.get("checkpoint")
+    files = [trained_checkpoint(tokenizer)] if tokenizer else []
+    modules = {kind.rpartition(".")[0] for kind in _types(cfg.to_dict()) if "." in kind}
+    modules |= {point.module for point in plugins()}
+    for module in sorted(modules | set(cfg.get("custom_imports", {}).get("imports", []))):
+        try:
+            spec = importlib.util.find_spec(module)
+        except ImportError:  # of a broken plug-in, which has been named and skipped
+            continue
+        files += [spec.origin] if spec and spec.origin else []
+    for file in files:
+        digest.update(Path(file).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _types(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from (value for key, value in node.items() if key == "type" and isinstance(value, str))
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else []:
+        yield from _types(child)
+
+
+def trainable_parameters(cfg: Config) -> int:
+    """How many weights a config trains."""
+    model = build(cfg.model.to_dict(), MODELS)
+    return sum(parameter.numel() for parameter in model.network.parameters() if parameter.requires_grad)
+
+
+def match_parameters(cfg: Config, target: int) -> Config:
+    """The config with a denoising head so wide that about ``target`` weights are trained.
+
+    Raises:
+        UserError: No width comes within 2 % of it.
+    """
+    cfg = copy.deepcopy(cfg)
+    heads = [options for options in cfg.model.objectives.values() if "head_width" in options]
+
+    def count(width: int) -> int:
+        for options in heads:
+            options.head_width = width
+        return trainable_parameters(cfg)
+
+    low, high = 1, 4 * max((options.head_width for options in heads), default=1)
+    while high - low > 1 and heads:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(middle) <= target else (low, middle)
+    found = count(low)
+    if abs(found / target - 1) > TOLERANCE:
+        found = count(high)
+    if abs(found / target - 1) > TOLERANCE:
+        raise UserError(
+            f"{cfg.filename} trains {found} weights at best, the reference {target}; they must agree within "
+            f"{TOLERANCE:.0%}: change the config, or don't match (--no-match)"
+        )
+    return cfg
+
+
+def step_flops(cfg: Config) -> int:
+    """Floating-point operations of a training step, forward and backward: the mean over :data:`MASKS` masks.
+
+    Counted on random pictures with attention as plain products, since fused kernels go uncounted on a CPU.
+    """
+    model = build(cfg.model.to_dict(), MODELS)
+    tokenizer = model.image_tokenizer
+    batch = cfg.train_dataloader.batch_size
+    images = torch.rand(batch, 3, *(side * tokenizer.stride for side in tokenizer.grid))
+    captions = ["a red circle left of a blue square"] * batch
+    model.fit(images, captions)
+    torch.manual_seed(0)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        for _ in range(MASKS):
+            sum(model.loss(images, captions).values()).backward()
+    return counter.get_total_flops() // MASKS

@@ -1,0 +1,28 @@
+from jepa_t.benchmark.cost import Cost
+from jepa_t.benchmark.timing import LEAST, Timed, interleave, measure, warm_up
+
+
+def test_what_is_compiled_is_called_until_it_has_been():
+    called = []
+    arms = {"a": Timed(lambda: called.append("a")), "b": Timed(lambda: called.append("b"), calls=3)}
+    assert warm_up(arms).keys() == {"a", "b"}
+    assert called == ["a", "b", "b", "b"]
+
+
+def test_functions_are_timed_in_turn():
+    called = []
+    times = interleave({"a": lambda: called.append("a"), "b": lambda: called.append("b")}, 3)
+    assert called == ["a", "b"] * 3
+    assert {name: len(taken) for name, taken in times.items()} == {"a": 3, "b": 3}
+
+
+def test_short_of_time_there_are_five_rounds():
+    assert [len(times) for times in interleave({"a": int, "b": int}, 9, seconds=0).values()] == [LEAST] * 2 == [5, 5]
+
+
+def test_short_of_time_optional_arms_are_left_out():
+    assert measure("task", {}, 1) == []
+    cost = Cost(1, 1, {"head": 1.0})
+    arms = {"a": Timed(int, cost), "b": Timed(int, cost, optional=True), "c": Timed(int, cost)}
+    assert [record["arm"] for record in measure("task", arms, 0)] == ["a", "c"]
+    assert [record["arm"] for record in measure("task", arms, 1)] == ["a", "b", "c"]
