@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from rich.progress import (
 
 from jepa_t.benchmark import NAMES, PRESETS, Request, plan, run, write_report
 from jepa_t.benchmark.plots import pyplot
+from jepa_t.benchmark.records import Record
 from jepa_t.benchmark.work import keep
 from jepa_t.engine.cli import friendly
 from jepa_t.errors import UserError, unknown
@@ -82,6 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
     if args.jobs is not None and args.jobs < 1:
         raise UserError(f"--jobs is {args.jobs}; use at least 1")
     load_plugins()
+    preset = PRESETS[args.preset]
     folder = Path(args.out or f"work_dirs/benchmark_{args.preset}")
     request = Request(
         args.tasks,
@@ -95,20 +98,25 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError("'all' takes no --tasks, --configs or --fusion; name a suite, such as fusion")
     wanted = {args.suite: request}
     if args.suite == "all":
-        wanted = dict.fromkeys(NAMES, replace(request, minutes=None)) | {"speed": Request(minutes=args.minutes)}
-    planned = {suite: plan(suite, PRESETS[args.preset], asked) for suite, asked in wanted.items()}
+        asked = dict.fromkeys(NAMES, replace(request, minutes=None)) | {"speed": Request(minutes=args.minutes)}
+        wanted = {suite: of for suite, of in asked.items() if suite not in preset.left_out}
+    planned = {suite: plan(suite, preset, of) for suite, of in wanted.items()}
     pyplot()  # with all that can be wrong, told before hours of work
     command = shlex.join(["python", sys.argv[0], *(sys.argv[1:] if arguments is None else arguments)])
     display = Display()
     failed, report = [], None
+
+    def whole(suite: str, records: list[Record]) -> None:
+        nonlocal report
+        if records:
+            keep(folder, suite, records, command, datetime.date.today().isoformat())
+            report = write_report(folder)
+
     try:
         with display.bar:
             for suite, runs in planned.items():
-                records, errors = run(suite, runs, folder, args.jobs, display, wanted[suite], published)
-                failed += errors
-                if records:
-                    keep(folder, suite, records, command, datetime.date.today().isoformat())
-                    report = write_report(folder)
+                kept = partial(whole, suite)
+                failed += run(suite, runs, folder, args.jobs, display, kept, wanted[suite], published)[1]
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; all that was done is kept. Go on with: {command}") from None
     if report:

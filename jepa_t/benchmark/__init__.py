@@ -1,4 +1,4 @@
-"""The ablation as one command: which runs (suites, configs), one run (runs), many (pool), and what they say (report)."""
+"""The ablation as one command: which runs (suites, configs), one (runs), many (pool), and what they say (report)."""
 
 from .report import write_report
 from .suites import PRESETS, SUITES, TASKS, Arm, Preset, Task

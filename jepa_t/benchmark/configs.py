@@ -1,6 +1,7 @@
 """A config made ready for a benchmark: with validation prompts, another seed or length, matched parameters, a hash."""
 
 import copy
+import functools
 import hashlib
 import importlib.util
 import json
@@ -23,6 +24,7 @@ TUNED_ON = "seen"  # the split of the validation prompts that decides the guidan
 VALIDATION_SEED = 2  # of the prompts; the test prompts have another
 POINTS = 8  # of the learning curve
 MASKS = 8  # over which operations are averaged
+TIMES = {"begin", "end", "milestones", "T_max", "step_size", "total_steps", "periods"}  # of a schedule, in steps
 TOLERANCE = 0.02  # by which parameter counts may differ
 
 
@@ -38,7 +40,7 @@ def configure(
 
     Args:
         path: A config file.
-        changes: Merged into it.
+        changes: Merged into it; a fusion takes the place of its own.
         seed: Of weights, data, their order, masks and noise.
         steps: Of training; the learning rate's schedule is stretched along. None leaves the config's.
         prompts: Per split of the test, and half as many for validation; None leaves the config's.
@@ -47,7 +49,11 @@ def configure(
     Raises:
         UserError: The config is wrong, or has no test prompts to validate and test with.
     """
+    changes = copy.deepcopy(changes or {})
+    fusion = changes.get("model", {}).pop("fusion", None)
     cfg = load_config(str(path), changes=changes)
+    if fusion is not None:  # in the place of the config's own: merged they would be a third
+        cfg.model.fusion = fusion
     for key in ("train_dataloader", "train_cfg", "test_dataloader", "test_evaluator"):
         if cfg.get(key) is None:
             raise UserError(f"{path} has no {key}; a benchmark needs one")
@@ -92,21 +98,26 @@ def stretch(cfg: Config, steps: int) -> None:
     share = steps / cfg.train_cfg.max_iters
     cfg.train_cfg.max_iters = steps
     cfg.train_cfg.val_interval = cfg.default_hooks.checkpoint.interval = max(steps // POINTS, 1)
-    for part in [part for part in cfg.get("param_scheduler", []) if "end" in part]:
-        begin = round(part.get("begin", 0) * share)
-        part.update(begin=begin, end=max(round(part["end"] * share), begin + 1))
+    schedule = cfg.get("param_scheduler") or []
+    for part in [schedule] if isinstance(schedule, dict) else schedule:
+        for name in TIMES & part.keys():
+            several = isinstance(part[name], (list, tuple))
+            scaled = [round(step * share) for step in (part[name] if several else [part[name]])]
+            part[name] = [max(step, 1) for step in scaled] if several else max(scaled[0], name != "begin")
+        if "end" in part:
+            part.end = max(part.end, part.get("begin", 0) + 1)
 
 
 def config_hash(cfg: Config) -> str:
-    """What identifies a run: 16 hexadecimal digits of the SHA-256 of its config and of the files it names.
+    """What identifies a run: 16 hexadecimal digits of the SHA-256 of its config, its :func:`source` and its files.
 
-    These are the checkpoint of a tokenizer, and the modules of components of one's own, all plug-ins among them. The
-    library itself is not; each record says which source made it.
+    These are the checkpoint of a tokenizer, and the modules of components of one's own, all plug-ins among them. So
+    runs of other code are never taken for each other.
 
     Raises:
         UserError: The tokenizer has no checkpoint yet.
     """
-    digest = hashlib.sha256(json.dumps(cfg.to_dict(), sort_keys=True, default=repr).encode())
+    digest = hashlib.sha256(json.dumps(cfg.to_dict(), sort_keys=True, default=repr).encode() + source().encode())
     tokenizer = cfg.model.image_tokenizer.get("checkpoint")
     files = [trained_checkpoint(tokenizer)] if tokenizer else []
     modules = {kind.rpartition(".")[0] for kind in _types(cfg.to_dict()) if "." in kind}
@@ -120,6 +131,18 @@ def config_hash(cfg: Config) -> str:
     for file in files:
         digest.update(Path(file).read_bytes())
     return digest.hexdigest()[:16]
+
+
+@functools.cache
+def source() -> str:
+    """What of the library makes a run: 8 hexadecimal digits of the SHA-256 of its code, tables and plots excepted.
+
+    Of the code that runs, not of what may be edited meanwhile: ask for it before the first run.
+    """
+    package = Path(__file__).parents[1]
+    files = [path for path in sorted(package.rglob("*.py")) if path.parent.name != "benchmark"]
+    files += [package / "benchmark" / name for name in ("configs.py", "runs.py")]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]
 
 
 def _types(node: Any) -> Iterator[str]:

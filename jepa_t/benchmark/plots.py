@@ -141,7 +141,8 @@ def costs(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], 
         return ""
     shown = figures[:2] + [figure for figure in figures if figure in ("frechet", "residual")]
     plot, axes = pyplot().subplots(1, len(shown), figsize=(4.2 * len(shown), 3), squeeze=False)
-    single = [arm for arm in arms if arm not in _presets(arms, records)]
+    lined = {record["arm"] for record in records if record.get("line")}  # in a plot of their own
+    single = [arm for arm in arms if arm not in lined]
     for axis, figure in zip(axes[0], shown, strict=True):
         for row, arm in enumerate(single):
             cost = interval(list(outcomes(records, arm, COST).values())).mean

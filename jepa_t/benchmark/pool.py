@@ -32,6 +32,7 @@ def run_all(
     folder: Path,
     jobs: int | None = None,
     moved: Callable[[str, int], object] = lambda _key, _step: None,
+    whole: Callable[[str], object] = lambda _key: None,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Execute runs, those done before excepted; one that fails doesn't keep the others from being made.
 
@@ -42,6 +43,7 @@ def run_all(
         folder: Each run gets a folder of its own in it.
         jobs: Processes; by default one per GPU, or per CPU core.
         moved: Called now and then with a run's hash and how many steps it has done.
+        whole: Called with the hash of a run whose record is there.
 
     Returns:
         The records by hash, and what was wrong with the runs that failed.
@@ -71,7 +73,7 @@ def run_all(
                         logging.getLogger("jepa_t").error("a run failed", exc_info=error)
                         failed[key] = f"{type(error).__name__}: {first_line(error)}"
                     else:
-                        moved(key, runs[key].train_cfg.max_iters)
+                        whole(key)
                 for key, step in _arrived(events):
                     if key not in records:
                         moved(key, step)

@@ -19,6 +19,11 @@ RESULTS, REPORT = "results.json", "report.md"
 EXTRA = ("ms per picture", "network evaluations", "head evaluations per token")  # of the sampler suite
 DISTANCES = ("frechet", "residual", "diversity")  # figures that aren't shares
 THRESHOLDS = (0.5, 0.9)
+REAL = {  # figures of real pictures, which stand below the table
+    "oracle/all": "The oracle's own share on real pictures of these prompts",
+    "frechet_floor": "The Fréchet distance's floor",
+    "oracle/diversity": "The diversity of real pictures",
+}
 SPEED = {  # columns of the speed suite, as far as records have them
     "ms": ("milliseconds", "{:.2f}"),
     "ms, first calls": ("first", "{:.0f}"),
@@ -107,7 +112,7 @@ def _figures(task: str, records: Sequence[Record]) -> list[str]:
 def _cell(seeds: Sequence[np.ndarray], sign: str = "") -> str:
     if not seeds:
         return ""
-    value = interval(seeds, -1.0 if sign else 0.0)
+    value = interval(seeds, signed=bool(sign))
     edges = f" [{value.low:{sign}.3f}, {value.high:{sign}.3f}]" if len(seeds) > 1 or seeds[0].size > 1 else ""
     return f"{value.mean:{sign}.3f}{edges}"
 
@@ -125,16 +130,15 @@ def _main_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[R
         cells += [_times([ratio for record in mine for ratio in record["times"]])] if timed else []
         scales = ", ".join(f"{record['guidance_scale']:g}" for record in mine if record["guidance_scale"] is not None)
         lines.append([arm, _parameters(mine[0]), str(len(mine)), scales, *cells])
-    oracle = [record["metrics"]["oracle/all"] for record in records if "oracle/all" in record["metrics"]]
-    note = f"\n\nThe oracle's own share on real pictures of these prompts: {np.mean(oracle):.3f}." if oracle else ""
-    floor = [record["metrics"]["frechet_floor"] for record in records if "frechet_floor" in record["metrics"]]
-    note += f" The Fréchet distance's floor: {np.mean(floor):.3f}." if floor else ""
-    chance = [record["metrics"]["oracle/diversity"] for record in records if "oracle/diversity" in record["metrics"]]
-    note += f" The diversity of real pictures: {np.mean(chance):.3f}." if chance else ""
-    steps = sorted({record["steps"] for record in records})
-    note += f" Steps of training: {', '.join(map(str, steps))}."
-    speed = [f"times as fast as {next(iter(SETTINGS))}"] if timed else []
-    return _table(["arm", "parameters", "seeds", "guidance", *figures, *speed], lines) + note
+    notes = []
+    for name, says in REAL.items():
+        if found := [record["metrics"][name] for record in records if name in record["metrics"]]:
+            notes.append(f"{says}: {np.mean(found):.3f}.")
+    notes.append(f"Steps of training: {', '.join(map(str, sorted({record['steps'] for record in records})))}.")
+    if len({record["seed"] for record in records}) == 1:
+        notes.append("One seed: these intervals tell of its prompts alone, not of what another training would give.")
+    speed = [f"times as fast as {next(iter(SETTINGS))}, of the same config"] if timed else []
+    return _table(["arm", "parameters", "seeds", "guidance", *figures, *speed], lines) + "\n\n" + " ".join(notes)
 
 
 def _parameters(record: Record) -> str:
@@ -143,8 +147,6 @@ def _parameters(record: Record) -> str:
 
 
 def _difference_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
-    if not any(record.get("place", 0) == 0 for record in records):
-        return "No run of the reference was finished, so there is nothing to compare with."
     lines = []
     series = {record["arm"]: record["series"] for record in records if record.get("series")}
     at = {tuple(point): arm for arm, point in series.items()}
@@ -153,6 +155,8 @@ def _difference_table(arms: Sequence[str], figures: Sequence[str], records: Sequ
         if reference != arm:
             pairs = [paired(outcomes(records, arm, f), outcomes(records, reference, f)) for f in figures]
             lines.append([arm, *(_cell(pair, "+") for pair in pairs)])
+    if not series and not any(record.get("place", 0) == 0 for record in records):
+        return "No run of the reference was finished, so there is nothing to compare with."
     names = f"`{series[arms[0]][0]}` with as many scans" if series else f"`{arms[0]}`"
     return f"Paired differences to {names}:\n\n" + _table(["arm", *figures], lines) if lines else ""
 

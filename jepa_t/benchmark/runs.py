@@ -8,7 +8,6 @@ checkpoint.
 import copy
 import dataclasses
 import functools
-import hashlib
 import json
 import platform
 import time
@@ -30,7 +29,7 @@ from ..engine.runner import installed, unwrap
 from ..errors import UserError
 from ..model import JEPAT
 from ..registry import DATASETS, METRICS, build
-from .configs import TUNED_ON
+from .configs import TUNED_ON, source
 
 GUIDANCE = (1.0, 1.5, 2.0, 3.0)  # scales tried on the validation prompts
 TOLERATED = 0.02  # share of right pictures
@@ -78,7 +77,6 @@ def execute(cfg: Config, folder: Path, notify: Callable[[int], object] = lambda 
     record = folder / "record.json"
     if record.is_file():
         return json.loads(record.read_text())
-    versions()  # of the source that runs, not of what may be edited meanwhile
     compat.apply()
     cfg = copy.deepcopy(cfg)
     cfg.work_dir = str(folder)
@@ -147,6 +145,9 @@ def tune(
 
     Returns:
         The scale, and the share of right pictures by scale; None where the sampler has no scale.
+
+    Raises:
+        UserError: The metric has no such column.
     """
     if not hasattr(model.sampler, "guidance_scale"):
         return None, {}
@@ -154,6 +155,11 @@ def tune(
     for scale in GUIDANCE:
         model.sampler = dataclasses.replace(model.sampler, guidance_scale=scale)
         _, columns = measure(model, prompts, metric, chosen)
+        if f"{TUNED_ON}/all" not in columns:
+            raise UserError(
+                f"{type(metric).__name__}.columns has no '{TUNED_ON}/all', by which the guidance scale is chosen; give "
+                "it one (docs/benchmark.md)"
+            )
         hits[scale] = sum(columns[f"{TUNED_ON}/all"])
     best = min(scale for scale in GUIDANCE if max(hits.values()) - hits[scale] <= TOLERATED * len(chosen))
     model.sampler = dataclasses.replace(model.sampler, guidance_scale=best)
@@ -182,10 +188,8 @@ def measure(
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of what a figure depends on; ``source`` is a hash of this library's files."""
-    package = Path(__file__).parents[1]
-    source = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(package.rglob("*.py")))).hexdigest()[:8]
-    found = {"python": platform.python_version(), "source": source}
+    """Versions of what a figure depends on, the library's :func:`~jepa_t.benchmark.configs.source` among them."""
+    found = {"python": platform.python_version(), "source": source()}
     return found | {name: installed(name) for name in ("jepa_t", "torch", "mmengine", "numpy")}
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import statistics
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from ..engine.config import find_checkpoint
 from ..model import JEPAT
 from ..pipeline import Pipeline
 from ..registry import METRICS
-from ..sampling import PRESETS, sampler_config
+from ..sampling import PRESETS, options_read, sampler_config
+from ..sampling.sampler import OWN_OPTIONS
 from .records import Record
 from .runs import GUIDANCE, machine, measure, outcomes_of, prompt_sets, tune, versions
 from .suites import Row
@@ -44,20 +46,28 @@ SETTINGS: dict[str, dict[str, Any]] = {
 ROUNDS, PICTURES = 5, 16  # of the timing
 
 
-def run_samplers(row: Row, folder: Path, record: Record) -> list[Record]:
+def run_samplers(
+    row: Row, folder: Path, record: Record, moved: Callable[[int], object] = lambda _settings: None
+) -> list[Record]:
     """Draw the test prompts of a finished run with every setting, at its guidance scale or the one that suits it.
+
+    Settings of options that the run's objective doesn't read are left out.
 
     Args:
         row: The run.
         folder: Its folder; each setting's record is kept there, so a killed suite goes on.
         record: Its record.
+        moved: Called with how many settings are done.
     """
     torch.set_num_threads(1)
     model = Pipeline.load(find_checkpoint(str(folder)), row.config.model.to_dict()).model
     prompts, validation, chosen = prompt_sets(row.config)
     metric = METRICS.build(row.config.test_evaluator)
-    found = []
+    unread, found = set(OWN_OPTIONS) - set(options_read(model.network.draw)), []
     for place, (name, setting) in enumerate(SETTINGS.items()):
+        moved(place)
+        if unread & setting.keys():
+            continue
         options = sampler_config({"preset": "balanced"} | setting, draw=model.network.draw)
         kept = folder / f"sampler_{hashlib.sha256(json.dumps(options).encode()).hexdigest()[:12]}.json"
         if not kept.is_file():

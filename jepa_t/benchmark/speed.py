@@ -63,27 +63,17 @@ def speed_tasks(names: Sequence[str], published: Published, seconds: float) -> d
     return tasks
 
 
-def run_speed(
-    published: Published,
-    names: Sequence[str] | None = None,
-    minutes: float = MINUTES,
-    moved: Callable[[int, int], object] = lambda _done, _total: None,
-) -> list[Record]:
-    """Time sampling and training against the published procedure, fusions, and the attention back ends.
+def time_task(task: str, make: Callable[[], Arms], seconds: float) -> list[Record]:
+    """A record for each arm of a task.
 
     Args:
-        published: The published procedure.
-        names: Some of :data:`NAMES`; None for all.
-        minutes: About what one task may take. Fewer rounds, at least five, and smaller batches fit it.
-        moved: Called after each task with how many are done, of how many.
+        task: Its title.
+        make: Gives its arms.
+        seconds: About what it may take. Fewer rounds, at least five, and smaller batches fit it.
     """
     torch.set_num_threads(1)
-    tasks = speed_tasks(names or NAMES, published, 60 * minutes)
-    records: list[Record] = []
-    for done, (task, make) in enumerate(tasks.items(), 1):
-        records += measure(task, make(), 60 * minutes)
-        moved(done, len(tasks))
-    return [record | {"versions": versions(), "machine": machine()} for record in records]
+    about = {"versions": versions(), "machine": machine()}
+    return [record | about for record in measure(task, make(), seconds)]
 
 
 # Models

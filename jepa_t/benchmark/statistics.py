@@ -28,24 +28,24 @@ class Interval:
     high: float
 
 
-def interval(seeds: Sequence[np.ndarray], least: float = 0.0) -> Interval:
+def interval(seeds: Sequence[np.ndarray], signed: bool = False) -> Interval:
     """The mean over seeds and prompts; the same whenever it is asked for.
 
     Args:
         seeds: For each seed the outcomes ``[P]`` of its prompts, 0 or 1, or paired differences of such. Of a single
             number ``[1]``, such as a distance, the seed alone is drawn; one seed's has no width.
-        least: What an outcome can't be below: 0, or -1 of a difference. It can't be above 1; single numbers may.
+        signed: Whether these are differences. Others have no interval below 0, and shares none beyond 1.
     """
     outcomes = np.stack([np.asarray(one, float) for one in seeds])  # [S, P]
     count, prompts = outcomes.shape
     each, mean = outcomes.mean(1, keepdims=True), outcomes.mean()
     widened = outcomes + (_widening(count) - 1) * (each - mean)
-    chosen = _drawn(count, count)  # how often each seed is in a draw, as shares [DRAWS, S]
-    draws = np.einsum("ds,dp,sp->d", chosen, _drawn(prompts, prompts), widened, optimize=True)
+    chosen, asked = _drawn("seeds", count), _drawn("prompts", prompts)  # [DRAWS, S], [DRAWS, P]
+    draws = np.einsum("ds,dp,sp->d", chosen, asked, widened, optimize=True)
     edge = (100 - LEVEL) / 2
     low, high = np.percentile(draws, [edge, 100 - edge])
-    if prompts > 1:
-        low, high = np.clip([low, high], least, 1.0)
+    least, most = (-np.inf if prompts == 1 else -1.0) if signed else 0.0, np.inf if prompts == 1 else 1.0
+    low, high = np.clip([low, high], least, most)
     return Interval(float(mean), float(low), float(high))
 
 
@@ -58,10 +58,13 @@ def _widening(seeds: int) -> float:
 
 
 @cache
-def _drawn(kinds: int, times: int) -> np.ndarray:
-    """How large a share each kind has among ``times`` draws with replacement ``[DRAWS, kinds]``."""
-    random = np.random.default_rng([kinds, times])
-    return random.multinomial(times, np.full(kinds, 1 / kinds), size=DRAWS) / times
+def _drawn(what: str, count: int) -> np.ndarray:
+    """How large a share each of ``count`` has among as many draws with replacement ``[DRAWS, count]``.
+
+    Those of seeds and of prompts are independent of each other, if they are equally many too.
+    """
+    random = np.random.default_rng([*what.encode(), count])
+    return random.multinomial(count, np.full(count, 1 / count), size=DRAWS) / count
 
 
 def paired(first: Mapping[int, np.ndarray], second: Mapping[int, np.ndarray]) -> list[np.ndarray]:

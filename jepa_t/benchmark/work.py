@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, unknown
+from . import samplers
 from .configs import config_hash
 from .pool import run_all
 from .records import Record
 from .report import RESULTS, load, save
-from .runs import versions
-from .samplers import SETTINGS, run_samplers
-from .speed import MINUTES, run_speed
+from .speed import MINUTES, speed_tasks, time_task
 from .speed import NAMES as TIMED
 from .suites import CONFIGS, OWN, SUITES, TASKS, Arm, Preset, Row, rows
 
@@ -57,10 +56,12 @@ def plan(suite: str, preset: Preset, request: Request = PLAIN) -> dict[str, list
     """
     if suite not in NAMES:
         raise unknown("suite", suite, NAMES)
-    versions()  # of the source that is about to run, not of what may be edited meanwhile
-    for option, suites in (("configs", ("fusion", "sampler")), ("fusions", ("fusion", "data"))):
-        if getattr(request, option) and suite not in suites:
-            raise UserError(f"--{option.removesuffix('s')} has no meaning for {suite!r}; use {' or '.join(suites)}")
+    for option, given, suites in (
+        ("--configs", request.configs, ("fusion", "sampler")),
+        ("--fusion", request.fusions, ("fusion", "data")),
+    ):
+        if given and suite not in suites:
+            raise UserError(f"{option} has no meaning for {suite!r}; use {' or '.join(suites)}")
     if suite == "speed":
         if request != Request(request.tasks, minutes=request.minutes):
             raise UserError("the suite 'speed' takes no seeds and matches nothing; give --tasks, --minutes and --out")
@@ -100,6 +101,7 @@ def run(
     folder: Path,
     jobs: int | None = None,
     progress: Progress = lambda _suite, _done, _total, _line: None,
+    whole: Callable[[list[Record]], object] = lambda _records: None,
     request: Request = PLAIN,
     published: Any = None,
 ) -> tuple[list[Record], list[str]]:
@@ -111,6 +113,7 @@ def run(
         folder: Runs and results lie there; suites share the runs that they have in common.
         jobs: Processes; by default one per GPU or CPU core.
         progress: Called with what is being done, how much of it is, of how much, and a line worth reading or "".
+        whole: Called with the records of each task of ``speed`` as soon as it is done, of other suites with all.
         request: Its tasks and minutes, for ``speed``.
         published: What ``speed`` compares with (:class:`~jepa_t.benchmark.speed.Published`).
 
@@ -118,31 +121,35 @@ def run(
         The records, and a line for each run that failed, such as one whose losses weren't finite.
     """
     if suite == "speed":
-        minutes = request.minutes or MINUTES
-        return run_speed(published, request.tasks, minutes, lambda done, total: progress(suite, done, total, "")), []
+        records, tasks = [], speed_tasks(request.tasks or TIMED, published, 60 * (request.minutes or MINUTES))
+        for done, (task, make) in enumerate(tasks.items()):
+            progress(suite, done, len(tasks), "")
+            records += (found := time_task(task, make, 60 * (request.minutes or MINUTES)))
+            whole(found)
+        progress(suite, len(tasks), len(tasks), "")
+        return records, []
     moved = partial(progress, "training" if suite == "sampler" else suite)
     records, errors = _train(planned, folder / "runs", jobs, moved)
     pairs = [(row, key) for key, rows_of_run in planned.items() for row in rows_of_run]
-    places: dict[tuple[str, str], int] = {}
-    for row, _ in pairs:
-        places.setdefault((row.task, row.arm), sum(task == row.task for task, _ in places))
-    finished = [
-        (row, _record(row, key, records[key]) | {"place": places[row.task, row.arm]})
-        for row, key in pairs
-        if key in records
-    ]
+    finished = [(row, _record(row, key, records[key])) for row, key in pairs if key in records]
     failed = [f"{row.task}, {row.arm}, seed {row.seed}: {errors[key]}" for row, key in pairs if key in errors]
-    if suite != "sampler":
-        return [record for _, record in finished], failed
-    several, sampled = len(places) > len({task for task, _ in places}), []
-    for row, record in finished:
-        drawn = run_samplers(row, folder / "runs" / record["config_hash"], record)
-        for one in drawn:
-            one["place"] += record["place"] * len(SETTINGS)
-            one["arm"] = f"{row.arm}, {one['arm']}" if several else one["arm"]
-        sampled += drawn
-        progress(suite, len(sampled), len(finished) * len(SETTINGS), f"done: {row.task}, seed {row.seed}")
-    return sampled, failed
+    made = [record for _, record in finished] if suite != "sampler" else _sampled(finished, folder, progress)
+    whole(made)
+    return made, failed
+
+
+def _sampled(finished: Sequence[tuple[Row, Record]], folder: Path, progress: Progress) -> list[Record]:
+    several, sampled, each = any(row.place for row, _ in finished), [], len(samplers.SETTINGS)
+    for count, (row, record) in enumerate(finished):
+
+        def moved(settings: int, before: int = count * each) -> None:
+            progress("sampler", before + settings, len(finished) * each, "")
+
+        for one in samplers.run_samplers(row, folder / "runs" / record["config_hash"], record, moved):
+            named = {"arm": f"{row.arm}, {one['arm']}"} if several else {}
+            sampled.append(one | named | {"place": one["place"] + row.place * each})
+        progress("sampler", (count + 1) * each, len(finished) * each, f"done: {row.task}, {row.arm}, seed {row.seed}")
+    return sampled
 
 
 def _train(
@@ -152,18 +159,21 @@ def _train(
     done = dict.fromkeys(runs, 0)
     total = sum(cfg.train_cfg.max_iters for cfg in runs.values())
 
-    def moved(key: str, step: int) -> None:
-        done[key], row = step, planned[key][0]
-        whole = step == runs[key].train_cfg.max_iters
-        progress(sum(done.values()), total, f"done: {row.task}, {row.arm}, seed {row.seed}" if whole else "")
+    def moved(key: str, step: int, line: str = "") -> None:
+        done[key] = step
+        progress(sum(done.values()), total, line)
 
-    return run_all(runs, folder, jobs, moved)
+    def whole(key: str) -> None:
+        row = planned[key][0]
+        moved(key, runs[key].train_cfg.max_iters, f"done: {row.task}, {row.arm}, seed {row.seed}")
+
+    return run_all(runs, folder, jobs, moved, whole)
 
 
 def _record(row: Row, key: str, record: dict[str, Any]) -> Record:
     facts = {"task": row.task, "arm": row.arm, "seed": row.seed, "config_hash": key}
     facts |= {"config": Path(row.config.filename).name, "parameters": row.parameters, "unmatched": row.unmatched}
-    facts["budget"] = row.budget
+    facts |= {"budget": row.budget, "place": row.place}
     if row.series:
         facts["series"] = list(row.series)
     return facts | record

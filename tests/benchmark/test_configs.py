@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from jepa_t.benchmark import configs
-from jepa_t.benchmark.configs import config_hash, configure, match_parameters, step_flops, trainable_parameters
+from jepa_t.benchmark.configs import config_hash, configure, match_parameters, step_flops, stretch, trainable_parameters
 from jepa_t.benchmark.suites import FUSIONS
 from jepa_t.engine import load_config
 from jepa_t.errors import UserError
@@ -17,6 +17,34 @@ def test_the_schedule_is_stretched_with_the_steps(small, share):
     before = [(round(part.get("begin", 0) * share), round(part["end"] * share)) for part in cfg.param_scheduler]
     after = configure(small, steps=round(cfg.train_cfg.max_iters * share)).param_scheduler
     assert [(part.get("begin", 0), part["end"]) for part in after] == before
+
+
+@pytest.mark.parametrize(
+    ("schedule", "after"),
+    [
+        ({"type": "CosineAnnealingLR", "T_max": 16}, {"T_max": 40}),
+        ([{"type": "MultiStepLR", "milestones": [4, 8]}], {"milestones": [10, 20]}),
+        ([{"type": "StepLR", "step_size": 2, "begin": 4}], {"step_size": 5, "begin": 10}),
+        ([{"type": "LinearLR", "begin": 0, "end": 8}], {"begin": 0, "end": 20}),
+    ],
+)
+def test_every_kind_of_schedule_is_stretched(small, schedule, after):
+    cfg = load_config(str(small))
+    cfg.param_scheduler = schedule
+    stretch(cfg, 40)  # of 16
+    part = cfg.param_scheduler if isinstance(schedule, dict) else cfg.param_scheduler[0]
+    assert {name: part[name] for name in after} == after
+
+
+@pytest.mark.parametrize("own", ["late", {"predictor": {"type": "Add"}, "features": {"type": "CrossAttention"}}])
+@pytest.mark.parametrize("arms", ["early", {"features": {"type": "FiLM"}}])
+def test_an_arms_fusion_takes_the_place_of_the_configs_own(small, own, arms):
+    small.write_text(f"{small.read_text()}\nmodel.update(fusion={own!r})\n")
+    assert configure(small).model.fusion == own
+    changes = {"model": {"fusion": arms, "width": 32}}
+    cfg = configure(small, changes)
+    assert (cfg.model.fusion, cfg.model.width) == (arms, 32)
+    assert changes == {"model": {"fusion": arms, "width": 32}}
 
 
 def test_validation_prompts_are_not_the_tests(small):
@@ -50,6 +78,29 @@ def test_an_edited_plugin_makes_other_runs(small, tmp_path, monkeypatch):
     before = config_hash(configure(small))
     module.write_text("# changed")
     assert config_hash(configure(small)) != before
+
+
+def test_other_code_makes_other_runs(small, tmp_path, monkeypatch):
+    """Of the library, of a module that the config imports or names by a path, and a tokenizer trained anew."""
+    before = config_hash(configure(small))
+    monkeypatch.setattr(configs, "source", lambda: "other")
+    assert config_hash(configure(small)) != before
+    module = tmp_path / "gates.py"
+    module.write_text("from torch import nn\n\n\nclass Gate(nn.Identity): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for cfg in (configure(small), configure(small)):
+        if cfg.get("custom_imports") is None:
+            cfg.custom_imports = {"imports": ["gates"]}
+    named = configure(small)
+    named.model.fusion = {"features": {"type": "gates.Gate"}}
+    trained = configure(small)
+    checkpoint = tmp_path / "tokenizer.pth"
+    checkpoint.write_bytes(b"one")
+    trained.model.image_tokenizer.checkpoint = str(checkpoint)
+    hashes = [config_hash(one) for one in (cfg, named, trained)]
+    module.write_text(module.read_text() + "# changed\n")
+    checkpoint.write_bytes(b"two")
+    assert all(config_hash(one) != old for one, old in zip((cfg, named, trained), hashes, strict=True))
 
 
 @pytest.mark.parametrize("arm", FUSIONS)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from jepa_t.benchmark import write_report
+from jepa_t.benchmark import plots, write_report
 from jepa_t.benchmark.records import curve, outcomes
 from jepa_t.benchmark.work import keep
 from jepa_t.errors import UserError
@@ -64,7 +64,7 @@ def test_suites_stand_side_by_side(folder):
     ]  # fmt: skip
     assert "data_digits_scans.png" in text
     assert "sampler_digits_cost.png" in text
-    assert "| ms per picture | times as fast as balanced |" in text
+    assert "| ms per picture | times as fast as balanced, of the same config |" in text
     assert "| 1.000 | 2.00 (1.50 to 2.00) |" in text
     assert "| math | 2.00 | 0.58 (0.50 to 0.67) |" in text
 
@@ -131,6 +131,30 @@ def test_presets_at_their_scales_are_lines_of_a_plot_of_their_own(tmp_path):
     text = write_report(tmp_path).read_text()
     assert "sampler_digits_trade.png" in text
     assert "sampler_digits_cost.png" in text
+
+
+def test_the_costs_plot_leaves_lines_of_all_configs_to_their_own(tmp_path, monkeypatch):
+    labels = []
+    arms = [f"{config}, {setting}" for config in "ab" for setting in ("balanced", "fast, guidance 1")]
+    records = [record(arm, 0, 9, times=[1.0], place=n) for n, arm in enumerate(arms)]
+    for row in records:
+        row["line"] = ["fast", 1.0] if "guidance" in row["arm"] else None
+        row["metrics"]["ms per picture"] = 1.0
+    monkeypatch.setattr(plots, "_keep", lambda plot, *_: labels.extend(plot.axes[0].get_legend_handles_labels()[1]))
+    plots.costs(tmp_path, "x", arms, ["unseen/all"], records)
+    assert labels == ["a, balanced", "b, balanced"]
+
+
+def test_one_seed_is_told_and_notes_stand_below_the_table_without_an_oracle(tmp_path):
+    one = record("a", 0, 9)
+    del one["metrics"]["oracle/all"]
+    keep(tmp_path, "fusion", [one], "command", "2026-01-02")
+    lines = write_report(tmp_path).read_text().splitlines()
+    note = next(number for number, line in enumerate(lines) if line.startswith("Steps of training: 40."))
+    assert "One seed: these intervals tell of its prompts alone" in lines[note]
+    assert lines[note - 1] == ""
+    keep(tmp_path, "fusion", [record("a", seed, 9) for seed in range(2)], "command", "2026-01-02")
+    assert "One seed:" not in write_report(tmp_path).read_text()
 
 
 def test_outcomes_and_curves_are_read_by_seed():

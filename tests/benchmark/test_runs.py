@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.runner import ValLoop
 
 from jepa_t.benchmark import Preset, runs
 from jepa_t.benchmark.configs import configure
@@ -96,6 +97,29 @@ def test_a_killed_run_goes_on_and_gives_the_same_record(small, tmp_path):
     assert len(whole["curve"]) == 8
     assert json.loads((tmp_path / "killed" / "record.json").read_text()) == again
     assert execute(cfg, tmp_path / "killed", pytest.fail) == again
+
+
+def test_a_run_killed_between_checkpoint_and_validation_lacks_no_point_of_its_curve(small, tmp_path, monkeypatch):
+    cfg, validate = configure(small, steps=48, prompts=8), ValLoop.run
+
+    def kill(loop):
+        if loop.runner.iter == 12:
+            raise MemoryError
+        return validate(loop)
+
+    monkeypatch.setattr(ValLoop, "run", kill)
+    with pytest.raises(MemoryError):
+        execute(cfg, tmp_path)
+    monkeypatch.setattr(ValLoop, "run", validate)
+    assert [*json.loads((tmp_path / "curve.json").read_text())] == ["6"]
+    assert (tmp_path / "last_checkpoint").read_text().endswith("iter_12.pth")
+    assert [*execute(cfg, tmp_path)["curve"]] == [str(6 * point) for point in range(1, 9)]
+
+
+def test_a_metric_without_the_deciding_column_is_told(monkeypatch):
+    monkeypatch.setattr(runs, "measure", lambda *_: ({}, {"unseen/all": [True]}))
+    with pytest.raises(UserError, match=r"SimpleNamespace.columns has no 'seen/all', by which the guidance"):
+        runs.tune(SimpleNamespace(sampler=MaskedSampler()), None, SimpleNamespace(), [0])
 
 
 def test_a_record_says_what_a_table_needs(small, tmp_path):

@@ -33,9 +33,16 @@ def test_the_speed_suite_times_what_it_names(tiny_base, tmp_path):
     request, moved = Request(["base", "fusions", "attention"], minutes=1), []
     plain = SimpleNamespace(sample=partial(published.sample, solver_steps=2), loss=published.loss)
     planned = plan("speed", PRESETS["smoke"], request)
-    records, failed = run("speed", planned, tmp_path, None, lambda *seen: moved.append(seen), request, plain)
+    tasks = []
+
+    def whole(found):  # as soon as it is measured
+        assert len(moved) == len(tasks) + 1
+        tasks.append({record["task"] for record in found})
+
+    records, failed = run("speed", planned, tmp_path, None, lambda *seen: moved.append(seen), whole, request, plain)
     assert not failed
-    assert moved == [("speed", done, 5, "") for done in range(1, 6)]
+    assert moved == [("speed", done, 5, "") for done in range(6)]
+    assert [len(names) for names in tasks] == [1] * 5
     arms = {
         task: [r["arm"] for r in records if r["task"] == task] for task in dict.fromkeys(r["task"] for r in records)
     }

@@ -49,7 +49,19 @@ def test_intervals_of_few_seeds_hold_the_truth(seeds, prompts):
 def test_an_interval_of_shares_stays_within_what_can_be():
     found = interval([binary(0.9, 100), binary(0.1, 100), binary(0.9, 100)])
     assert (found.low, found.high) == (0, 1)
-    assert interval([binary(0.9, 100), -binary(0.2, 100)], least=-1.0).low == -1
+    assert interval([binary(0.9, 100), -binary(0.2, 100)], signed=True).low == -1
+
+
+def test_an_interval_of_distances_is_not_below_zero_and_of_their_differences_may_be():
+    values = [np.array([value]) for value in (0.1, 0.1, 4.0)]
+    assert interval(values).low == 0
+    assert interval(values).high > 4
+    assert interval(values, signed=True).low < -1
+
+
+def test_as_many_seeds_as_prompts_are_drawn_apart():
+    found = interval(list(np.eye(8)))  # right where seed and prompt have the same number
+    assert found.low < found.mean < found.high  # drawn alike, they would meet too often: all draws above the mean
 
 
 def test_seeds_that_fail_on_the_same_prompts_do_not_make_up_for_more_prompts():
@@ -68,7 +80,7 @@ def test_single_numbers_are_resampled_by_seed():
 def test_paired_differences_lose_what_the_arms_share():
     easy = {seed: binary(0.5, 200, seed) for seed in range(3)}
     hard = {seed: np.where(np.arange(200) < 10, 0, outcomes) for seed, outcomes in easy.items()}
-    between = interval(paired(hard, easy), -1.0)
+    between = interval(paired(hard, easy), signed=True)
     apart = interval(list(hard.values())), interval(list(easy.values()))
     assert between.mean == pytest.approx(apart[0].mean - apart[1].mean)
     assert between.low < between.mean < between.high <= 0
@@ -77,14 +89,14 @@ def test_paired_differences_lose_what_the_arms_share():
 
 def test_outcomes_of_both_signs_have_the_multinomial_spread():
     difference = np.array([1] * 60 + [-1] * 30 + [0] * 110)
-    found = interval([difference], -1.0)
+    found = interval([difference], signed=True)
     assert found.mean == pytest.approx(0.15)
     assert found.high - found.low == pytest.approx(2 * 1.96 * (difference.var() / 200) ** 0.5, rel=0.06)
 
 
 def test_equal_arms_do_not_differ():
     same = {0: binary(0.3, 50), 1: binary(0.6, 50)}
-    found = interval(paired(same, same), -1.0)
+    found = interval(paired(same, same), signed=True)
     assert (found.mean, found.low, found.high) == (0, 0, 0)
 
 

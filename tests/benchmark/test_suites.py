@@ -55,7 +55,7 @@ def test_equal_compute_buys_more_steps(small):
         ("fusion", {"configs": {"a": Path("missing.py")}}, "missing.py"),
         ("fusion", {"configs": {"a": CONFIGS / "tokenizers" / "fsq_digits.py"}}, "needs a model of type JEPAT"),
         ("objective", {"fusions": {"x": {}}}, "--fusion has no meaning for 'objective'; use fusion or data"),
-        ("text", {"configs": {"a": CONFIGS / "jepat_digits.py"}}, "--config has no meaning for 'text'"),
+        ("text", {"configs": {"a": CONFIGS / "jepat_digits.py"}}, "--configs has no meaning for 'text'"),
         ("speed", {"seeds": 2}, "takes no seeds and matches nothing"),
         ("speed", {"tasks": ["bas"]}, "unknown task of the suite 'speed' 'bas': did you mean 'base'?"),
         ("speed", {"minutes": 0}, "--minutes is 0"),
@@ -66,6 +66,30 @@ def test_wrong_requests_are_told_while_planning(suite, options, says):
     with pytest.raises(UserError) as caught:
         plan(suite, PRESETS["smoke"], Request(**options))
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("change", ["per_split=4", 'splits=("swap", "seen")', "seed=7"])
+def test_arms_that_are_asked_other_prompts_are_told_while_planning(small, tmp_path, change):
+    other = tmp_path / "other.py"
+    other.write_text(f'_base_ = ["{small}"]\ntest_dataloader = dict(dataset=dict({change}))\n')
+    request = Request(configs={"a": small, "other": other})
+    if "per_split" in change:  # which the preset sets
+        assert plan("fusion", TWO, request)
+        return
+    with pytest.raises(
+        UserError, match=r"the test of 'other' .* isn't that of 'a'; arms are compared prompt by prompt"
+    ):
+        plan("fusion", TWO, request)
+
+
+def test_arms_of_one_config_keep_their_places(small, tmp_path):
+    other, copy = tmp_path / "other.py", tmp_path / "copy.py"
+    other.write_text(f'_base_ = ["{small}"]\nmodel = dict(fusion="late")\n')
+    copy.write_text(f'_base_ = ["{small}"]\n')
+    planned = plan("fusion", Preset(1, {}, 8), Request(configs={"a": small, "b": other, "c": copy}))
+    assert len(planned) == 2
+    assert {row.arm: row.place for rows in planned.values() for row in rows} == {"a": 0, "b": 1, "c": 2}
+    assert [record["arm"] for record in run("fusion", planned, tmp_path, 1)[0] if record["place"] == 2] == ["c"]
 
 
 def test_a_wrong_fusion_is_told_while_planning(small):
@@ -119,3 +143,18 @@ def test_the_sampler_suite_draws_from_one_training_in_many_ways(small, tmp_path,
     before = [path.stat().st_mtime_ns for path in kept]
     run("sampler", planned, tmp_path, 1)
     assert [path.stat().st_mtime_ns for path in kept] == before
+
+
+def test_the_sampler_suite_leaves_out_what_an_objective_does_not_read(small, tmp_path, monkeypatch):
+    small.write_text(
+        small.read_text()
+        .replace("flow=dict(", 'flow=dict(type="GaussianDiffusion", ')
+        .replace("steps=3, solver_steps=2", "_delete_=True, steps=3, solver_steps=2")
+    )
+    names = "balanced", "fast", "8 solver steps", "Euler", "Heun, 8 solver steps", "Halton"
+    monkeypatch.setattr(samplers, "SETTINGS", {name: samplers.SETTINGS[name] for name in names})
+    monkeypatch.setattr(samplers, "ROUNDS", 1)
+    planned, moved = plan("sampler", Preset(1, {}, 8), Request(configs={"a": small})), []
+    records, _ = run("sampler", planned, tmp_path, 1, lambda *seen: moved.append(seen[:3]))
+    assert [record["arm"] for record in records] == ["balanced", "fast", "8 solver steps", "Halton"]
+    assert [seen for seen in moved if seen[0] == "sampler"] == [("sampler", n, 6) for n in (*range(6), 6)]

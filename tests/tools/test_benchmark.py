@@ -95,6 +95,24 @@ def test_a_killed_suite_goes_on(small, tmp_path):
     assert [record["arm"] for record in records] == ["small", "late"]
 
 
+def test_parameters_are_left_alone_when_asked(small, tmp_path):
+    none = tmp_path / "none.py"
+    none.write_text(f'_base_ = ["{small}"]\nmodel = dict(fusion="none")\n')
+    command = ["fusion", "--configs", str(small), str(none), "--preset", "smoke", "--no-match"]
+    assert benchmark.main([*command, "--out", str(tmp_path)]) == 0
+    one, other = json.loads((tmp_path / "results.json").read_text())["suites"]["fusion"]["records"]
+    assert other["parameters"] == other["unmatched"] < 0.98 * one["parameters"]
+
+
+@pytest.mark.parametrize(("preset", "without"), [("smoke", set()), ("quick", {"recipe"}), ("full", set())])
+def test_all_is_every_suite_but_those_of_hours(preset, without, tmp_path, monkeypatch):
+    planned = []
+    monkeypatch.setattr(benchmark, "plan", lambda suite, *_: planned.append(suite) or {})
+    monkeypatch.setattr(benchmark, "run", lambda *_: ([], []))
+    assert benchmark.main(["all", "--preset", preset, "--out", str(tmp_path)]) == 0
+    assert set(benchmark.NAMES) - set(planned) == without
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
