@@ -141,7 +141,7 @@ def source() -> str:
     """
     package = Path(__file__).parents[1]
     files = [path for path in sorted(package.rglob("*.py")) if path.parent.name != "benchmark"]
-    files += [package / "benchmark" / name for name in ("configs.py", "runs.py")]
+    files += [package / "benchmark" / name for name in ("configs.py", "runs.py", "samplers.py")]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]
 
 

@@ -77,6 +77,7 @@ def execute(cfg: Config, folder: Path, notify: Callable[[int], object] = lambda 
     record = folder / "record.json"
     if record.is_file():
         return json.loads(record.read_text())
+    versions()  # of the source that runs, not of what may be edited meanwhile
     compat.apply()
     cfg = copy.deepcopy(cfg)
     cfg.work_dir = str(folder)

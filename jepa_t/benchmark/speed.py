@@ -22,7 +22,7 @@ from .cost import ITEMS, Cost, peak, sampling, training
 from .records import Record
 from .runs import machine, versions
 from .suites import CONFIGS, FUSIONS, TASKS
-from .timing import LEAST, Arms, Timed, cast, device, dtype, measure
+from .timing import LEAST, Arms, Timed, cast, device, dtype, time_arms
 
 MINUTES = 15.0  # that a task may take
 SCALE = 3.0  # of guidance
@@ -73,7 +73,7 @@ def time_task(task: str, make: Callable[[], Arms], seconds: float) -> list[Recor
     """
     torch.set_num_threads(1)
     about = {"versions": versions(), "machine": machine()}
-    return [record | about for record in measure(task, make(), seconds)]
+    return [record | about for record in time_arms(task, make(), seconds)]
 
 
 # Models

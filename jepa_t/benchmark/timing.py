@@ -37,7 +37,7 @@ class Timed:
 Arms = dict[str, Timed]
 
 
-def measure(task: str, arms: Arms, seconds: float) -> list[Record]:
+def time_arms(task: str, arms: Arms, seconds: float) -> list[Record]:
     """Time the arms of a task: a record of each, with its times as shares of the first arm's.
 
     Args:

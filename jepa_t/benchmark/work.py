@@ -121,10 +121,11 @@ def run(
         The records, and a line for each run that failed, such as one whose losses weren't finite.
     """
     if suite == "speed":
-        records, tasks = [], speed_tasks(request.tasks or TIMED, published, 60 * (request.minutes or MINUTES))
+        seconds = 60 * (request.minutes or MINUTES)
+        records, tasks = [], speed_tasks(request.tasks or TIMED, published, seconds)
         for done, (task, make) in enumerate(tasks.items()):
             progress(suite, done, len(tasks), "")
-            records += (found := time_task(task, make, 60 * (request.minutes or MINUTES)))
+            records += (found := time_task(task, make, seconds))
             whole(found)
         progress(suite, len(tasks), len(tasks), "")
         return records, []

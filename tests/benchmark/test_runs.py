@@ -1,3 +1,4 @@
+import functools
 import json
 from types import SimpleNamespace
 
@@ -120,6 +121,15 @@ def test_a_metric_without_the_deciding_column_is_told(monkeypatch):
     monkeypatch.setattr(runs, "measure", lambda *_: ({}, {"unseen/all": [True]}))
     with pytest.raises(UserError, match=r"SimpleNamespace.columns has no 'seen/all', by which the guidance"):
         runs.tune(SimpleNamespace(sampler=MaskedSampler()), None, SimpleNamespace(), [0])
+
+
+def test_a_record_names_the_source_that_ran_not_what_was_edited_meanwhile(small, tmp_path, monkeypatch):
+    now = ["before"]
+    monkeypatch.setattr(runs, "source", lambda: now[0])
+    monkeypatch.setattr(runs, "versions", functools.cache(runs.versions.__wrapped__))
+    record = execute(configure(small, prompts=8), tmp_path, lambda _step: now.insert(0, "edited"))
+    assert now[0] == "edited"
+    assert record["versions"]["source"] == "before"
 
 
 def test_a_record_says_what_a_table_needs(small, tmp_path):

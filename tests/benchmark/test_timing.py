@@ -1,5 +1,5 @@
 from jepa_t.benchmark.cost import Cost
-from jepa_t.benchmark.timing import LEAST, Timed, interleave, measure, warm_up
+from jepa_t.benchmark.timing import LEAST, Timed, interleave, time_arms, warm_up
 
 
 def test_what_is_compiled_is_called_until_it_has_been():
@@ -21,8 +21,8 @@ def test_short_of_time_there_are_five_rounds():
 
 
 def test_short_of_time_optional_arms_are_left_out():
-    assert measure("task", {}, 1) == []
+    assert time_arms("task", {}, 1) == []
     cost = Cost(1, 1, {"head": 1.0})
     arms = {"a": Timed(int, cost), "b": Timed(int, cost, optional=True), "c": Timed(int, cost)}
-    assert [record["arm"] for record in measure("task", arms, 0)] == ["a", "c"]
-    assert [record["arm"] for record in measure("task", arms, 1)] == ["a", "b", "c"]
+    assert [record["arm"] for record in time_arms("task", arms, 0)] == ["a", "c"]
+    assert [record["arm"] for record in time_arms("task", arms, 1)] == ["a", "b", "c"]
