@@ -25,6 +25,7 @@ from rich.progress import (
 from jepa_t.benchmark import NAMES, PRESETS, Request, plan, run, write_report
 from jepa_t.benchmark.plots import pyplot
 from jepa_t.benchmark.records import Record
+from jepa_t.benchmark.report import RESULTS, load
 from jepa_t.benchmark.work import keep
 from jepa_t.engine.cli import friendly
 from jepa_t.errors import UserError, unknown
@@ -102,6 +103,8 @@ def main(arguments: list[str] | None = None) -> None:
         wanted = {suite: of for suite, of in asked.items() if suite not in preset.left_out}
     planned = {suite: plan(suite, preset, of) for suite, of in wanted.items()}
     pyplot()  # with all that can be wrong, told before hours of work
+    if (folder / RESULTS).is_file():
+        load(folder)
     command = shlex.join(["python", sys.argv[0], *(sys.argv[1:] if arguments is None else arguments)])
     display = Display()
     failed, report = [], None

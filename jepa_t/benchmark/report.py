@@ -55,7 +55,9 @@ def load(folder: str | Path) -> Results:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise UserError(f"'{path}' is damaged: {error}; run the suite again, finished runs are kept") from error
+        raise UserError(
+            f"'{path}' is damaged: {error}; delete it and run the suite again, finished runs are kept"
+        ) from error
 
 
 def save(folder: Path, results: Results) -> None:

@@ -104,6 +104,13 @@ def test_parameters_are_left_alone_when_asked(small, tmp_path):
     assert other["parameters"] == other["unmatched"] < 0.98 * one["parameters"]
 
 
+def test_damaged_results_are_told_before_anything_is_run(tmp_path, monkeypatch, capsys):
+    (tmp_path / "results.json").write_text("{")
+    monkeypatch.setattr(benchmark, "run", lambda *_: pytest.fail("ran"))
+    assert benchmark.main(["fusion", "--tasks", "digits", "--preset", "smoke", "--out", str(tmp_path)]) == 2
+    assert "delete it and run the suite again, finished runs are kept" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("preset", "without"), [("smoke", set()), ("quick", {"recipe"}), ("full", set())])
 def test_all_is_every_suite_but_those_of_hours(preset, without, tmp_path, monkeypatch):
     planned = []
