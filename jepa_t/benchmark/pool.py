@@ -17,7 +17,6 @@ from mmengine.utils import import_modules_from_strings
 
 from ..errors import UserError, first_line
 from ..registry import load_plugins
-from .runs import execute
 
 KILLED = (
     "not made, since a process of the benchmark was killed, perhaps for want of memory; start the command again to go "
@@ -28,25 +27,28 @@ _stopped = False  # in a worker: whether Ctrl-C has come to it
 
 
 def run_all(
+    work: Callable[[Config, Path, Callable[[int], object]], Any],
     runs: Mapping[str, Config],
     folder: Path,
     jobs: int | None = None,
     moved: Callable[[str, int], object] = lambda _key, _step: None,
     whole: Callable[[str], object] = lambda _key: None,
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Execute runs, those done before excepted; one that fails doesn't keep the others from being made.
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Do the work of all runs; one that fails doesn't keep the others from being made.
 
-    The records don't depend on ``jobs``: each run is a function of its config.
+    What comes out doesn't depend on ``jobs``: it is a function of a run's config and folder.
 
     Args:
+        work: Of one run, such as :func:`~jepa_t.benchmark.runs.execute`: gets its config, its folder, and what to call
+            with how many steps it has done. Importable by name, since it is called in other processes.
         runs: Configs by their :func:`~jepa_t.benchmark.configs.config_hash`.
         folder: Each run gets a folder of its own in it.
         jobs: Processes; by default one per GPU, or per CPU core.
         moved: Called now and then with a run's hash and how many steps it has done.
-        whole: Called with the hash of a run whose record is there.
+        whole: Called with the hash of a run whose work is done.
 
     Returns:
-        The records by hash, and what was wrong with the runs that failed.
+        What ``work`` returned by hash, and what was wrong with the runs that failed.
     """
     gpus = torch.cuda.device_count()
     jobs = min(jobs or gpus or os.cpu_count() or 1, max(len(runs), 1))
@@ -55,16 +57,16 @@ def run_all(
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
     for number in range(jobs):
         devices.put(visible[number % gpus] if gpus else None)
-    records, failed = {}, {}
+    results, failed = {}, {}
     with ProcessPoolExecutor(jobs, context, _start, (events, devices)) as pool:
-        pending = {pool.submit(_execute, key, cfg, folder / key): key for key, cfg in runs.items()}
+        pending = {pool.submit(_do, work, key, cfg, folder / key): key for key, cfg in runs.items()}
         try:
             while pending:
                 done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
                     key = pending.pop(future)
                     try:
-                        records[key] = future.result()
+                        results[key] = future.result()
                     except UserError as error:
                         failed[key] = str(error)
                     except BrokenProcessPool:
@@ -75,12 +77,12 @@ def run_all(
                     else:
                         whole(key)
                 for key, step in _arrived(events):
-                    if key not in records:
+                    if key not in results:
                         moved(key, step)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return {key: records[key] for key in runs if key in records}, failed
+    return {key: results[key] for key in runs if key in results}, failed
 
 
 def _arrived(events: Any) -> Iterator[tuple[str, int]]:
@@ -108,7 +110,7 @@ def _leave_with_the_parent() -> None:
     os._exit(1)
 
 
-def _execute(key: str, cfg: Config, folder: Path) -> dict[str, Any]:
+def _do(work: Callable[..., Any], key: str, cfg: Config, folder: Path) -> Any:
     global _stopped
     if _stopped:  # the pool hands out one run more than it has processes
         raise KeyboardInterrupt
@@ -116,7 +118,7 @@ def _execute(key: str, cfg: Config, folder: Path) -> dict[str, Any]:
     if cfg.get("custom_imports"):
         import_modules_from_strings(**cfg.custom_imports)
     try:
-        return execute(cfg, folder, lambda step: _events.put((key, step)))
+        return work(cfg, folder, lambda step: _events.put((key, step)))
     except KeyboardInterrupt:
         _stopped = True
         raise

@@ -3,14 +3,15 @@
 import hashlib
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+from mmengine.config import Config
 from torch import Tensor, nn
 
+from ..engine import set_threads
 from ..engine.compat import write_whole
 from ..engine.config import find_checkpoint
 from ..model import JEPAT
@@ -18,9 +19,7 @@ from ..pipeline import Pipeline
 from ..registry import METRICS
 from ..sampling import PRESETS, options_read, sampler_config
 from ..sampling.sampler import OWN_OPTIONS
-from .records import Record
 from .runs import GUIDANCE, machine, measure, outcomes_of, prompt_sets, tune, versions
-from .suites import Row
 from .timing import Timed, interleave, warm_up
 
 # What is drawn with, and what is changed in it. The first is what the others are compared with.
@@ -46,26 +45,30 @@ SETTINGS: dict[str, dict[str, Any]] = {
 ROUNDS, PICTURES = 5, 16  # of the timing
 
 
-def run_samplers(
-    row: Row, folder: Path, record: Record, moved: Callable[[int], object] = lambda _settings: None
-) -> list[Record]:
+def draw_settings(
+    cfg: Config, folder: Path, notify: Callable[[int], object], settings: Mapping[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Draw the test prompts of a finished run with every setting, at its guidance scale or the one that suits it.
 
     Settings of options that the run's objective doesn't read are left out.
 
     Args:
-        row: The run.
-        folder: Its folder; each setting's record is kept there, so a killed suite goes on.
-        record: Its record.
-        moved: Called with how many settings are done.
+        cfg: Of the run.
+        folder: Its folder; what each setting gave is kept there, so a killed suite goes on.
+        notify: Called with how many settings are done.
+        settings: By name, such as :data:`SETTINGS`.
+
+    Returns:
+        Of each setting: its figures, the outcome of each prompt, its options and place.
     """
-    torch.set_num_threads(1)
-    model = Pipeline.load(find_checkpoint(str(folder)), row.config.model.to_dict()).model
-    prompts, validation, chosen = prompt_sets(row.config)
-    metric = METRICS.build(row.config.test_evaluator)
+    versions()  # of the source that runs, not of what may be edited meanwhile
+    set_threads(cfg.threads)
+    model = _load(cfg, folder)
+    prompts, validation, chosen = prompt_sets(cfg)
+    metric = METRICS.build(cfg.test_evaluator)
     unread, found = set(OWN_OPTIONS) - set(options_read(model.network.draw)), []
-    for place, (name, setting) in enumerate(SETTINGS.items()):
-        moved(place)
+    for place, (name, setting) in enumerate(settings.items()):
+        notify(place)
         if unread & setting.keys():
             continue
         options = sampler_config({"preset": "balanced"} | setting, draw=model.network.draw)
@@ -78,33 +81,39 @@ def run_samplers(
             figures, columns = measure(model, prompts, metric)
             figures |= evaluations(model, prompts.captions[0])
             result = {"metrics": figures, "outcomes": outcomes_of(columns), "versions": versions()}
-            result |= {"guidance_scale": scale, "validation": tried}
+            result |= {"guidance_scale": scale, "validation": tried, "machine": machine()}
             write_whole(kept, lambda file, result=result: file.write(json.dumps(result).encode()))
         result = json.loads(kept.read_text())
         options["guidance_scale"] = result["guidance_scale"]
         line = [setting["preset"], setting["guidance_scale"]] if "guidance_scale" in setting else None
         found.append(result | {"arm": name, "place": place, "options": options, "line": line})
-    shared = {"task": row.task, "seed": row.seed, "machine": machine()}
-    shared |= {name: record[name] for name in ("steps", "config_hash", "parameters", "unmatched")}
-    times = _milliseconds(model, [result["options"] for result in found], prompts.captions[:PICTURES])
-    for result, taken in zip(found, times, strict=True):
-        result["metrics"]["ms per picture"] = statistics.median(taken)
-        result["times"] = [one / first for one, first in zip(taken, times[0], strict=True)]
-    return [result | shared for result in found]
+    return found
 
 
-def _milliseconds(model: JEPAT, settings: list[dict], captions: list[str]) -> list[list[float]]:
-    """Of each setting, per picture and round; in turn, so that a busy neighbour slows all settings alike."""
+def time_settings(cfg: Config, folder: Path, drawn: Sequence[dict[str, Any]]) -> None:
+    """Add the time of a picture to each setting of :func:`draw_settings`, and its shares of the first setting's.
+
+    They are drawn with in turn in one process, with nothing beside it, so that a busy neighbour slows all alike.
+    """
+    set_threads(cfg.threads)
+    model = _load(cfg, folder)
+    captions = prompt_sets(cfg)[0].captions[:PICTURES]
     seeds = list(range(len(captions)))
 
     def draw(options: dict) -> None:
         model.sample_with(options)
         model.generate(captions, seeds).cpu()
 
-    arms = {str(number): Timed(partial(draw, options)) for number, options in enumerate(settings)}
+    arms = {str(place): Timed(partial(draw, result["options"])) for place, result in enumerate(drawn)}
     warm_up(arms)
-    taken = interleave({name: arm.run for name, arm in arms.items()}, ROUNDS)
-    return [[1000 * seconds / len(captions) for seconds in one] for one in taken.values()]
+    times = interleave({name: arm.run for name, arm in arms.items()}, ROUNDS)
+    for result, taken in zip(drawn, times.values(), strict=True):
+        result["metrics"]["ms per picture"] = 1000 * statistics.median(taken) / len(captions)
+        result["times"] = [one / first for one, first in zip(taken, times["0"], strict=True)]
+
+
+def _load(cfg: Config, folder: Path) -> JEPAT:
+    return Pipeline.load(find_checkpoint(str(folder)), cfg.model.to_dict()).model
 
 
 def evaluations(model: JEPAT, caption: str) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """From a suite's name to its records: plan, train what isn't trained yet, measure, keep."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from .configs import config_hash
 from .pool import run_all
 from .records import Record
 from .report import RESULTS, load, save
+from .runs import execute
 from .speed import MINUTES, speed_tasks, time_task
 from .speed import NAMES as TIMED
 from .suites import CONFIGS, OWN, SUITES, TASKS, Arm, Preset, Row, rows
@@ -129,46 +130,66 @@ def run(
             whole(found)
         progress(suite, len(tasks), len(tasks), "")
         return records, []
-    moved = partial(progress, "training" if suite == "sampler" else suite)
-    records, errors = _train(planned, folder / "runs", jobs, moved)
-    pairs = [(row, key) for key, rows_of_run in planned.items() for row in rows_of_run]
-    finished = [(row, _record(row, key, records[key])) for row, key in pairs if key in records]
-    failed = [f"{row.task}, {row.arm}, seed {row.seed}: {errors[key]}" for row, key in pairs if key in errors]
-    made = [record for _, record in finished] if suite != "sampler" else _sampled(finished, folder, progress)
-    whole(made)
-    return made, failed
+    sizes = {key: of_run[0].config.train_cfg.max_iters for key, of_run in planned.items()}
+    spread = partial(_spread, planned=planned, folder=folder / "runs", jobs=jobs)
+    trained, failed = spread(execute, sizes=sizes, moved=partial(progress, "training" if suite == "sampler" else suite))
+    records = [_record(row, key, trained[key]) for row, key in _each(planned, trained)]
+    if suite == "sampler":
+        sizes = dict.fromkeys(trained, len(samplers.SETTINGS))
+        draw = partial(samplers.draw_settings, settings=samplers.SETTINGS)
+        drawn, undrawn = spread(draw, sizes=sizes, moved=partial(progress, "sampler"))
+        failed |= undrawn
+        for done, (key, settings) in enumerate(drawn.items()):
+            progress("timing", done, len(drawn), "")
+            samplers.time_settings(planned[key][0].config, folder / "runs" / key, settings)
+        progress("timing", len(drawn), len(drawn), "")
+        records = _sampled(planned, records, drawn)
+    whole(records)
+    return records, [f"{_name(row)}: {failed[key]}" for row, key in _each(planned, failed)]
 
 
-def _sampled(finished: Sequence[tuple[Row, Record]], folder: Path, progress: Progress) -> list[Record]:
-    several, sampled, each = any(row.place for row, _ in finished), [], len(samplers.SETTINGS)
-    for count, (row, record) in enumerate(finished):
-
-        def moved(settings: int, before: int = count * each) -> None:
-            progress("sampler", before + settings, len(finished) * each, "")
-
-        for one in samplers.run_samplers(row, folder / "runs" / record["config_hash"], record, moved):
-            named = {"arm": f"{row.arm}, {one['arm']}"} if several else {}
-            sampled.append(one | named | {"place": one["place"] + row.place * each})
-        progress("sampler", (count + 1) * each, len(finished) * each, f"done: {row.task}, {row.arm}, seed {row.seed}")
-    return sampled
+def _each(planned: Mapping[str, list[Row]], among: Iterable[str]) -> list[tuple[Row, str]]:
+    return [(row, key) for key, of_run in planned.items() for row in of_run if key in among]
 
 
-def _train(
-    planned: Mapping[str, list[Row]], folder: Path, jobs: int | None, progress: Callable[[int, int, str], object]
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    runs = {key: rows_of_run[0].config for key, rows_of_run in planned.items()}
-    done = dict.fromkeys(runs, 0)
-    total = sum(cfg.train_cfg.max_iters for cfg in runs.values())
+def _name(row: Row) -> str:
+    return f"{row.task}, {row.arm}, seed {row.seed}"
 
-    def moved(key: str, step: int, line: str = "") -> None:
-        done[key] = step
-        progress(sum(done.values()), total, line)
+
+def _spread(
+    work: Callable[..., Any],
+    planned: Mapping[str, list[Row]],
+    sizes: Mapping[str, int],
+    folder: Path,
+    jobs: int | None,
+    moved: Callable[[int, int, str], object],
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Do the work of the runs that have a size, and tell how much of all their sizes is done."""
+    done = dict.fromkeys(sizes, 0)
+
+    def tell(key: str, steps: int, line: str = "") -> None:
+        done[key] = steps
+        moved(sum(done.values()), sum(sizes.values()), line)
 
     def whole(key: str) -> None:
-        row = planned[key][0]
-        moved(key, runs[key].train_cfg.max_iters, f"done: {row.task}, {row.arm}, seed {row.seed}")
+        tell(key, sizes[key], f"done: {_name(planned[key][0])}")
 
-    return run_all(runs, folder, jobs, moved, whole)
+    return run_all(work, {key: planned[key][0].config for key in sizes}, folder, jobs, tell, whole)
+
+
+def _sampled(
+    planned: Mapping[str, list[Row]], records: Sequence[Record], drawn: Mapping[str, list[dict[str, Any]]]
+) -> list[Record]:
+    """A record for each setting of each run; of several configs, arms bear the config's name too."""
+    several = any(row.place for rows_of_run in planned.values() for row in rows_of_run)
+    kept = ("task", "seed", "steps", "config_hash", "parameters", "unmatched")
+    found = []
+    for record in records:
+        for setting in drawn.get(record["config_hash"], []):
+            arm = f"{record['arm']}, {setting['arm']}" if several else setting["arm"]
+            place = setting["place"] + record["place"] * len(samplers.SETTINGS)
+            found.append(setting | {name: record[name] for name in kept} | {"arm": arm, "place": place})
+    return found
 
 
 def _record(row: Row, key: str, record: dict[str, Any]) -> Record:

@@ -129,20 +129,27 @@ def test_the_sampler_suite_draws_from_one_training_in_many_ways(small, tmp_path,
     settings = {"balanced": {"steps": 4}, "fast": {"preset": "fast", "guidance_scale": 1.7}}
     monkeypatch.setattr(samplers, "SETTINGS", settings)
     monkeypatch.setattr(samplers, "ROUNDS", 1)
-    planned = plan("sampler", Preset(1, {}, 8), Request(configs={"a": small}))
-    records, failed = run("sampler", planned, tmp_path, 1)
+    planned = plan("sampler", Preset(2, {}, 8), Request(configs={"a": small}))
+    records, failed = run("sampler", planned, tmp_path, 2)
     assert not failed
-    assert [record["arm"] for record in records] == ["balanced", "fast"]
+    assert [(record["seed"], record["arm"]) for record in records] == [
+        (0, "balanced"), (0, "fast"), (1, "balanced"), (1, "fast")
+    ]  # fmt: skip
     assert records[0]["guidance_scale"] in (1.0, 1.5, 2.0, 3.0)
     assert set(records[0]["validation"]) == {"1.0", "1.5", "2.0", "3.0"}
     assert (records[1]["guidance_scale"], records[1]["validation"]) == (1.7, {})
     assert records[0]["metrics"]["network evaluations"] < records[1]["metrics"]["network evaluations"]
     assert all(record["metrics"]["ms per picture"] > 0 for record in records)
     kept = sorted(tmp_path.rglob("sampler_*.json"))
-    assert len(kept) == 2
+    assert len(kept) == 4
     before = [path.stat().st_mtime_ns for path in kept]
-    run("sampler", planned, tmp_path, 1)
-    assert [path.stat().st_mtime_ns for path in kept] == before
+    kept[0].unlink()
+    again, _ = run("sampler", planned, tmp_path, 1)
+    assert [path.stat().st_mtime_ns for path in kept][1:] == before[1:]
+    for one, other in zip(again, records, strict=True):
+        assert one["outcomes"] == other["outcomes"]  # however many processes drew
+        for figure in one["metrics"].keys() - {"ms per picture"}:
+            assert one["metrics"][figure] == pytest.approx(other["metrics"][figure], nan_ok=True)
 
 
 def test_the_sampler_suite_leaves_out_what_an_objective_does_not_read(small, tmp_path, monkeypatch):
@@ -157,4 +164,8 @@ def test_the_sampler_suite_leaves_out_what_an_objective_does_not_read(small, tmp
     planned, moved = plan("sampler", Preset(1, {}, 8), Request(configs={"a": small})), []
     records, _ = run("sampler", planned, tmp_path, 1, lambda *seen: moved.append(seen[:3]))
     assert [record["arm"] for record in records] == ["balanced", "fast", "8 solver steps", "Halton"]
-    assert [seen for seen in moved if seen[0] == "sampler"] == [("sampler", n, 6) for n in (*range(6), 6)]
+    drawn = [seen for seen in moved if seen[0] == "sampler"]
+    assert drawn == sorted(drawn)
+    assert {total for _, _, total in drawn} == {6}
+    assert drawn[-1] == ("sampler", 6, 6)
+    assert [seen for seen in moved if seen[0] == "timing"] == [("timing", 0, 1), ("timing", 1, 1)]
