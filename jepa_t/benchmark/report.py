@@ -13,7 +13,7 @@ from .plots import PLOTS
 from .records import Record, arms_of, curve, curved, outcomes
 from .samplers import SETTINGS
 from .statistics import interval, paired, steps_to
-from .suites import TASKS
+from .tasks import TASKS
 
 RESULTS, REPORT = "results.json", "report.md"
 EXTRA = ("ms per picture", "network evaluations", "head evaluations per token")  # of the sampler suite

@@ -21,7 +21,8 @@ from .configs import configure
 from .cost import ITEMS, Cost, peak, sampling, training
 from .records import Record
 from .runs import machine, versions
-from .suites import CONFIGS, FUSIONS, TASKS
+from .suites import FUSIONS
+from .tasks import CONFIGS, TASKS
 from .timing import LEAST, Arms, Timed, cast, device, dtype, time_arms
 
 MINUTES = 15.0  # that a task may take

@@ -15,7 +15,8 @@ from .report import RESULTS, load, save
 from .runs import execute
 from .speed import MINUTES, speed_tasks, time_task
 from .speed import NAMES as TIMED
-from .suites import CONFIGS, OWN, SUITES, TASKS, Arm, Preset, Row, rows
+from .suites import SUITES, Arm, Row, rows
+from .tasks import CONFIGS, OWN, TASKS, Preset
 
 NAMES = (*SUITES, "sampler", "speed")
 SAMPLED = ("digits", "pixels", "shapes")  # tasks of the sampler suite

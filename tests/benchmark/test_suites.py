@@ -4,7 +4,8 @@ import pytest
 
 from jepa_t.benchmark import PRESETS, SUITES, TASKS, Arm, Preset, Request, plan, run, samplers
 from jepa_t.benchmark.configs import step_flops
-from jepa_t.benchmark.suites import CONFIGS, FUSIONS, rows
+from jepa_t.benchmark.suites import FUSIONS, rows
+from jepa_t.benchmark.tasks import CONFIGS
 from jepa_t.errors import UserError
 
 TWO = Preset(seeds=2, steps={}, prompts=8)

@@ -1,0 +1,92 @@
+"""What is to be learned, and how much a suite spends on it."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+CONFIGS = Path(__file__).parents[2] / "configs"  # of the repository; suites don't run without it
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learned, and the figures that tell.
+
+    Attributes:
+        config: A config file, by its name in ``configs/``.
+        figures: Names of the figures that stand in tables and plots, the deciding ones first.
+        validation: Splits of the validation prompts, seen ones first.
+    """
+
+    config: str
+    figures: tuple[str, ...]
+    validation: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much a suite spends.
+
+    Attributes:
+        seeds: How many runs an arm gets.
+        steps: Of training, by task; a task that isn't named takes its config's own.
+        prompts: Per split.
+        left_out: Tasks, and of ``all`` suites, that run only when they are asked for by name.
+    """
+
+    seeds: int
+    steps: dict[str, int]
+    prompts: int
+    left_out: tuple[str, ...] = ()
+
+
+SHAPES = Task(
+    "jepat_shapes.py",
+    (
+        "unseen/located/all",
+        "unseen/related/all",
+        "unseen/swap_group",
+        "unseen_synonym/located/all",
+        "unseen_synonym/related/all",
+        "seen/located/all",
+        "seen/related/all",
+        "unseen_template/located/all",
+        "unseen_template/related/all",
+        "unseen_binding/all",
+        "residual",
+        "diversity",
+    ),
+    ("seen", "unseen_place", "unseen_relation"),
+)
+DIGITS = Task(
+    "jepat_digits.py",
+    ("unseen/all", "synonym/all", "seen/all", "paraphrase/all", "frechet"),
+    ("seen", "unseen"),
+)
+TASKS = {
+    "shapes": SHAPES,
+    # The same for longer, and what two objects need of it first: order and binding come late.
+    "relations": replace(SHAPES, figures=(*SHAPES.figures[1:3], SHAPES.figures[0], *SHAPES.figures[3:])),
+    "pairs": Task(
+        "jepat_digits_pairs.py",
+        ("unseen/all", "swap_group", "seen/all", "paraphrase/all", "frechet"),
+        ("seen", "unseen"),
+    ),
+    "classes": Task(
+        "jepat_shapes.py",
+        ("class_only/all", "seen/single/all", "seen/located/all", "seen/related/all", "residual", "diversity"),
+        ("seen",),
+    ),
+    "digits": DIGITS,
+    "pixels": replace(DIGITS, config="jepat_digits_pixels.py"),
+}
+
+OWN = "own"  # the task of configs of one's own
+PRESETS = {
+    "smoke": Preset(1, dict.fromkeys((*TASKS, OWN), 16), 8),
+    "quick": Preset(
+        3,
+        {"shapes": 2500, "classes": 2500, "relations": 5000, "pairs": 1500, "digits": 1000, "pixels": 1600},
+        200,
+        left_out=("relations", "pairs", "recipe"),  # hours, where the rest of a suite takes half of one
+    ),
+    "full": Preset(5, {}, 400, left_out=("relations",)),  # at its own length the same as shapes
+}
