@@ -16,7 +16,7 @@ from .statistics import interval, paired, steps_to
 from .tasks import TASKS
 
 RESULTS, REPORT = "results.json", "report.md"
-EXTRA = ("ms per picture", "network evaluations", "head evaluations per token")  # of the sampler suite
+COSTS = ("ms per picture", "network evaluations", "head evaluations per token")  # of the sampler suite
 DISTANCES = ("frechet", "residual", "diversity")  # figures that aren't shares
 THRESHOLDS = (0.5, 0.9)
 REAL = {  # figures of real pictures, which stand below the table
@@ -108,7 +108,7 @@ def _figures(task: str, records: Sequence[Record]) -> list[str]:
     found = {name for record in records for name in record["metrics"]}
     shares = sorted(records[0]["outcomes"], key=lambda name: (not name.startswith("unseen"), name))
     named = TASKS[task].figures if task in TASKS else (*shares, *DISTANCES)
-    return [name for name in (*named, *EXTRA) if name in found]
+    return [name for name in named if name in found]
 
 
 def _cell(seeds: Sequence[np.ndarray], sign: str = "") -> str:
@@ -126,9 +126,11 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def _main_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
     lines, timed = [], "times" in records[0]
+    costs = [name for name in COSTS if name in records[0]["metrics"]]
     for arm in arms:
         mine = [record for record in records if record["arm"] == arm]
         cells = [_cell(list(outcomes(records, arm, figure).values())) for figure in figures]
+        cells += [_by_seed([record["metrics"][name] for record in mine]) for name in costs]
         cells += [_times([ratio for record in mine for ratio in record["times"]])] if timed else []
         scales = ", ".join(f"{record['guidance_scale']:g}" for record in mine if record["guidance_scale"] is not None)
         lines.append([arm, _parameters(mine[0]), str(len(mine)), scales, *cells])
@@ -140,7 +142,14 @@ def _main_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[R
     if len({record["seed"] for record in records}) == 1:
         notes.append("One seed: these intervals tell of its prompts alone, not of what another training would give.")
     speed = [f"times as fast as {next(iter(SETTINGS))}, of the same config"] if timed else []
-    return _table(["arm", "parameters", "seeds", "guidance", *figures, *speed], lines) + "\n\n" + " ".join(notes)
+    head = ["arm", "parameters", "seeds", "guidance", *figures, *costs, *speed]
+    return _table(head, lines) + "\n\n" + " ".join(notes)
+
+
+def _by_seed(values: Sequence[float]) -> str:
+    """What follows from a run's guidance scale, such as evaluations, has no interval."""
+    texts = [f"{value:.3g}" for value in values]
+    return ", ".join(texts if len(set(texts)) > 1 else texts[:1])
 
 
 def _parameters(record: Record) -> str:
