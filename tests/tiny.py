@@ -18,7 +18,7 @@ from torch import nn
 from jepa_t.model import JEPAT
 from jepa_t.registry import FUSIONS, MODELS, OBJECTIVES, TOKENIZERS, build
 from jepa_t.sampling import Generators
-from jepa_t.structures import Split, Text
+from jepa_t.structures import Prediction, Split, Target, Text
 from jepa_t.tokenizers.codebook import codebook
 
 WIDTH, TEXT_WIDTH, CHANNELS, LENGTH, REGISTERS = 16, 12, 5, 6, 6
@@ -239,8 +239,34 @@ def make_objective(name: str, seed: int = 0, **options) -> nn.Module:
     return randomise(build({"type": name} | OBJECTIVE_OPTIONS.get(name, {}) | options, OBJECTIVES, **offered), seed)
 
 
+def objective_inputs(seed: int = 0, batch: int = 3, asked: int = 4) -> tuple[Prediction, Target]:
+    """What an objective is given, all of it noise."""
+    random = generator(seed)
+
+    def normal(width: int) -> torch.Tensor:
+        return torch.randn(batch, asked, width, generator=random)
+
+    return Prediction(normal(WIDTH), normal(WIDTH)), Target(normal(CHANNELS), normal(WIDTH))
+
+
+def loss_of(objective: nn.Module, prediction: Prediction, target: Target, seed: int = 0) -> torch.Tensor:
+    """All that an objective asks for, summed."""
+    return sum(objective(prediction, target, generator(seed)).values())
+
+
 def make_tokenizer(name: str, **options) -> nn.Module:
     return build(tokenizer_config(name, **options), TOKENIZERS)
+
+
+shared_tokenizer = functools.cache(make_tokenizer)  # for all tests that only look at it
+
+
+def fitted_tokenizer(name: str, **options) -> nn.Module:
+    """Fitted where that is its way, to smooth images or to the captions."""
+    tokenizer = make_tokenizer(name, **options)
+    if not getattr(tokenizer, "fitted", True):
+        tokenizer.fit(smooth_images(256) if name in IMAGE_TOKENIZERS else CAPTIONS)
+    return tokenizer
 
 
 def tokenizer_config(name: str, **options) -> dict[str, Any]:

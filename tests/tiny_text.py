@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from jepa_t.structures import Text
+
 WIDTH = 12  # as tiny.TEXT_WIDTH
 WORDS = "a red three on white paper blue five black the green nine seven yellow one grey and left of cyan zero two"
 
@@ -22,6 +24,14 @@ def saved(kind: str, seed: int = 0) -> str:
     random = torch.Generator().manual_seed(seed)
     {"bert": _bert, "roberta": _roberta, "clip": _clip, "t5": _t5, "open_clip": _open_clip}[kind](Path(folder), random)
     return folder
+
+
+def normalised(x: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.layer_norm(x, x.shape[-1:], eps=1e-6)
+
+
+def same(one: Text, other: Text) -> bool:
+    return all(torch.equal(getattr(one, k), getattr(other, k)) for k in ("tokens", "valid", "pooled"))
 
 
 def _drawn(model: nn.Module, random: torch.Generator) -> nn.Module:

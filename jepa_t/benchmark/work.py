@@ -143,7 +143,8 @@ def run(
         for done, (key, settings) in enumerate(drawn.items()):
             progress("timing", done, len(drawn), "")
             samplers.time_settings(planned[key][0].config, folder / "runs" / key, settings)
-        progress("timing", len(drawn), len(drawn), "")
+        if drawn:
+            progress("timing", len(drawn), len(drawn), "")
         records = _sampled(planned, records, drawn)
     whole(records)
     return records, [f"{_name(row)}: {failed[key]}" for row, key in _each(planned, failed)]

@@ -11,7 +11,8 @@ from ..errors import UserError, unknown
 from ..registry import DATASETS
 from .hashing import Stream
 from .scene_captions import SPLITS, TEMPLATES, parse, write
-from .scenes import Contents, Preset, complete, preset_named, render
+from .scene_rendering import render
+from .scenes import Contents, Preset, complete, preset_named
 
 
 @DATASETS.register_module()

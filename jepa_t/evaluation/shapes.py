@@ -9,7 +9,8 @@ from mmengine.evaluator import BaseMetric
 
 from ..data.hashing import Stream
 from ..data.scene_captions import contents_from
-from ..data.scenes import SHAPES, Contents, Preset, Scenes, cell_of, complete, preset_named, render
+from ..data.scene_rendering import render
+from ..data.scenes import SHAPES, Contents, Preset, Scenes, cell_of, complete, preset_named
 from ..errors import UserError
 from ..registry import METRICS
 from .verdicts import Columns, in_order, shares, swap_group

@@ -12,22 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.scenes import (
-    BACKGROUNDS,
-    COLOURS,
-    PLACES,
-    REACH,
-    RELATIONS,
-    SHAPES,
-    SIZES,
-    Preset,
-    Scenes,
-    cell_of,
-    coverage,
-    lead,
-    render,
-    window,
-)
+from ..data.scene_rendering import coverage, render, window
+from ..data.scenes import BACKGROUNDS, COLOURS, PLACES, REACH, RELATIONS, SHAPES, SIZES, Preset, Scenes, cell_of, lead
 
 SIMILAR = 0.78  # soft intersection over union below which a shape is unknown
 DIRT = 0.25  # a component below this part of the smallest object's area is none

@@ -10,6 +10,7 @@ from scipy.ndimage import binary_dilation
 
 from jepa_t.data.hashing import Stream, draw, hash_bits
 from jepa_t.data.scene_captions import TEMPLATES, write
+from jepa_t.data.scene_rendering import coverage, render, window
 from jepa_t.data.scenes import (
     BACKGROUNDS,
     COLOURS,
@@ -18,12 +19,8 @@ from jepa_t.data.scenes import (
     SHAPES,
     cell_of,
     complete,
-    coverage,
     lead,
     preset_named,
-    render,
-    take,
-    window,
     withheld_kind,
 )
 from jepa_t.errors import UserError
@@ -113,16 +110,6 @@ def test_objects_are_whole_and_a_pixel_apart(name, family, seed):
             assert not (binary_dilation(first, np.ones((3, 3))) & second).any()
 
 
-@given(st.sampled_from(SHAPES), st.floats(3, 12), st.floats(-0.5, 0.5), st.floats(-0.5, 0.5))
-def test_shapes_of_one_radius_have_one_area_about_their_centre(shape, radius, x, y):
-    pixels, offsets = window(np.array([[x, y]]), 24)
-    covered = coverage(np.array([SHAPES.index(shape)]), np.array([radius]), offsets)[0]
-    assert 0 <= covered.min() <= covered.max() <= 1
-    assert covered.sum() == pytest.approx(np.pi * radius**2, rel=0.02, abs=1.0)
-    middle = [(covered.sum(axis) * (pixels[0, :, axis] + 0.5)).sum() / covered.sum() for axis in (0, 1)]
-    assert middle == pytest.approx([x, y], abs=0.1)
-
-
 def test_colours_are_more_than_a_hundred_apart():
     everything = np.array([*COLOURS.values(), *BACKGROUNDS.values()], float)
     assert min(np.linalg.norm(a - b) for a, b in combinations(everything, 2)) > 100
@@ -160,19 +147,6 @@ def test_jitter_leads_from_cells_to_free_placement():
     for low, high in ((5.4, 9.9), (11.5, 20.5), (22.1, 26.6)):  # within a cell all places are alike
         counts, _ = np.histogram(free, np.linspace(low, high, 6))
         assert counts.min() > 0.85 * counts.max()
-
-
-def test_rendering_is_exact_where_it_can_be_worked_out():
-    # Half the side is 0.8862 * 2.25 = 1.99395: of four by four pixels the outer ones lack 0.00605 in depth.
-    preset = PRESETS["tiny"]
-    _, scenes = scenes_of(preset, "located", 0, np.arange(500))
-    red_square = (kinds(scenes)[:, 0] == SHAPES.index("square")) & (scenes.background == 0)
-    picture = render(take(scenes, np.flatnonzero(red_square)[:1]), 24)[0]
-    rows, columns = np.nonzero(picture[0])
-    assert len(rows) == 16
-    red = np.array(COLOURS["red"])[:, None]
-    share = np.where((rows % 8 % 3 == 2) | (columns % 8 % 3 == 2), 0.99395, 1.0)
-    assert (picture[:, rows, columns] == np.floor(red * share + 0.5)).all()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import torch
 
 from jepa_t.data.hashing import Stream
 from jepa_t.data.scene_captions import TEMPLATES, contents_from
-from jepa_t.data.scenes import complete, preset_named, render
+from jepa_t.data.scene_rendering import render
+from jepa_t.data.scenes import complete, preset_named
 from jepa_t.data.shapes import ShapePrompts
 from jepa_t.errors import UserError
 from jepa_t.evaluation.shapes import ShapesMetric, total_variation

@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from jepa_t.data.hashing import Stream
 from jepa_t.data.scene_captions import TEMPLATES, parse, write
+from jepa_t.data.scene_rendering import render
 from jepa_t.data.scenes import (
     BACKGROUNDS,
     COLOURS,
@@ -24,7 +25,6 @@ from jepa_t.data.scenes import (
     cell_of,
     complete,
     preset_named,
-    render,
 )
 from jepa_t.evaluation.verifier import Reading, judge, read
 

@@ -1,14 +1,9 @@
-"""The contract of the fusions, over every registered one; the sites; and a user's own fusion."""
-
-import functools
-import sys
-from pathlib import Path
+"""The contract of the fusions, over every registered one, and each by its formula."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from mmengine.config import Config
 from tiny import (
     LENGTH,
     TEXT_WIDTH,
@@ -22,15 +17,13 @@ from tiny import (
     random_split,
     random_text,
     random_tokens,
-    randomise,
     registered,
     rows,
 )
 from torch import nn
 
 from jepa_t.errors import UserError
-from jepa_t.fusion import PRESETS, SITES, Fusion
-from jepa_t.registry import FUSIONS, load_plugins
+from jepa_t.registry import FUSIONS
 from jepa_t.structures import Text
 
 NAMES = registered(FUSIONS)
@@ -227,244 +220,3 @@ def test_in_context_never_puts_words_on_image_tokens():
     model = make_model(encoder=few, fusion={"predictor": {"type": "InContext"}}).network
     with pytest.raises(UserError, match=r"encoder\.registers"):
         model.condition(random_tokens(2), random_split(2, 2), random_text(2))
-
-
-# The sites
-
-
-@functools.cache
-def network(*sites):
-    with float64():
-        return make_model(fusion={site: {"type": "CrossAttention"} for site in sites}).network
-
-
-def observe(model, text):
-    """What each station says: registers before the encoder, context, each block of the predictor, prediction."""
-    seen, handles = {}, []
-    blocks = enumerate(model.predictor.blocks)
-    for name, module in [
-        ("encoder", model.encoder),
-        *((f"block{i}", b) for i, b in blocks),
-        ("norm", model.predictor.norm),
-    ]:
-
-        def look(_, args, out, name=name):
-            seen[f"{name} in"] = args[-1] if name == "encoder" else args[0]
-            seen[f"{name} out"] = torch.cat(out, 1) if isinstance(out, tuple) else out
-
-        handles.append(module.register_forward_hook(look))
-    prediction = model.condition(random_tokens(2), random_split(2, 2, 3), text)
-    for handle in handles:
-        handle.remove()
-    return seen | {"features": prediction.features, "condition": prediction.condition}
-
-
-# From which station on a site's text is seen.
-ORDER = [
-    "encoder in",
-    "encoder out",
-    "block0 in",
-    "block0 out",
-    "block1 in",
-    "block1 out",
-    "norm in",
-    "norm out",
-    "features",
-    "condition",
-]
-FIRST = {
-    "encoder": "encoder in",
-    "context": "block0 in",
-    "predictor": "block0 in",
-    "blocks": "block1 in",
-    "features": "features",
-    "objective": "condition",
-}
-
-
-@pytest.mark.parametrize("site", SITES)
-@float64()
-def test_a_site_is_where_its_name_says_and_nothing_before_it_sees_text(site):
-    one, other = observe(network(site), random_text(2)), observe(network(site), random_text(2, seed=1))
-    changed = [station for station in ORDER if not torch.equal(one[station], other[station])]
-    assert changed == ORDER[ORDER.index(FIRST[site]) :]
-
-
-def test_each_block_has_a_fusion_of_its_own_and_the_last_one_is_used():
-    model = network("blocks")
-    modules = model.fusion["blocks"]
-    assert len({id(m) for m in modules}) == len(modules) == 2
-    with float64():
-        one = observe(model, random_text(2))
-    assert not torch.allclose(one["block1 out"], one["norm in"])
-
-
-def test_the_presets_are_those_of_the_paper():
-    used = {name: {site: cfg["type"] for site, cfg in sites.items()} for name, sites in PRESETS.items()}
-    assert used["none"] == {}
-    assert "features" not in used["early"]
-    assert set(used["late"]) == {"features"}
-    assert used["jepa_t"] == {"predictor": "Add", "features": "CrossAttention", "objective": "Concat"}
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-@float64()
-def test_only_early_fusion_shows_text_to_the_encoder(preset):
-    """The paper's claim of a backbone that stays task-agnostic; and `none` shows it to nothing."""
-    model = make_model(fusion=preset).network
-    text = random_text(2)
-    text.tokens.requires_grad_()
-    text.pooled.requires_grad_()
-    seen = observe(model, text)
-
-    def jacobian(station):
-        grads = (
-            torch.autograd.grad(
-                seen[station].square().sum(), [text.tokens, text.pooled], allow_unused=True, retain_graph=True
-            )
-            if seen[station].requires_grad
-            else (None, None)
-        )
-        return max(0.0 if g is None else g.abs().max().item() for g in grads)
-
-    assert (jacobian("encoder out") > 1e-9) == (preset == "early")
-    assert (jacobian("norm out") > 1e-9) == (preset in ("early", "jepa_t"))
-    assert (jacobian("condition") > 1e-9) == (preset != "none")
-
-
-@given(seeds)
-@float64()
-def test_without_fusion_no_text_changes_a_bit(seed):
-    model = without_fusion()
-    one, other = (model.condition(random_tokens(2), random_split(2, 2), random_text(2, s)) for s in (seed, seed + 1))
-    assert torch.equal(one.condition, other.condition)
-    assert torch.equal(one.features, one.condition)
-
-
-@functools.cache
-def without_fusion():
-    return make_model(fusion="none").network
-
-
-class Plain:
-    def __init__(self, width):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("sites", "says"),
-    [
-        (
-            "jepat",
-            "unknown fusion preset 'jepat': did you mean 'jepa_t'? choose from early, jepa_t, late, none",
-        ),
-        (
-            {"feature": {"type": "Add"}},
-            "unknown fusion site 'feature': did you mean 'features'? choose from blocks,",
-        ),
-        (
-            {"features": {"type": "CrossAtention"}},
-            "unknown fusion 'CrossAtention': did you mean 'CrossAttention'?",
-        ),
-        (
-            {"features": {"type": "CrossAttention", "head": 2}},
-            "option of CrossAttention 'head': did you mean 'heads'",
-        ),
-        ({"features": {"type": "CrossAttention", "heads": 3}}, "heads=3 doesn't divide the width 16"),
-        ({"features": "Add"}, "a component is a dict with a 'type', got 'Add'"),
-        ({"features": {"type": Plain}}, "is a Plain; derive it from nn.Module"),
-    ],
-)
-def test_a_wrong_fusion_is_told(sites, says):
-    with pytest.raises(UserError) as caught:
-        Fusion(sites, WIDTH, TEXT_WIDTH, 2, LENGTH)
-    assert says in str(caught.value)
-
-
-# A user's own fusion: one class with one method
-
-SOURCE = """
-from torch import nn
-from jepa_t.registry import FUSIONS
-
-@FUSIONS.register_module()
-class {name}(nn.Module):
-    def __init__(self, width, text_width, gain=2.0):
-        super().__init__()
-        self.proj, self.gain = nn.Linear(text_width, width), gain
-
-    def forward(self, x, text):
-        return x + self.gain * self.proj(text.pooled)[:, None]
-"""
-
-
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    """Write a module with a user's fusion where Python finds it; forget it afterwards."""
-    before, modules = dict(FUSIONS.module_dict), set(sys.modules)
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def write(module, name):
-        (tmp_path / f"{module}.py").write_text(SOURCE.format(name=name))
-        return tmp_path
-
-    yield write
-    FUSIONS._module_dict.clear()
-    FUSIONS._module_dict.update(before)
-    for module in set(sys.modules) - modules:
-        if module.startswith("own_fusion"):
-            del sys.modules[module]
-
-
-def check(kind, at="features"):
-    fusion = Fusion({at: {"type": kind, "gain": 3.0}}, WIDTH, TEXT_WIDTH, 2, LENGTH)
-    randomise(fusion)
-    x, text = image(0), random_text(2)
-    expected = x + 3.0 * fusion[at].proj(text.pooled)[:, None]
-    torch.testing.assert_close(fusion.at(at, x, text), expected)
-    assert not torch.allclose(expected, x)
-
-
-def test_an_own_fusion_by_decorator_and_custom_imports(own):
-    folder = own("own_fusion_a", "Loud")
-    config = Path(folder) / "config.py"
-    config.write_text('custom_imports = dict(imports=["own_fusion_a"])\nfusion = dict(type="Loud")\n')
-    assert "Loud" not in FUSIONS.module_dict
-    check(Config.fromfile(config).fusion.type)
-
-
-def test_an_own_fusion_by_dotted_path(own):
-    own("own_fusion_b", "Louder")
-    check("own_fusion_b.Louder")
-
-
-def test_an_own_fusion_by_class():
-    class Mine(nn.Module):
-        def __init__(self, text_width, width, gain):
-            super().__init__()
-            self.proj, self.gain = nn.Linear(text_width, width), gain
-
-        def forward(self, x, text):
-            return x + self.gain * self.proj(text.pooled)[:, None]
-
-    check(Mine)
-    assert "Mine" not in FUSIONS.module_dict
-
-
-def test_an_own_fusion_by_entry_point(own):
-    info = own("own_fusion_c", "Loudest") / "own_fusion-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own-fusion\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[jepa_t.plugins]\nloudest = own_fusion_c\n")
-    assert "Loudest" not in FUSIONS.module_dict
-    assert "loudest" in load_plugins()
-    check("Loudest")
-
-
-def test_a_model_with_an_own_fusion_trains_and_draws(own):
-    own("own_fusion_d", "Quiet")
-    model = make_model(fusion={"blocks": {"type": "own_fusion_d.Quiet"}})
-    losses = model.loss(torch.zeros(2, 3, 4, 6), ["red", "blue"])
-    sum(losses.values()).backward()
-    assert min(gradients(model.network.fusion).values()) > 0
-    assert model.generate(["red"], [0]).shape == (1, 3, 4, 6)

@@ -1,4 +1,4 @@
-"""The contract of the objectives, over every registered one, and the laws of each."""
+"""The contract of the objectives, over every registered one."""
 
 import itertools
 
@@ -9,40 +9,25 @@ from hypothesis import strategies as st
 from tiny import (
     CHANNELS,
     GENERATIVE,
-    WIDTH,
     float64,
     generator,
     gradients,
+    loss_of,
     make_objective,
+    objective_inputs,
     options_of,
     registered,
     seeded,
 )
-from torch import nn
 
 from jepa_t.errors import UserError
-from jepa_t.objectives import FlowMatching, interpolate
 from jepa_t.registry import OBJECTIVES
-from jepa_t.sampling import SOLVERS
-from jepa_t.structures import Prediction, Target
+from jepa_t.structures import Target
 
 NAMES = registered(OBJECTIVES)
 every = pytest.mark.parametrize("name", NAMES)
 generative = pytest.mark.parametrize("name", GENERATIVE)
 seeds = st.integers(0, 1000)
-
-
-def inputs(seed=0, batch=3, asked=4):
-    random = generator(seed)
-
-    def normal(width):
-        return torch.randn(batch, asked, width, generator=random)
-
-    return Prediction(normal(WIDTH), normal(WIDTH)), Target(normal(CHANNELS), normal(WIDTH))
-
-
-def loss_of(objective, prediction, target, seed=0):
-    return sum(objective(prediction, target, generator(seed)).values())
 
 
 # The contract
@@ -51,7 +36,7 @@ def loss_of(objective, prediction, target, seed=0):
 @every
 @given(seed=seeds)
 def test_the_losses_are_named_finite_scalars_and_never_negative(name, seed):
-    losses = make_objective(name)(*inputs(seed), generator(seed))
+    losses = make_objective(name)(*objective_inputs(seed), generator(seed))
     assert losses
     for key, loss in losses.items():
         assert key.startswith("loss_")
@@ -62,7 +47,7 @@ def test_the_losses_are_named_finite_scalars_and_never_negative(name, seed):
 
 @every
 def test_gradient_reaches_every_parameter_and_the_prediction_but_not_the_target(name):
-    objective, (prediction, target) = make_objective(name), inputs()
+    objective, (prediction, target) = make_objective(name), objective_inputs()
     prediction.features.requires_grad_()
     prediction.condition.requires_grad_()
     loss_of(objective, prediction, target).backward()
@@ -75,7 +60,7 @@ def test_gradient_reaches_every_parameter_and_the_prediction_but_not_the_target(
 
 @every
 def test_it_says_whether_it_needs_the_target_encoder_and_does_without_it_otherwise(name):
-    objective, (prediction, target) = make_objective(name), inputs()
+    objective, (prediction, target) = make_objective(name), objective_inputs()
     if not objective.needs_target_features:
         without = loss_of(objective, prediction, Target(target.tokens))
         assert torch.equal(without, loss_of(objective, prediction, target))
@@ -86,7 +71,7 @@ def test_it_says_whether_it_needs_the_target_encoder_and_does_without_it_otherwi
 
 @every
 def test_the_generator_is_the_only_source_of_randomness(name):
-    objective, data = make_objective(name), inputs()
+    objective, data = make_objective(name), objective_inputs()
     assert torch.equal(loss_of(objective, *data, seed=1), loss_of(objective, *data, seed=1))
     default = objective(*data)
     assert default.keys() == objective(*data, generator(0)).keys()
@@ -94,7 +79,7 @@ def test_the_generator_is_the_only_source_of_randomness(name):
 
 @every
 def test_a_weight_multiplies_the_loss_and_0_stops_its_gradient(name):
-    data = inputs()
+    data = objective_inputs()
     plain = loss_of(make_objective(name), *data)
     torch.testing.assert_close(loss_of(make_objective(name, weight=2.5), *data), 2.5 * plain)
     silent = make_objective(name, weight=0.0)
@@ -104,7 +89,7 @@ def test_a_weight_multiplies_the_loss_and_0_stops_its_gradient(name):
 
 @every
 def test_the_loss_is_finite_in_bfloat16(name):
-    objective, data = make_objective(name), inputs()
+    objective, data = make_objective(name), objective_inputs()
     plain = loss_of(objective, *data)
     with torch.autocast("cpu", torch.bfloat16):
         loss = loss_of(objective, *data)
@@ -124,7 +109,7 @@ CHANGES = {
 def test_each_option_changes_the_loss(name):
     offered = {"width", "channels", "tokens", "codebook_size", "embed", "snap"}
     assert options_of(OBJECTIVES.get(name)) - offered == set(CHANGES[name])
-    data = inputs()
+    data = objective_inputs()
     before = loss_of(make_objective(name), *data)
     for option, value in CHANGES[name].items():
         assert not torch.allclose(loss_of(make_objective(name, **{option: value}), *data), before), option
@@ -179,7 +164,7 @@ def draw(objective, condition, seed=0, **options):
 @generative
 def test_drawing_gives_tokens_that_depend_on_condition_randomness_and_every_option(name):
     objective = make_objective(name)
-    condition = inputs(batch=8)[0].condition
+    condition = objective_inputs(batch=8)[0].condition
     drawn = draw(objective, condition)
     assert drawn.shape == (8, 4, CHANNELS)
     assert drawn.isfinite().all()
@@ -194,7 +179,11 @@ def test_drawing_gives_tokens_that_depend_on_condition_randomness_and_every_opti
 @generative
 @given(seed=seeds, scale=st.floats(-2, 5))
 def test_guidance_of_1_is_none_of_0_ignores_the_text_and_equal_branches_make_it_idle(name, seed, scale):
-    objective, condition, null = make_objective(name), inputs(seed)[0].condition, inputs(seed + 1)[0].condition
+    objective, condition, null = (
+        make_objective(name),
+        objective_inputs(seed)[0].condition,
+        objective_inputs(seed + 1)[0].condition,
+    )
     close = {"atol": 1e-4, "rtol": 1e-4}
     plain = draw(objective, condition)
     torch.testing.assert_close(draw(objective, condition, null=null, guidance_scale=1.0), plain, **close)
@@ -211,7 +200,11 @@ def test_guidance_of_1_is_none_of_0_ignores_the_text_and_equal_branches_make_it_
 @given(seed=seeds, scale=st.floats(-2, 5))
 @float64()
 def test_guidance_is_the_line_through_both_branches(name, one, seed, scale):
-    objective, condition, null = make_objective(name), inputs(seed)[0].condition, inputs(seed + 1)[0].condition
+    objective, condition, null = (
+        make_objective(name),
+        objective_inputs(seed)[0].condition,
+        objective_inputs(seed + 1)[0].condition,
+    )
     text, blind = draw(objective, condition, **one), draw(objective, null, **one)  # a single step is affine
     guided = draw(objective, condition, null=null, guidance_scale=scale, **one)
     torch.testing.assert_close(guided, blind + scale * (text - blind))
@@ -234,7 +227,7 @@ class Dealt:
 @float64()
 def test_a_token_is_drawn_by_itself(name):
     objective, options = make_objective(name), FEW[name] | {"guidance_scale": 3.0}
-    condition, null = inputs()[0].condition, inputs(1)[0].condition
+    condition, null = objective_inputs()[0].condition, objective_inputs(1)[0].condition
     whole = objective.draw(condition, Dealt(), null, **options)
     for row, place in itertools.product(range(3), range(4)):
         one = slice(row, row + 1), slice(place, place + 1)
@@ -247,14 +240,14 @@ def test_a_token_is_drawn_by_itself(name):
 )
 def test_a_temperature_of_0_leaves_only_the_start_to_chance(name, options):
     """Flow matching and DDIM start from nothing, cross-entropy from the likeliest, ancestral steps from noise."""
-    objective, condition = make_objective(name), inputs()[0].condition
+    objective, condition = make_objective(name), objective_inputs()[0].condition
     one, other = (draw(objective, condition, seed, temperature=0.0, **options) for seed in (0, 9))
     assert torch.equal(one, other) == (name != "GaussianDiffusion" or bool(options))
 
 
 @generative
 def test_drawing_is_finite_in_bfloat16(name):
-    objective, condition = make_objective(name), inputs()[0].condition
+    objective, condition = make_objective(name), objective_inputs()[0].condition
     with torch.autocast("cpu", torch.bfloat16):
         drawn = draw(objective, condition.bfloat16(), null=condition.bfloat16() + 1, guidance_scale=2.0)
     assert drawn.dtype == torch.float32
@@ -263,178 +256,10 @@ def test_drawing_is_finite_in_bfloat16(name):
 
 @generative
 def test_confidence_is_given_where_it_is_promised(name):
-    objective, condition = make_objective(name), inputs()[0].condition
+    objective, condition = make_objective(name), objective_inputs()[0].condition
     confidence = objective.draw(condition, seeded(3), **FEW[name]).confidence
     if not getattr(objective, "gives_confidence", False):
         assert confidence is None
         return
     assert confidence.shape == (3, 4)
     assert confidence.max() <= 0
-
-
-# Flow matching
-
-
-@given(seeds, st.floats(0.01, 0.99))
-@float64()
-def test_the_path_goes_from_noise_to_data_along_a_line(seed, time):
-    x, e = torch.randn(2, 3, 4, CHANNELS, generator=generator(seed))
-    at = lambda t: interpolate(x, e, torch.full((3, 4, 1), t))  # noqa: E731
-    torch.testing.assert_close(at(0.0)[0], e)
-    torch.testing.assert_close(at(1.0)[0], x)
-    point, velocity = at(time)
-    torch.testing.assert_close(point, time * x + (1 - time) * e)
-    torch.testing.assert_close(velocity, x - e)
-    h = 1e-4
-    torch.testing.assert_close((at(time + h)[0] - at(time - h)[0]) / (2 * h), velocity, atol=1e-8, rtol=1e-6)
-
-
-class Oracle(nn.Module):
-    """The head that knows the data: from ``x_t`` and ``t`` it works out ``x - e``."""
-
-    def __init__(self, tokens):
-        super().__init__()
-        self.tokens, self.seen = tokens, []
-
-    def forward(self, noisy, time, condition):
-        self.seen.append((noisy, time))
-        return (self.tokens - noisy) / (1 - time[..., None])
-
-
-class Silent(nn.Module):
-    def forward(self, noisy, time, condition):
-        return torch.zeros_like(noisy)
-
-
-@given(seeds)
-def test_the_flow_loss_is_0_for_the_true_velocity(seed):
-    objective, (prediction, target) = make_objective("FlowMatching"), inputs(seed)
-    objective.head = Oracle(target.tokens)
-    assert loss_of(objective, prediction, target, seed) < 1e-6
-
-
-def test_the_flow_loss_of_a_silent_head_is_the_mean_square_velocity():
-    objective, (prediction, target) = make_objective("FlowMatching", draws=5), inputs()
-    objective.head = Silent()
-    noise = torch.randn(5, *target.tokens.shape, generator=generator(7))
-    torch.testing.assert_close(loss_of(objective, prediction, target, 7), (target.tokens - noise).square().mean())
-
-
-def test_times_are_uniform_and_noise_is_normal_and_both_are_drawn_anew():
-    prediction, target = inputs(batch=100)
-    objective = make_objective("FlowMatching", draws=20)
-    objective.head = Oracle(target.tokens)
-    loss_of(objective, prediction, target)
-    ((noisy, time),) = objective.head.seen
-    assert len(time.unique()) > 0.99 * time.numel() >= 0.99 * 20 * 100  # for each image and draw at least
-    histogram = torch.histc(time, 10, 0, 1) / (time.numel() / 10)
-    assert (histogram - 1).abs().max() < 0.3  # 4 standard errors of 2,000 draws
-    noise = (noisy - time[..., None] * target.tokens) / (1 - time[..., None])
-    noise = noise[(time < 0.9).expand(noise.shape[:-1])]
-    assert noise.mean().abs() < 0.03
-    assert abs(noise.std() - 1) < 0.03
-    assert len(noise[:, 0].round(decimals=4).unique()) > 0.7 * len(noise)
-
-
-def test_more_draws_keep_the_mean_and_shrink_the_variance():
-    data = inputs()
-    losses = []
-    for draws in (1, 16):
-        objective = make_objective("FlowMatching", draws=draws)
-        with torch.no_grad():
-            losses.append(torch.stack([loss_of(objective, *data, seed=seed) for seed in range(200)]))
-    few, many = losses
-    assert abs(few.mean() - many.mean()) < 4 * few.std() / 200**0.5
-    assert many.std() < 0.4 * few.std()
-
-
-@pytest.mark.parametrize("solver", SOLVERS)
-@float64()
-def test_flow_matching_solves_from_scaled_noise_by_the_solver_it_is_told(solver):
-    objective, condition = make_objective("FlowMatching"), inputs()[0].condition
-    noise = 0.7 * seeded(3).normal(4, CHANNELS)
-
-    def velocity(x, time):
-        return objective.head(x, torch.full(x.shape[:2], time), condition)
-
-    expected = SOLVERS[solver](velocity, noise, [0.0, 0.5, 1.0])
-    torch.testing.assert_close(draw(objective, condition, temperature=0.7, solver=solver, solver_steps=2), expected)
-
-
-def test_a_head_trained_on_one_picture_draws_it():
-    objective = FlowMatching(CHANNELS, WIDTH, head_width=64, head_depth=2)
-    prediction, target = inputs(batch=2)
-    optimizer = torch.optim.Adam(objective.parameters(), 5e-3)
-    for step in range(300):
-        optimizer.zero_grad()
-        loss_of(objective, prediction, target, step).backward()
-        optimizer.step()
-    drawn = draw(objective, prediction.condition, solver="heun", solver_steps=10)
-    assert (drawn - target.tokens).square().mean() < 0.1 * target.tokens.square().mean()
-
-
-# Feature prediction
-
-
-def identity(**options):
-    objective = make_objective("FeaturePrediction", **options)
-    objective.mlp = nn.Identity()
-    return objective
-
-
-@given(seeds)
-@float64()
-def test_the_feature_loss_is_0_at_equality_and_only_there(seed):
-    prediction, target = inputs(seed)
-    equal = Target(target.tokens, prediction.condition)
-    assert loss_of(identity(), prediction, equal) == 0
-    assert loss_of(identity(), prediction, target) > 0
-
-
-@given(st.floats(-8, 8), st.floats(0.1, 4))
-@float64()
-def test_the_feature_loss_is_quadratic_near_0_and_linear_beyond_beta(distance, beta):
-    prediction = Prediction(torch.zeros(1, 1, WIDTH), torch.zeros(1, 1, WIDTH))
-    target = Target(torch.zeros(1, 1, CHANNELS), torch.full((1, 1, WIDTH), distance))
-    d = abs(distance)
-    expected = d * d / (2 * beta) if d < beta else d - beta / 2
-    assert loss_of(identity(beta=beta), prediction, target).item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
-
-
-@float64()
-def test_the_slope_of_the_feature_loss_is_continuous_at_beta():
-    slopes = []
-    for distance in (2.0 - 1e-6, 2.0 + 1e-6):
-        x = torch.full((1, 1, WIDTH), distance, requires_grad=True)
-        loss_of(identity(), Prediction(x, x), Target(torch.zeros(1, 1, CHANNELS), torch.zeros(1, 1, WIDTH))).backward()
-        slopes.append(x.grad.sum().item())
-    assert slopes == pytest.approx([1.0, 1.0], abs=1e-5)
-
-
-@given(seeds)
-@float64()
-def test_the_feature_loss_is_a_mean_over_asked_tokens(seed):
-    objective, (prediction, target) = make_objective("FeaturePrediction"), inputs(seed)
-    twice = [
-        type(x)(*(torch.cat([part, part], dim) for part in vars(x).values()))
-        for x, dim in ((prediction, 0), (target, 0), (prediction, 1), (target, 1))
-    ]
-    whole = loss_of(objective, prediction, target)
-    torch.testing.assert_close(loss_of(objective, *twice[:2]), whole)
-    torch.testing.assert_close(loss_of(objective, *twice[2:]), whole)
-    parts = [
-        loss_of(objective, *(type(x)(*(p[:, k : k + 1] for p in vars(x).values())) for x in (prediction, target)))
-        for k in range(4)
-    ]
-    torch.testing.assert_close(torch.stack(parts).mean(), whole)
-
-
-@pytest.mark.parametrize("read", ["condition", "features"])
-def test_the_feature_loss_reads_what_it_is_told_to_and_nothing_else(read):
-    prediction, target = inputs()
-    prediction.features.requires_grad_()
-    prediction.condition.requires_grad_()
-    loss_of(make_objective("FeaturePrediction", read=read), prediction, target).backward()
-    other = "features" if read == "condition" else "condition"
-    assert getattr(prediction, read).grad.abs().max() > 0
-    assert getattr(prediction, other).grad is None

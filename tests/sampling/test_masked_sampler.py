@@ -2,8 +2,6 @@
 
 import copy
 import dataclasses
-import functools
-import itertools
 import math
 
 import pytest
@@ -24,74 +22,18 @@ from tiny import (
     shared_model,
     with_objective,
 )
+from watched import Watched, network, other_model, sample
 
 from jepa_t.errors import UserError
 from jepa_t.masking import gather
 from jepa_t.registry import SAMPLERS, build
-from jepa_t.sampling import PRESETS, MaskedSampler, options_read, sampler_config
+from jepa_t.sampling import PRESETS, MaskedSampler, sampler_config
 from jepa_t.sampling.sampler import OWN_OPTIONS
 from jepa_t.structures import Split
 
 every = pytest.mark.parametrize("name", registered(SAMPLERS))
 generative = pytest.mark.parametrize("objective", GENERATIVE)
 seeds = st.integers(0, 2**40)
-
-
-def network(fusion="jepa_t", dtype=torch.float32):
-    return shared_model(fusion, dtype).average
-
-
-@functools.cache
-def other_model(objective):
-    """Of random weights, over discrete tokens, and generating by this objective."""
-    return make_model(**with_objective(objective))
-
-
-class Watched:
-    """A model that records what a sampler asks of it, and hides from the network what it must not read."""
-
-    def __init__(self, model, poison=None):
-        self.model, self.grid, self.channels = model, model.grid, model.channels
-        self.gives_confidence, self.drawn = model.gives_confidence, []
-        self.poison, self.splits, self.tokens, self.evaluated, self.nulls, self.draws = (
-            poison,
-            [],
-            [],
-            0,
-            0,
-            [],
-        )
-
-    def null(self, batch):
-        self.nulls += 1
-        return self.model.null(batch)
-
-    def condition(self, tokens, split, text):
-        self.splits.append(split)
-        self.tokens.append(tokens)
-        self.evaluated += len(text.pooled)
-        if self.poison is not None:
-            hidden = torch.ones(tokens.shape[:2], dtype=torch.bool).scatter(1, split.visible, False)
-            tokens = tokens.masked_fill(hidden[..., None], self.poison)
-        return self.model.condition(tokens, split, text)
-
-    @property
-    def draw(self):
-        @functools.wraps(self.model.draw)
-        def draw(condition, random, null, scale, **options):
-            self.draws.append((condition.shape[1], options, null is not None, scale))
-            self.drawn.append(self.model.draw(condition, random, null, scale, **options))
-            return self.drawn[-1]
-
-        return draw
-
-
-@torch.no_grad()
-def sample(model=None, text=None, batch_seeds=(0, 1, 2), **options):
-    model = model or network()
-    few = {"solver_steps": 3} if "solver_steps" in options_read(model.draw) else {}
-    sampler = MaskedSampler(**{"steps": 3} | few | options)
-    return sampler(model, random_text(len(batch_seeds)) if text is None else text, batch_seeds)
 
 
 @torch.no_grad()
@@ -321,72 +263,6 @@ def test_over_discrete_tokens_the_context_is_codes_as_in_training(objective):
     assert max(tokens.shape[1] for tokens in seen) > 1
     for tokens in [*seen, drawn]:
         assert torch.equal(tokenizer.embed(tokenizer.snap(tokens)), tokens)
-
-
-# The order by confidence
-
-
-def by_confidence(watched=None, text=None, **options):
-    model = watched or other_model("TokenCrossEntropy").average
-    return sample(model, text, **{"order": "confidence", "guidance_scale": 1.0} | options)
-
-
-@given(st.integers(1, 9), st.sampled_from(["cosine", "arccos", "linear"]), st.sampled_from([0.0, None, 9.0]))
-def test_by_confidence_each_position_is_kept_once_and_never_changed(steps, schedule, choice):
-    watched = Watched(other_model("TokenCrossEntropy").average)
-    final = by_confidence(watched, steps=steps, schedule=schedule, choice_temperature=choice)
-    assert len(watched.splits) == min(steps, TOKENS)
-    for split, tokens in zip(watched.splits, watched.tokens, strict=True):
-        assert split.visible_count + split.asked_count == TOKENS
-        assert torch.equal(split.order.sort(1).values, torch.arange(TOKENS).expand(3, -1))
-        for row in range(3):
-            assert torch.equal(tokens[row, split.visible[row]], final[row, split.visible[row]])
-    for one, following in itertools.pairwise(watched.splits):
-        assert torch.equal(following.visible[:, : one.visible_count], one.visible)
-
-
-@given(seed=seeds)
-def test_what_is_kept_is_what_the_objective_is_surest_of(seed):
-    watched = Watched(other_model("TokenCrossEntropy").average)
-    by_confidence(watched, steps=4, choice_temperature=0.0, batch_seeds=(seed, 1, 2))
-    for drawn, split, following in zip(watched.drawn, watched.splits, watched.splits[1:], strict=False):
-        kept = following.visible[:, split.visible_count :]
-        sure = (split.asked[:, :, None] == kept[:, None]).any(-1)
-        least = drawn.confidence.masked_fill(~sure, torch.inf).amin(1)
-        assert (least >= drawn.confidence.masked_fill(sure, -torch.inf).amax(1)).all()
-
-
-def test_by_confidence_what_is_not_kept_is_never_read():
-    model = other_model("TokenCrossEntropy").average
-    assert torch.equal(by_confidence(Watched(model, poison=float("nan"))), by_confidence())
-
-
-def test_by_confidence_a_picture_does_not_depend_on_its_batch():
-    text, numbers = random_text(3), (4, 5, 6)
-    together = by_confidence(text=text, batch_seeds=numbers)
-    for row in range(3):
-        alone = by_confidence(text=rows(text, slice(row, row + 1)), batch_seeds=numbers[row : row + 1])
-        torch.testing.assert_close(alone[0], together[row])
-
-
-def test_the_choice_is_freer_the_higher_its_temperature():
-    watched = {choice: Watched(other_model("TokenCrossEntropy").average) for choice in (0.0, 1e-6, 4.5, None)}
-    for choice, model in watched.items():
-        by_confidence(model, choice_temperature=choice, batch_seeds=range(8))
-    first = {choice: model.splits[1].visible for choice, model in watched.items()}
-    assert torch.equal(first[0.0], first[1e-6])
-    assert torch.equal(first[None], first[4.5])
-    assert not torch.equal(first[0.0], first[4.5])
-
-
-def test_the_choice_anneals_to_0():
-    plan = MaskedSampler(steps=4, order="confidence", choice_temperature=2.0)._plan(64)
-    assert [step.choice_temperature for step in plan] == [1.5, 1.0, 0.5, 0.0]
-
-
-def test_an_order_by_confidence_is_refused_where_there_is_none():
-    with pytest.raises(UserError, match="needs an objective that says how sure it is, such as TokenCrossEntropy"):
-        make_model(sampler={"order": "confidence"})
 
 
 def test_solver_steps_go_from_first_to_last():

