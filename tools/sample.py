@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
         save(out / f"{number:03d}_{slug}_seed{seed}.png", picture, {"caption": caption, "seed": seed, **facts})
     sheet = out / "samples.png"
     save(sheet, contact_sheet(pictures, captions), {"captions": captions, "seeds": seeds, **facts})
-    Console().print(f"{len(pictures)} pictures and {sheet}")
+    Console().print(f"{len(pictures)} picture{'s' * (len(pictures) > 1)} and {sheet}")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
