@@ -223,6 +223,11 @@ def random_images(batch: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(batch, 3, *SIZE, generator=generator(seed)) * 2 - 1
 
 
+def same_text(one: Text, other: Text) -> bool:
+    """Equal to the bit, padding too."""
+    return all(torch.equal(getattr(one, k), getattr(other, k)) for k in ("tokens", "valid", "pooled"))
+
+
 def rows(text: Text, index: slice | torch.Tensor) -> Text:
     """Some of the captions."""
     return Text(text.tokens[index], text.valid[index], text.pooled[index])
@@ -249,7 +254,7 @@ def objective_inputs(seed: int = 0, batch: int = 3, asked: int = 4) -> tuple[Pre
     return Prediction(normal(WIDTH), normal(WIDTH)), Target(normal(CHANNELS), normal(WIDTH))
 
 
-def loss_of(objective: nn.Module, prediction: Prediction, target: Target, seed: int = 0) -> torch.Tensor:
+def objective_loss(objective: nn.Module, prediction: Prediction, target: Target, seed: int = 0) -> torch.Tensor:
     """All that an objective asks for, summed."""
     return sum(objective(prediction, target, generator(seed)).values())
 
@@ -258,15 +263,15 @@ def make_tokenizer(name: str, **options) -> nn.Module:
     return build(tokenizer_config(name, **options), TOKENIZERS)
 
 
-shared_tokenizer = functools.cache(make_tokenizer)  # for all tests that only look at it
-
-
 def fitted_tokenizer(name: str, **options) -> nn.Module:
     """Fitted where that is its way, to smooth images or to the captions."""
     tokenizer = make_tokenizer(name, **options)
     if not getattr(tokenizer, "fitted", True):
         tokenizer.fit(smooth_images(256) if name in IMAGE_TOKENIZERS else CAPTIONS)
     return tokenizer
+
+
+shared_tokenizer = functools.cache(fitted_tokenizer)  # for all tests that only look at it
 
 
 def tokenizer_config(name: str, **options) -> dict[str, Any]:

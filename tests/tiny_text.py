@@ -1,4 +1,4 @@
-"""Tiny pretrained text models with random weights, in the real file formats; written once, when asked for."""
+"""Tiny pretrained text models of random weights, in the real file formats, written once when asked for; their norm."""
 
 import atexit
 import functools
@@ -9,8 +9,6 @@ from pathlib import Path
 
 import torch
 from torch import nn
-
-from jepa_t.structures import Text
 
 WIDTH = 12  # as tiny.TEXT_WIDTH
 WORDS = "a red three on white paper blue five black the green nine seven yellow one grey and left of cyan zero two"
@@ -24,14 +22,6 @@ def saved(kind: str, seed: int = 0) -> str:
     random = torch.Generator().manual_seed(seed)
     {"bert": _bert, "roberta": _roberta, "clip": _clip, "t5": _t5, "open_clip": _open_clip}[kind](Path(folder), random)
     return folder
-
-
-def normalised(x: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.layer_norm(x, x.shape[-1:], eps=1e-6)
-
-
-def same(one: Text, other: Text) -> bool:
-    return all(torch.equal(getattr(one, k), getattr(other, k)) for k in ("tokens", "valid", "pooled"))
 
 
 def _drawn(model: nn.Module, random: torch.Generator) -> nn.Module:
@@ -127,3 +117,8 @@ def _open_clip(folder: Path, random: torch.Generator) -> None:
     model = _drawn(CLIP(**OPEN_CLIP), random)
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": OPEN_CLIP, "preprocess_cfg": {}}))
     save_file({name: x.contiguous() for name, x in model.state_dict().items()}, folder / "open_clip_model.safetensors")
+
+
+def normalised(x: torch.Tensor) -> torch.Tensor:
+    """As our encoders normalise a library's features."""
+    return nn.functional.layer_norm(x, x.shape[-1:], eps=1e-6)

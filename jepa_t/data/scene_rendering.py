@@ -1,4 +1,4 @@
-"""How ShapeScenes are drawn: anti-aliased shapes by their signed distance, to the same bits on every machine."""
+"""How ShapeScenes are rendered: anti-aliased shapes by their signed distance, to the same bits on every machine."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def coverage(shapes: np.ndarray, radii: np.ndarray, offsets: np.ndarray) -> np.n
         ``[M, w, w]`` in [0, 1]; rows, then columns.
     """
     covered = np.zeros((*offsets.shape[:2], offsets.shape[1]))
-    for code, distance in enumerate((_circle, _triangle, _square, _cross)):
+    for code, distance in enumerate((_circle, _triangle, _square, _cross)):  # in the order of SHAPES
         some = shapes == code
         x, y = offsets[some][:, None, :, 0], offsets[some][:, :, None, 1]
         signed = distance(x, y, radii[some][:, None, None])

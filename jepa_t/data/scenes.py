@@ -1,4 +1,4 @@
-"""ShapeScenes: coloured shapes on a plain background, drawn by lot, to the same bits on every machine.
+"""What ShapeScenes hold: coloured shapes on a plain background, chosen by lot, the same on every machine.
 
 A picture is cut into 3 x 3 cells, and no two objects share one. Coordinates are pixels, x to the right and y
 down. *Left of* means: further left, and by more than it is higher or lower; likewise the other three. So at
@@ -32,7 +32,7 @@ PLACES = (
 )
 RELATIONS = ("left of", "right of", "above", "below")
 
-REACH = 1.5552  # from a centre to the farthest point, the corners of the triangle, in radii
+REACH = 1.5552  # from a centre to the farthest point, the corners of the triangle as scene_rendering has it, in radii
 APART = 1.38  # beyond this many radii of both, two objects can't touch
 MARGIN = 0.75  # pixels between a centre and the border of its cell: its place is beyond doubt
 ATTEMPTS = 16

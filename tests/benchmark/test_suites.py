@@ -116,9 +116,15 @@ def test_records_do_not_depend_on_the_number_of_processes(small, tmp_path):
     assert run("fusion", planned, tmp_path / "1", 1) == (one, [])  # kept, not run again
 
 
-def test_a_run_that_fails_leaves_the_others_their_records(small, tmp_path):
-    wild = tmp_path / "wild.py"
-    wild.write_text(f'_base_ = ["{small}"]\noptim_wrapper = dict(optimizer=dict(lr=1e30), clip_grad=None)\n')
+@pytest.fixture
+def wild(small, tmp_path):
+    """A config whose losses aren't finite."""
+    config = tmp_path / "wild.py"
+    config.write_text(f'_base_ = ["{small}"]\noptim_wrapper = dict(optimizer=dict(lr=1e30), clip_grad=None)\n')
+    return config
+
+
+def test_a_run_that_fails_leaves_the_others_their_records(small, wild, tmp_path):
     planned = plan("fusion", Preset(1, {}, 8), Request(configs={"a": small, "wild": wild}))
     records, failed = run("fusion", planned, tmp_path, 1)
     assert [record["arm"] for record in records] == ["a"]
@@ -151,6 +157,14 @@ def test_the_sampler_suite_draws_from_one_training_in_many_ways(small, tmp_path,
         assert one["outcomes"] == other["outcomes"]  # however many processes drew
         for figure in one["metrics"].keys() - {"ms per picture"}:
             assert one["metrics"][figure] == pytest.approx(other["metrics"][figure], nan_ok=True)
+
+
+def test_the_sampler_suite_times_nothing_where_every_training_failed(wild, tmp_path):
+    planned, moved = plan("sampler", Preset(1, {}, 8), Request(configs={"wild": wild})), []
+    records, failed = run("sampler", planned, tmp_path, 1, lambda *seen: moved.append(seen))
+    assert records == []
+    assert len(failed) == 1
+    assert {seen[0] for seen in moved} == {"training"}
 
 
 def test_the_sampler_suite_leaves_out_what_an_objective_does_not_read(small, tmp_path, monkeypatch):

@@ -6,15 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from tiny import (
-    LENGTH,
-    TEXT_WIDTH,
-    WIDTH,
-    gradients,
-    make_model,
-    random_text,
-    randomise,
-)
+from tiny import LENGTH, TEXT_WIDTH, WIDTH, generator, gradients, make_model, random_text, randomise
 from torch import nn
 
 from jepa_t.fusion import Fusion
@@ -56,7 +48,7 @@ def own(tmp_path, monkeypatch):
 def check(kind, at="features"):
     fusion = Fusion({at: {"type": kind, "gain": 3.0}}, WIDTH, TEXT_WIDTH, 2, LENGTH)
     randomise(fusion)
-    x, text = torch.randn(2, LENGTH + 3, WIDTH), random_text(2)
+    x, text = torch.randn(2, LENGTH + 3, WIDTH, generator=generator(0)), random_text(2)
     expected = x + 3.0 * fusion[at].proj(text.pooled)[:, None]
     torch.testing.assert_close(fusion.at(at, x, text), expected)
     assert not torch.allclose(expected, x)

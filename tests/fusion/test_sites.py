@@ -1,4 +1,4 @@
-"""The sites: each shows text from where its name says, and the presets of the paper."""
+"""The sites: each shows text from where its name says, the presets of the paper, and what is refused."""
 
 import functools
 
@@ -6,16 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import (
-    LENGTH,
-    TEXT_WIDTH,
-    WIDTH,
-    float64,
-    make_model,
-    random_split,
-    random_text,
-    random_tokens,
-)
+from tiny import LENGTH, TEXT_WIDTH, WIDTH, float64, make_model, random_split, random_text, random_tokens
 
 from jepa_t.errors import UserError
 from jepa_t.fusion import PRESETS, SITES, Fusion

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import CHANNELS, WIDTH, float64, loss_of, make_objective, objective_inputs
+from tiny import CHANNELS, WIDTH, float64, make_objective, objective_inputs, objective_loss
 from torch import nn
 
 from jepa_t.structures import Prediction, Target
@@ -23,8 +23,8 @@ def identity(**options):
 def test_the_feature_loss_is_0_at_equality_and_only_there(seed):
     prediction, target = objective_inputs(seed)
     equal = Target(target.tokens, prediction.condition)
-    assert loss_of(identity(), prediction, equal) == 0
-    assert loss_of(identity(), prediction, target) > 0
+    assert objective_loss(identity(), prediction, equal) == 0
+    assert objective_loss(identity(), prediction, target) > 0
 
 
 @given(st.floats(-8, 8), st.floats(0.1, 4))
@@ -34,7 +34,7 @@ def test_the_feature_loss_is_quadratic_near_0_and_linear_beyond_beta(distance, b
     target = Target(torch.zeros(1, 1, CHANNELS), torch.full((1, 1, WIDTH), distance))
     d = abs(distance)
     expected = d * d / (2 * beta) if d < beta else d - beta / 2
-    assert loss_of(identity(beta=beta), prediction, target).item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    assert objective_loss(identity(beta=beta), prediction, target).item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 @float64()
@@ -42,7 +42,9 @@ def test_the_slope_of_the_feature_loss_is_continuous_at_beta():
     slopes = []
     for distance in (2.0 - 1e-6, 2.0 + 1e-6):
         x = torch.full((1, 1, WIDTH), distance, requires_grad=True)
-        loss_of(identity(), Prediction(x, x), Target(torch.zeros(1, 1, CHANNELS), torch.zeros(1, 1, WIDTH))).backward()
+        objective_loss(
+            identity(), Prediction(x, x), Target(torch.zeros(1, 1, CHANNELS), torch.zeros(1, 1, WIDTH))
+        ).backward()
         slopes.append(x.grad.sum().item())
     assert slopes == pytest.approx([1.0, 1.0], abs=1e-5)
 
@@ -55,11 +57,13 @@ def test_the_feature_loss_is_a_mean_over_asked_tokens(seed):
         type(x)(*(torch.cat([part, part], dim) for part in vars(x).values()))
         for x, dim in ((prediction, 0), (target, 0), (prediction, 1), (target, 1))
     ]
-    whole = loss_of(objective, prediction, target)
-    torch.testing.assert_close(loss_of(objective, *twice[:2]), whole)
-    torch.testing.assert_close(loss_of(objective, *twice[2:]), whole)
+    whole = objective_loss(objective, prediction, target)
+    torch.testing.assert_close(objective_loss(objective, *twice[:2]), whole)
+    torch.testing.assert_close(objective_loss(objective, *twice[2:]), whole)
     parts = [
-        loss_of(objective, *(type(x)(*(p[:, k : k + 1] for p in vars(x).values())) for x in (prediction, target)))
+        objective_loss(
+            objective, *(type(x)(*(p[:, k : k + 1] for p in vars(x).values())) for x in (prediction, target))
+        )
         for k in range(4)
     ]
     torch.testing.assert_close(torch.stack(parts).mean(), whole)
@@ -70,7 +74,7 @@ def test_the_feature_loss_reads_what_it_is_told_to_and_nothing_else(read):
     prediction, target = objective_inputs()
     prediction.features.requires_grad_()
     prediction.condition.requires_grad_()
-    loss_of(make_objective("FeaturePrediction", read=read), prediction, target).backward()
+    objective_loss(make_objective("FeaturePrediction", read=read), prediction, target).backward()
     other = "features" if read == "condition" else "condition"
     assert getattr(prediction, read).grad.abs().max() > 0
     assert getattr(prediction, other).grad is None

@@ -4,27 +4,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import CHANNELS, WIDTH, float64, generator, loss_of, make_objective, objective_inputs, seeded
+from tiny import CHANNELS, WIDTH, float64, generator, make_objective, objective_inputs, objective_loss, seeded
 from torch import nn
 
 from jepa_t.objectives import FlowMatching, interpolate
 from jepa_t.sampling import SOLVERS
 
 seeds = st.integers(0, 1000)
-
-
-@given(seeds, st.floats(0.01, 0.99))
-@float64()
-def test_the_path_goes_from_noise_to_data_along_a_line(seed, time):
-    x, e = torch.randn(2, 3, 4, CHANNELS, generator=generator(seed))
-    at = lambda t: interpolate(x, e, torch.full((3, 4, 1), t))  # noqa: E731
-    torch.testing.assert_close(at(0.0)[0], e)
-    torch.testing.assert_close(at(1.0)[0], x)
-    point, velocity = at(time)
-    torch.testing.assert_close(point, time * x + (1 - time) * e)
-    torch.testing.assert_close(velocity, x - e)
-    h = 1e-4
-    torch.testing.assert_close((at(time + h)[0] - at(time - h)[0]) / (2 * h), velocity, atol=1e-8, rtol=1e-6)
 
 
 def draw(objective, condition, **options):
@@ -49,25 +35,41 @@ class Silent(nn.Module):
         return torch.zeros_like(noisy)
 
 
+@given(seeds, st.floats(0.01, 0.99))
+@float64()
+def test_the_path_goes_from_noise_to_data_along_a_line(seed, time):
+    x, e = torch.randn(2, 3, 4, CHANNELS, generator=generator(seed))
+    at = lambda t: interpolate(x, e, torch.full((3, 4, 1), t))  # noqa: E731
+    torch.testing.assert_close(at(0.0)[0], e)
+    torch.testing.assert_close(at(1.0)[0], x)
+    point, velocity = at(time)
+    torch.testing.assert_close(point, time * x + (1 - time) * e)
+    torch.testing.assert_close(velocity, x - e)
+    h = 1e-4
+    torch.testing.assert_close((at(time + h)[0] - at(time - h)[0]) / (2 * h), velocity, atol=1e-8, rtol=1e-6)
+
+
 @given(seeds)
 def test_the_flow_loss_is_0_for_the_true_velocity(seed):
     objective, (prediction, target) = make_objective("FlowMatching"), objective_inputs(seed)
     objective.head = Oracle(target.tokens)
-    assert loss_of(objective, prediction, target, seed) < 1e-6
+    assert objective_loss(objective, prediction, target, seed) < 1e-6
 
 
 def test_the_flow_loss_of_a_silent_head_is_the_mean_square_velocity():
     objective, (prediction, target) = make_objective("FlowMatching", draws=5), objective_inputs()
     objective.head = Silent()
     noise = torch.randn(5, *target.tokens.shape, generator=generator(7))
-    torch.testing.assert_close(loss_of(objective, prediction, target, 7), (target.tokens - noise).square().mean())
+    torch.testing.assert_close(
+        objective_loss(objective, prediction, target, 7), (target.tokens - noise).square().mean()
+    )
 
 
 def test_times_are_uniform_and_noise_is_normal_and_both_are_drawn_anew():
     prediction, target = objective_inputs(batch=100)
     objective = make_objective("FlowMatching", draws=20)
     objective.head = Oracle(target.tokens)
-    loss_of(objective, prediction, target)
+    objective_loss(objective, prediction, target)
     ((noisy, time),) = objective.head.seen
     assert len(time.unique()) > 0.99 * time.numel() >= 0.99 * 20 * 100  # for each image and draw at least
     histogram = torch.histc(time, 10, 0, 1) / (time.numel() / 10)
@@ -85,7 +87,7 @@ def test_more_draws_keep_the_mean_and_shrink_the_variance():
     for draws in (1, 16):
         objective = make_objective("FlowMatching", draws=draws)
         with torch.no_grad():
-            losses.append(torch.stack([loss_of(objective, *data, seed=seed) for seed in range(200)]))
+            losses.append(torch.stack([objective_loss(objective, *data, seed=seed) for seed in range(200)]))
     few, many = losses
     assert abs(few.mean() - many.mean()) < 4 * few.std() / 200**0.5
     assert many.std() < 0.4 * few.std()
@@ -110,7 +112,7 @@ def test_a_head_trained_on_one_picture_draws_it():
     optimizer = torch.optim.Adam(objective.parameters(), 5e-3)
     for step in range(300):
         optimizer.zero_grad()
-        loss_of(objective, prediction, target, step).backward()
+        objective_loss(objective, prediction, target, step).backward()
         optimizer.step()
     drawn = draw(objective, prediction.condition, solver="heun", solver_steps=10)
     assert (drawn - target.tokens).square().mean() < 0.1 * target.tokens.square().mean()

@@ -12,9 +12,9 @@ from tiny import (
     float64,
     generator,
     gradients,
-    loss_of,
     make_objective,
     objective_inputs,
+    objective_loss,
     options_of,
     registered,
     seeded,
@@ -30,7 +30,7 @@ generative = pytest.mark.parametrize("name", GENERATIVE)
 seeds = st.integers(0, 1000)
 
 
-# The contract
+# Every one
 
 
 @every
@@ -50,7 +50,7 @@ def test_gradient_reaches_every_parameter_and_the_prediction_but_not_the_target(
     objective, (prediction, target) = make_objective(name), objective_inputs()
     prediction.features.requires_grad_()
     prediction.condition.requires_grad_()
-    loss_of(objective, prediction, target).backward()
+    objective_loss(objective, prediction, target).backward()
     found = gradients(objective)
     assert min(found.values()) > 1e-7, found
     assert prediction.condition.grad.abs().amax(-1).min() > 0
@@ -62,17 +62,17 @@ def test_gradient_reaches_every_parameter_and_the_prediction_but_not_the_target(
 def test_it_says_whether_it_needs_the_target_encoder_and_does_without_it_otherwise(name):
     objective, (prediction, target) = make_objective(name), objective_inputs()
     if not objective.needs_target_features:
-        without = loss_of(objective, prediction, Target(target.tokens))
-        assert torch.equal(without, loss_of(objective, prediction, target))
+        without = objective_loss(objective, prediction, Target(target.tokens))
+        assert torch.equal(without, objective_loss(objective, prediction, target))
         return
     moved = Target(target.tokens, target.features + 1)
-    assert not torch.equal(loss_of(objective, prediction, moved), loss_of(objective, prediction, target))
+    assert not torch.equal(objective_loss(objective, prediction, moved), objective_loss(objective, prediction, target))
 
 
 @every
 def test_the_generator_is_the_only_source_of_randomness(name):
     objective, data = make_objective(name), objective_inputs()
-    assert torch.equal(loss_of(objective, *data, seed=1), loss_of(objective, *data, seed=1))
+    assert torch.equal(objective_loss(objective, *data, seed=1), objective_loss(objective, *data, seed=1))
     default = objective(*data)
     assert default.keys() == objective(*data, generator(0)).keys()
 
@@ -80,19 +80,19 @@ def test_the_generator_is_the_only_source_of_randomness(name):
 @every
 def test_a_weight_multiplies_the_loss_and_0_stops_its_gradient(name):
     data = objective_inputs()
-    plain = loss_of(make_objective(name), *data)
-    torch.testing.assert_close(loss_of(make_objective(name, weight=2.5), *data), 2.5 * plain)
+    plain = objective_loss(make_objective(name), *data)
+    torch.testing.assert_close(objective_loss(make_objective(name, weight=2.5), *data), 2.5 * plain)
     silent = make_objective(name, weight=0.0)
-    loss_of(silent, *data).backward()
+    objective_loss(silent, *data).backward()
     assert max(gradients(silent).values()) == 0
 
 
 @every
 def test_the_loss_is_finite_in_bfloat16(name):
     objective, data = make_objective(name), objective_inputs()
-    plain = loss_of(objective, *data)
+    plain = objective_loss(objective, *data)
     with torch.autocast("cpu", torch.bfloat16):
-        loss = loss_of(objective, *data)
+        loss = objective_loss(objective, *data)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, plain, rtol=0.05, atol=0.05)
 
@@ -110,9 +110,9 @@ def test_each_option_changes_the_loss(name):
     offered = {"width", "channels", "tokens", "codebook_size", "embed", "snap"}
     assert options_of(OBJECTIVES.get(name)) - offered == set(CHANGES[name])
     data = objective_inputs()
-    before = loss_of(make_objective(name), *data)
+    before = objective_loss(make_objective(name), *data)
     for option, value in CHANGES[name].items():
-        assert not torch.allclose(loss_of(make_objective(name, **{option: value}), *data), before), option
+        assert not torch.allclose(objective_loss(make_objective(name, **{option: value}), *data), before), option
 
 
 @pytest.mark.parametrize(

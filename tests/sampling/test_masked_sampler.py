@@ -22,7 +22,7 @@ from tiny import (
     shared_model,
     with_objective,
 )
-from watched import Watched, network, other_model, sample
+from watched import Watched, model_by, network, sample
 
 from jepa_t.errors import UserError
 from jepa_t.masking import gather
@@ -219,7 +219,7 @@ OWN = {
 
 @generative
 def test_each_option_changes_the_picture_or_is_refused(objective):
-    model, base = other_model(objective), {"guidance_scale": 2.0, "batch_seeds": range(8)}
+    model, base = model_by(objective), {"guidance_scale": 2.0, "batch_seeds": range(8)}
     before = sample(model.average, **base)
     for option, value in (CHANGES | OWN[objective]).items():
         assert not torch.allclose(sample(model.average, **base | {option: value}), before, atol=1e-3), option
@@ -244,7 +244,7 @@ def test_a_preset_sets_only_what_the_objective_reads(objective, preset):
 @generative
 @pytest.mark.parametrize("options", [{}, {"temperature": 0.7, "steps": 4}], ids=str)
 def test_under_every_objective_a_picture_depends_on_caption_and_seed_alone(objective, options):
-    model, text, numbers = other_model(objective).average, random_text(3), [4, 5, 6]
+    model, text, numbers = model_by(objective).average, random_text(3), [4, 5, 6]
     together = sample(model, text, numbers, **options)
     for row in range(3):
         alone = sample(model, rows(text, slice(row, row + 1)), numbers[row : row + 1], **options)
@@ -256,7 +256,7 @@ def test_under_every_objective_a_picture_depends_on_caption_and_seed_alone(objec
 @generative
 def test_over_discrete_tokens_the_context_is_codes_as_in_training(objective):
     """Whatever an objective draws: the network has never seen another vector among the visible."""
-    model = other_model(objective)
+    model = model_by(objective)
     watched, tokenizer = Watched(copy.deepcopy(model.average)), model.image_tokenizer
     drawn = sample(watched)
     seen = [gather(tokens, split.visible) for tokens, split in zip(watched.tokens, watched.splits, strict=True)]

@@ -3,22 +3,18 @@
 import functools
 
 import torch
-from tiny import (
-    make_model,
-    random_text,
-    shared_model,
-    with_objective,
-)
+from tiny import make_model, random_text, shared_model, with_objective
 
 from jepa_t.sampling import MaskedSampler, options_read
 
 
 def network(fusion="jepa_t", dtype=torch.float32):
+    """The shared model's average, which is what samplers draw from."""
     return shared_model(fusion, dtype).average
 
 
 @functools.cache
-def other_model(objective):
+def model_by(objective):
     """Of random weights, over discrete tokens, and generating by this objective."""
     return make_model(**with_objective(objective))
 
@@ -28,18 +24,11 @@ class Watched:
 
     def __init__(self, model, poison=None):
         self.model, self.grid, self.channels = model, model.grid, model.channels
-        self.gives_confidence, self.drawn = model.gives_confidence, []
-        self.poison, self.splits, self.tokens, self.evaluated, self.nulls, self.draws = (
-            poison,
-            [],
-            [],
-            0,
-            0,
-            [],
-        )
+        self.gives_confidence, self.poison = model.gives_confidence, poison
+        self.splits, self.tokens, self.draws, self.drawn = [], [], [], []
+        self.evaluated = 0
 
     def null(self, batch):
-        self.nulls += 1
         return self.model.null(batch)
 
     def condition(self, tokens, split, text):
@@ -64,7 +53,7 @@ class Watched:
 
 @torch.no_grad()
 def sample(model=None, text=None, batch_seeds=(0, 1, 2), **options):
-    """Tokens of a short sampling of the model, or of the network."""
+    """Tokens of a short sampling of ``model``, or of ``network()``."""
     model = model or network()
     few = {"solver_steps": 3} if "solver_steps" in options_read(model.draw) else {}
     sampler = MaskedSampler(**{"steps": 3} | few | options)

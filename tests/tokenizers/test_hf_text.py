@@ -1,16 +1,42 @@
-"""HFText: which models it takes, which it refuses and how, and a real one."""
+"""HFText: true to transformers, which models it takes, which it refuses and how, and a real one."""
 
 import importlib.util
 import shutil
 import sys
 
 import pytest
+import torch
 import torch.nn.functional as F
-from tiny import CAPTIONS, make_tokenizer, shared_tokenizer
-from tiny_text import same, saved
+from tiny import CAPTIONS, make_tokenizer, same_text, shared_tokenizer
+from tiny_text import normalised, saved
 
 from jepa_t.errors import UserError
 from jepa_t.tokenizers import HFText
+
+
+@pytest.mark.parametrize("kind", ["bert", "clip", "t5"])
+def test_features_are_the_librarys_own_last_states(kind):
+    """In a padded batch with a mask, as the library is used elsewhere; ours are computed without padding."""
+    import transformers
+
+    if kind == "bert":
+        model = transformers.BertModel.from_pretrained(saved(kind))
+    elif kind == "clip":
+        model = transformers.CLIPModel.from_pretrained(saved(kind)).text_model
+    else:
+        model = transformers.T5ForConditionalGeneration.from_pretrained(saved(kind)).get_encoder()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(saved(kind))
+    batch = tokenizer(CAPTIONS, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        said = model.eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    text = HFText(saved(kind), length=10, cache=None)(CAPTIONS)
+    valid = batch["attention_mask"].bool()
+    assert text.valid[:, : valid.shape[1]].equal(valid)
+    assert not text.valid[:, valid.shape[1] :].any()
+    torch.testing.assert_close(text.tokens[text.valid], normalised(said.last_hidden_state[valid]), atol=2e-3, rtol=0)
+    means = torch.stack([x[v].mean(0) for x, v in zip(said.last_hidden_state, valid, strict=True)])
+    pooled = said.pooler_output if kind == "clip" else means
+    torch.testing.assert_close(text.pooled, normalised(pooled), atol=2e-3, rtol=0)
 
 
 def broken(tmp_path, change) -> str:
@@ -51,7 +77,7 @@ def test_a_model_that_is_not_whole_is_told_in_one_line(change, says, tmp_path):
 
 def test_a_pooler_that_nobody_reads_may_be_missing(tmp_path):
     text = HFText(broken(tmp_path, without("pooler")), length=8, cache=None)(CAPTIONS)
-    assert same(text, shared_tokenizer("HFText")(CAPTIONS))
+    assert same_text(text, shared_tokenizer("HFText")(CAPTIONS))
 
 
 @pytest.mark.parametrize(

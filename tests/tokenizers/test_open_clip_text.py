@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import CAPTIONS, shared_tokenizer
-from tiny_text import OPEN_CLIP, normalised, same, saved
+from tiny import CAPTIONS, same_text, shared_tokenizer
+from tiny_text import OPEN_CLIP, normalised, saved
 
 from jepa_t.errors import UserError
 from jepa_t.tokenizers import OpenCLIPText
@@ -51,7 +51,7 @@ def test_a_file_of_weights_is_read_when_its_non_linearity_is_named():
     file, folder = architectures(), shared_tokenizer("OpenCLIPText")
     quick = OpenCLIPText("jepa-t-tiny-quickgelu", file, quick_gelu=True, length=8, cache=None)
     assert quick.tower.hash == folder.tower.hash
-    assert same(quick(CAPTIONS), folder(CAPTIONS))
+    assert same_text(quick(CAPTIONS), folder(CAPTIONS))
     plain = OpenCLIPText("jepa-t-tiny", file, quick_gelu=False, length=8, cache=None)
     assert plain.tower.hash != folder.tower.hash
     assert (plain(CAPTIONS).pooled - folder(CAPTIONS).pooled).norm(dim=1).min() > 0.01

@@ -59,6 +59,8 @@ def test_one_picture_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, caps
     assert len(picture.text["weights_sha256"]) == 64
     assert json.loads(Image.open(tmp_path / "out" / "samples.png").text["seeds"]) == [3, 4, 3, 4]
     assert "4 pictures" in capsys.readouterr().out
+    assert sample.main([str(checkpoint), "a red three", "--out", str(tmp_path / "one")]) == 0
+    assert "1 picture and" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
