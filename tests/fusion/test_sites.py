@@ -20,6 +20,11 @@ def network(*sites):
         return make_model(fusion={site: {"type": "CrossAttention"} for site in sites}).network
 
 
+@functools.cache
+def without_fusion():
+    return make_model(fusion="none").network
+
+
 def observe(model, text):
     """What each station says: registers before the encoder, context, each block of the predictor, prediction."""
     seen, handles = {}, []
@@ -121,11 +126,6 @@ def test_without_fusion_no_text_changes_a_bit(seed):
     one, other = (model.condition(random_tokens(2), random_split(2, 2), random_text(2, s)) for s in (seed, seed + 1))
     assert torch.equal(one.condition, other.condition)
     assert torch.equal(one.features, one.condition)
-
-
-@functools.cache
-def without_fusion():
-    return make_model(fusion="none").network
 
 
 class Plain:

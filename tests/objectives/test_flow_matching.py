@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import CHANNELS, WIDTH, float64, generator, make_objective, objective_inputs, objective_loss, seeded
+from tiny import CHANNELS, WIDTH, float64, generator, make_objective, objective_inputs, objective_loss, overfit, seeded
 from torch import nn
 
 from jepa_t.objectives import FlowMatching, interpolate
@@ -109,10 +109,6 @@ def test_flow_matching_solves_from_scaled_noise_by_the_solver_it_is_told(solver)
 def test_a_head_trained_on_one_picture_draws_it():
     objective = FlowMatching(CHANNELS, WIDTH, head_width=64, head_depth=2)
     prediction, target = objective_inputs(batch=2)
-    optimizer = torch.optim.Adam(objective.parameters(), 5e-3)
-    for step in range(300):
-        optimizer.zero_grad()
-        objective_loss(objective, prediction, target, step).backward()
-        optimizer.step()
+    overfit(objective, prediction, target)
     drawn = draw(objective, prediction.condition, solver="heun", solver_steps=10)
     assert (drawn - target.tokens).square().mean() < 0.1 * target.tokens.square().mean()

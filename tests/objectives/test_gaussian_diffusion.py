@@ -7,7 +7,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import CHANNELS, WIDTH, float64, generator, gradients, make_objective, seeded
+from tiny import CHANNELS, WIDTH, float64, generator, gradients, make_objective, overfit, seeded
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
@@ -315,11 +315,7 @@ def test_a_temperature_of_0_takes_the_mean_of_each_ancestral_step():
 def test_a_head_trained_on_one_picture_draws_it():
     objective = GaussianDiffusion(CHANNELS, WIDTH, head_width=64, head_depth=2)
     prediction, target = inputs(batch=2)
-    optimizer = torch.optim.Adam(objective.parameters(), 5e-3)
-    for step in range(300):
-        optimizer.zero_grad()
-        sum(objective(prediction, target, generator(step)).values()).backward()
-        optimizer.step()
+    overfit(objective, prediction, target)
     for options in ({}, {"eta": 0.0}):
         drawn = objective.draw(prediction.condition, seeded(2), solver_steps=20, **options).tokens
         assert (drawn - target.tokens).square().mean() < 0.1 * target.tokens.square().mean()

@@ -164,6 +164,30 @@ def test_the_head_runs_on_the_asked_tokens_only():
     assert sum(count for count, *_ in watched.draws) == TOKENS
 
 
+@generative
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.7, "steps": 4}], ids=str)
+def test_under_every_objective_a_picture_depends_on_caption_and_seed_alone(objective, options):
+    model, text, numbers = model_by(objective).average, random_text(3), [4, 5, 6]
+    together = sample(model, text, numbers, **options)
+    for row in range(3):
+        alone = sample(model, rows(text, slice(row, row + 1)), numbers[row : row + 1], **options)
+        torch.testing.assert_close(alone[0], together[row], atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(sample(model, text, [7, 8, 9], **options), together)
+    assert not torch.allclose(sample(model, random_text(3, seed=1), numbers, **options), together)
+
+
+@generative
+def test_over_discrete_tokens_the_context_is_codes_as_in_training(objective):
+    """Whatever an objective draws: the network has never seen another vector among the visible."""
+    model = model_by(objective)
+    watched, tokenizer = Watched(copy.deepcopy(model.average)), model.image_tokenizer
+    drawn = sample(watched)
+    seen = [gather(tokens, split.visible) for tokens, split in zip(watched.tokens, watched.splits, strict=True)]
+    assert max(tokens.shape[1] for tokens in seen) > 1
+    for tokens in [*seen, drawn]:
+        assert torch.equal(tokenizer.embed(tokenizer.snap(tokens)), tokens)
+
+
 # Guidance
 
 
@@ -239,30 +263,6 @@ def test_a_preset_sets_only_what_the_objective_reads(objective, preset):
     for option in OWN_OPTIONS:
         expected = PRESETS[preset].get(option) if option in OWN[objective] else None
         assert getattr(model.sampler, option) == expected
-
-
-@generative
-@pytest.mark.parametrize("options", [{}, {"temperature": 0.7, "steps": 4}], ids=str)
-def test_under_every_objective_a_picture_depends_on_caption_and_seed_alone(objective, options):
-    model, text, numbers = model_by(objective).average, random_text(3), [4, 5, 6]
-    together = sample(model, text, numbers, **options)
-    for row in range(3):
-        alone = sample(model, rows(text, slice(row, row + 1)), numbers[row : row + 1], **options)
-        torch.testing.assert_close(alone[0], together[row], atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(sample(model, text, [7, 8, 9], **options), together)
-    assert not torch.allclose(sample(model, random_text(3, seed=1), numbers, **options), together)
-
-
-@generative
-def test_over_discrete_tokens_the_context_is_codes_as_in_training(objective):
-    """Whatever an objective draws: the network has never seen another vector among the visible."""
-    model = model_by(objective)
-    watched, tokenizer = Watched(copy.deepcopy(model.average)), model.image_tokenizer
-    drawn = sample(watched)
-    seen = [gather(tokens, split.visible) for tokens, split in zip(watched.tokens, watched.splits, strict=True)]
-    assert max(tokens.shape[1] for tokens in seen) > 1
-    for tokens in [*seen, drawn]:
-        assert torch.equal(tokenizer.embed(tokenizer.snap(tokens)), tokens)
 
 
 def test_solver_steps_go_from_first_to_last():
