@@ -20,7 +20,7 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=100),
     dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False, begin=_steps // 2, end=_steps),
 ]
-default_hooks = dict(average=dict(decay=0.998), checkpoint=dict(interval=500))
+default_hooks = dict(ema=dict(decay=0.998), checkpoint=dict(interval=500))
 custom_hooks = [
     dict(
         type="PreviewHook",

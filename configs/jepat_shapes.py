@@ -19,7 +19,7 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=240),
     dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False, begin=240, end=_steps),
 ]
-default_hooks = dict(average=dict(decay=0.998), checkpoint=dict(interval=1000))
+default_hooks = dict(ema=dict(decay=0.998), checkpoint=dict(interval=1000))
 custom_hooks = [
     dict(
         type="PreviewHook",

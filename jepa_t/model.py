@@ -26,7 +26,7 @@ from .structures import Prediction, Split, Target, Text
 from .tokenizers.codebook import Snapped, codebook
 from .tokenizers.maps import precisely
 
-DECODED = 32  # pictures that the image tokenizer decodes at once
+DECODED = 32  # images that the image tokenizer decodes at once
 FREEZABLE = ("encoder", "predictor")
 
 
@@ -185,11 +185,11 @@ class JEPAT(BaseModel):
             raise UserError(f"model.text_drop is {text_drop}; it must lie between 0 and 1")
         self.image_tokenizer = build(image_tokenizer, TOKENIZERS).requires_grad_(False)
         self.network = Network(self.image_tokenizer, width, text_tokenizer, encoder, predictor, fusion, objectives)
-        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        self.ema = copy.deepcopy(self.network).requires_grad_(False).eval()
         for part in [frozen] if isinstance(frozen, str) else frozen:
             if part not in FREEZABLE:
                 raise unknown("part in model.frozen", part, FREEZABLE)
-            setattr(self.network, part, getattr(self.average, part))
+            setattr(self.network, part, getattr(self.ema, part))
         self.mask_ratio, self.text_drop = construct(MaskRatio, mask_ratio or {}), text_drop
         self.sample_with(sampler)
         if compile:
@@ -214,7 +214,7 @@ class JEPAT(BaseModel):
         if not isinstance(images, Mapping):
             return precisely(self.image_tokenizer.encode)(images)
         if not hasattr(self.image_tokenizer, "from_moments"):
-            raise UserError(f"{type(self.image_tokenizer).__name__} reads pictures; cached latents need a KLTokenizer")
+            raise UserError(f"{type(self.image_tokenizer).__name__} reads images; cached latents need a KLTokenizer")
         return self.image_tokenizer.from_moments(images["moments"])
 
     def loss(
@@ -239,7 +239,7 @@ class JEPAT(BaseModel):
         objectives = [o for o in network.objectives.values() if getattr(o, "weight", 1.0)]
         if any(objective.needs_target_features for objective in objectives):
             with torch.no_grad():
-                target = Target(target.tokens, self.average.target(tokens, split))
+                target = Target(target.tokens, self.ema.target(tokens, split))
         losses: dict[str, Tensor] = {}
         for objective in objectives:
             losses |= objective(prediction, target, device)
@@ -262,16 +262,16 @@ class JEPAT(BaseModel):
 
         Args:
             captions: B texts.
-            seeds: B numbers; a picture depends on its caption and seed alone.
+            seeds: B numbers; an image depends on its caption and seed alone.
 
         Raises:
             UserError: A caption is empty or too long, or the numbers of captions and seeds differ.
         """
         if len(seeds) != len(captions):
             raise UserError(f"{len(captions)} captions and {len(seeds)} seeds; give one seed per caption")
-        text = self.average.text_tokenizer(captions)
-        with cast_once(self.average, text.pooled.device.type):
-            tokens = self.sampler(self.average, text, seeds)
+        text = self.ema.text_tokenizer(captions)
+        with cast_once(self.ema, text.pooled.device.type):
+            tokens = self.sampler(self.ema, text, seeds)
         decode = precisely(self.image_tokenizer.decode)
         return torch.cat([decode(part) for part in tokens.split(DECODED)]).clamp(-1, 1)
 
@@ -287,7 +287,7 @@ class JEPAT(BaseModel):
         """
         if not getattr(self.image_tokenizer, "fitted", True):
             self.image_tokenizer.fit(images)
-        for text_tokenizer in (self.network.text_tokenizer, self.average.text_tokenizer):
+        for text_tokenizer in (self.network.text_tokenizer, self.ema.text_tokenizer):
             if not getattr(text_tokenizer, "fitted", True):
                 text_tokenizer.fit(captions)
         self.network.text_tokenizer.ids(list(dict.fromkeys(captions)))
@@ -295,6 +295,6 @@ class JEPAT(BaseModel):
     def train(self, mode: bool = True) -> "JEPAT":
         """Switch the trained network; its average and the image tokenizer always evaluate."""
         super().train(mode)
-        self.average.eval()
+        self.ema.eval()
         self.image_tokenizer.eval()
         return self

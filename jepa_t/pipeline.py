@@ -1,4 +1,4 @@
-"""Captions in, pictures out; and a trained model as a folder of two files."""
+"""Captions in, images out; and a trained model as a folder of two files."""
 
 import json
 import logging
@@ -67,12 +67,12 @@ class Pipeline:
         """Write ``config.json`` and ``model.safetensors`` (the averaged weights) into a folder."""
         from safetensors.torch import save
 
-        from .engine.compat import write_whole
+        from .files import write_atomically
 
         state = self.model.state_dict()
         kept = {name: value.contiguous() for name, value in state.items() if not name.startswith("network.")}
-        write_whole(Path(folder) / WEIGHTS, lambda file: file.write(save(kept)))
-        write_whole(Path(folder) / CONFIG, lambda file: file.write(json.dumps(self.config, indent=2).encode()))
+        write_atomically(Path(folder) / WEIGHTS, lambda file: file.write(save(kept)))
+        write_atomically(Path(folder) / CONFIG, lambda file: file.write(json.dumps(self.config, indent=2).encode()))
 
     def settings(self, **sampler: Any) -> dict[str, Any]:
         """The sampler's options with changes, as :meth:`__call__` takes them; None changes nothing."""
@@ -86,12 +86,12 @@ class Pipeline:
         progress: Callable[[int], object] = lambda _done: None,
         **sampler: Any,
     ) -> list[Image.Image]:
-        """Draw one picture per caption.
+        """Draw one image per caption.
 
         Args:
             captions: B texts.
-            seeds: B numbers; a picture depends on its caption, seed and the sampler's options alone.
-            batch_size: Pictures drawn at once.
+            seeds: B numbers; an image depends on its caption, seed and the sampler's options alone.
+            batch_size: Images drawn at once.
             progress: Called after each batch with its size.
             **sampler: Options of the sampler to change, such as ``steps=16`` or ``guidance_scale=2.0``.
 
@@ -101,15 +101,15 @@ class Pipeline:
         for caption in captions:
             self._check(caption)
         self.model.sample_with(self.settings(**sampler))
-        pictures: list[Image.Image] = []
+        images: list[Image.Image] = []
         for start in range(0, len(captions), batch_size):
             chunk = slice(start, start + batch_size)
-            pictures += map(to_image, self.model.generate(captions[chunk], seeds[chunk]))
+            images += map(to_image, self.model.generate(captions[chunk], seeds[chunk]))
             progress(len(captions[chunk]))
-        return pictures
+        return images
 
     def _check(self, caption: str) -> None:
-        tokenizer = self.model.average.text_tokenizer
+        tokenizer = self.model.ema.text_tokenizer
         tokenizer.ids([caption])
         strange = tokenizer.unknown_words(caption) if hasattr(tokenizer, "unknown_words") else []
         if strange and len(strange) == len(caption.split()):
@@ -130,26 +130,26 @@ def to_image(image: Tensor) -> Image.Image:
     return Image.fromarray(to_bytes(image).permute(1, 2, 0).cpu().numpy())
 
 
-def enlarge(picture: Image.Image, side: int = 128) -> Image.Image:
-    """Small pictures by a whole factor, each pixel a square, until no side is below ``side``."""
-    factor = -(-side // min(picture.size))
-    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+def enlarge(image: Image.Image, side: int = 128) -> Image.Image:
+    """Small images by a whole factor, each pixel a square, until no side is below ``side``."""
+    factor = -(-side // min(image.size))
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
-def contact_sheet(pictures: Sequence[Image.Image], captions: Sequence[str], columns: int = 4) -> Image.Image:
-    """Pictures of one size in rows, each above its caption."""
+def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str], columns: int = 4) -> Image.Image:
+    """Images of one size in rows, each above its caption."""
     font, margin, line = ImageFont.load_default(12), 8, 15
-    width, height = pictures[0].size
+    width, height = images[0].size
     texts = [textwrap.wrap(caption, max(width // 6, 8)) or [""] for caption in captions]
     cell = width + margin, height + line * max(map(len, texts)) + 2 * margin
-    columns = min(columns, len(pictures))
-    rows = -(-len(pictures) // columns)
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
     sheet = Image.new("RGB", (cell[0] * columns + margin, cell[1] * rows + margin), "white")
     draw = ImageDraw.Draw(sheet)
-    for index, (picture, text) in enumerate(zip(pictures, texts, strict=True)):
+    for index, (image, text) in enumerate(zip(images, texts, strict=True)):
         row, column = divmod(index, columns)
         x, y = margin + column * cell[0], margin + row * cell[1]
-        sheet.paste(picture, (x, y))
+        sheet.paste(image, (x, y))
         draw.rectangle((x - 1, y - 1, x + width, y + height), outline="grey")
         draw.multiline_text((x, y + height + 2), "\n".join(text), fill="black", font=font, spacing=2)
     return sheet
@@ -157,7 +157,7 @@ def contact_sheet(pictures: Sequence[Image.Image], captions: Sequence[str], colu
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
     """The weights and the model's config in a checkpoint, a work dir or a saved folder."""
-    from .engine import find_checkpoint, load_checkpoint
+    from .files import find_checkpoint, load_checkpoint
 
     if not (path / CONFIG).is_file():
         checkpoint = load_checkpoint(find_checkpoint(str(path)))
@@ -173,9 +173,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
 
 def _fill(model: JEPAT, weights: dict[str, Tensor], path: str) -> None:
     """Load weights; a saved folder has the averaged ones alone, which then serve as both."""
-    from .engine.runner import check_weights
+    from .files import check_weights
 
-    copied = {name.replace("average.", "network.", 1): value for name, value in weights.items()}
+    copied = {name.replace("ema.", "network.", 1): value for name, value in weights.items()}
     weights = copied | weights
     check_weights(model.state_dict(), weights, path)
     model.load_state_dict(weights)

@@ -46,7 +46,7 @@ def test_training_compiles_nothing_after_the_first_steps(compiled):
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == made
 
 
-def test_sampling_compiles_nothing_after_the_first_pictures_and_training_goes_on(compiled):
+def test_sampling_compiles_nothing_after_the_first_images_and_training_goes_on(compiled):
     train(compiled, 4)
     for batch in (4, 1, 3):
         for setting in SETTINGS[:2]:
@@ -88,5 +88,5 @@ def test_compiled_code_computes_the_same():
     for one, other in zip(eager.network.parameters(), compiled.network.parameters(), strict=True):
         if one.grad is not None:
             torch.testing.assert_close(one.grad, other.grad, atol=1e-5, rtol=1e-4)
-    pictures = [model.generate(CAPTIONS[:3], range(3)) for model in (eager, compiled)]
-    torch.testing.assert_close(*pictures, atol=1e-4, rtol=1e-4)
+    images = [model.generate(CAPTIONS[:3], range(3)) for model in (eager, compiled)]
+    torch.testing.assert_close(*images, atol=1e-4, rtol=1e-4)

@@ -86,7 +86,7 @@ def test_a_config_is_whole(path, tmp_path):
     assert decay.end == cfg.train_cfg.max_iters
 
 
-def test_the_config_of_ones_own_pictures_in_the_docs_is_whole(tmp_path, monkeypatch):
+def test_the_config_of_ones_own_images_in_the_docs_is_whole(tmp_path, monkeypatch):
     (code,) = re.findall(
         r"```python\n(# configs/mine.py\n.*?)```", (ROOT.parent / "docs" / "data.md").read_text(), re.S
     )

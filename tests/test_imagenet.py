@@ -18,7 +18,7 @@ from PIL import Image
 from tiny_features import inception_weights
 from tiny_text import saved
 
-from jepa_t.engine import find_checkpoint, load_checkpoint
+from jepa_t.files import find_checkpoint, load_checkpoint
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
@@ -33,7 +33,7 @@ ENV = os.environ | {
 }
 
 
-def write_pictures(folder, count, seed):
+def write_images(folder, count, seed):
     """Class folders of JPEG files: noise around the colour of their class."""
     random = np.random.default_rng(seed)
     for number, name in enumerate(CLASSES):
@@ -50,8 +50,8 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path, self.work = path, path / "work"
         self.latents = path / "data" / "imagenet_latents"
-        write_pictures(path / "data" / "imagenet" / "train", 8, 0)
-        write_pictures(path / "data" / "imagenet" / "val", 24, 1)
+        write_images(path / "data" / "imagenet" / "train", 8, 0)
+        write_images(path / "data" / "imagenet" / "val", 24, 1)
         torch.save({"model": ldm_weights(latents=16)}, path / "kl16.ckpt")
         names = json.dumps(list(CLASSES.values()))
         self.model = [
@@ -68,8 +68,8 @@ class Folder:
             "model.objectives.feature.hidden_width=32",
             "model.sampler.steps=2",
             "model.sampler.solver_steps=2",
-            f"train_dataloader.dataset.pictures.names={names}",
-            "train_dataloader.dataset.pictures.size=16",
+            f"train_dataloader.dataset.dataset.names={names}",
+            "train_dataloader.dataset.dataset.size=16",
             "train_dataloader.num_workers=1",
         ]
         self.training = [
@@ -135,7 +135,7 @@ def kill_after_a_checkpoint(process, work):
     assert (work / "last_checkpoint").exists(), said
 
 
-def test_from_pictures_on_disk_to_a_distance(tmp_path):
+def test_from_images_on_disk_to_a_distance(tmp_path):
     folder = Folder(tmp_path)
 
     folder.run("convert_checkpoint.py", "mar-vae", "kl16.ckpt", "kl16")
@@ -174,6 +174,6 @@ def test_from_pictures_on_disk_to_a_distance(tmp_path):
         load_checkpoint(str(file))["state_dict"]
         for file in (tmp_path / "backbone.pth", find_checkpoint(str(tmp_path / FROM_DJEPA.stem)))
     )
-    kept = [name for name in backbone if name.startswith("average.encoder.")]
+    kept = [name for name in backbone if name.startswith("ema.encoder.")]
     assert kept
     assert all(torch.equal(backbone[name], trained[name]) for name in kept)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from jepa_t.engine import load_checkpoint, load_config
-from jepa_t.engine.runner import weights_hash
+from jepa_t.engine import load_config
+from jepa_t.files import load_checkpoint, weights_hash
 from jepa_t.pipeline import Pipeline
 from jepa_t.registry import DATASETS, MODELS, build
 

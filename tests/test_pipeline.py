@@ -1,4 +1,4 @@
-"""Captions in, pictures out: seeds, settings, files that are read safely, and captions that can't be drawn."""
+"""Captions in, images out: seeds, settings, files that are read safely, and captions that can't be drawn."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def model():
     torch.manual_seed(0)
     model = build(CONFIG, MODELS)
     model.fit(torch.rand(20, 3, 4, 4) * 2 - 1, CAPTIONS)
-    for parameter in model.average.parameters():
+    for parameter in model.ema.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model
 
@@ -48,7 +48,7 @@ def same(one, other):
     return np.array_equal(np.asarray(one), np.asarray(other))
 
 
-def test_a_picture_depends_on_caption_and_seed_alone(checkpoint):
+def test_a_image_depends_on_caption_and_seed_alone(checkpoint):
     draw = Pipeline.load(checkpoint, device="cpu")
     one, two, again = draw([*CAPTIONS, CAPTIONS[0]], [5, 5, 5])
     assert one.size == (4, 4)
@@ -136,7 +136,7 @@ def test_a_checkpoint_without_config_needs_one(model, tmp_path):
     torch.save(model.state_dict(), tmp_path / "bare.pth")
     with pytest.raises(UserError, match="give the config file"):
         Pipeline.load(tmp_path / "bare.pth")
-    assert Pipeline.load(tmp_path / "bare.pth", CONFIG, "cpu").model.average.text_tokenizer.fitted
+    assert Pipeline.load(tmp_path / "bare.pth", CONFIG, "cpu").model.ema.text_tokenizer.fitted
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_strange_words_are_named(checkpoint, caplog):
     assert "'crimson'" in caplog.text
 
 
-def test_pictures_and_sheets():
+def test_images_and_sheets():
     red = to_image(torch.tensor([1.0, -1.0, -1.0])[:, None, None].expand(3, 2, 5))
     assert red.getpixel((4, 1)) == (255, 0, 0)
     large = enlarge(red, 9)

@@ -13,7 +13,7 @@ from tiny_text import saved
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from jepa_t.engine import GuardedOptimWrapper, update_average
+from jepa_t.engine import GuardedOptimWrapper, update_ema
 from jepa_t.registry import TOKENIZERS, build
 
 
@@ -30,10 +30,10 @@ class NoWaits(TorchDispatchMode):
 
 def on_meta(model):
     """A copy without numbers; its captions' words lie there, since moving them is the text tokenizer's business."""
-    for network in (model.network, model.average):
+    for network in (model.network, model.ema):
         network.text_tokenizer.ids(CAPTIONS)  # reads the vocabulary once
     model = copy.deepcopy(model).to("meta")
-    for network in (model.network, model.average):
+    for network in (model.network, model.ema):
         words = network.text_tokenizer
         words.ids = lambda captions, ids=words.ids: ids(captions).to("meta", non_blocking=True)
     return model
@@ -67,7 +67,7 @@ def test_no_training_step_waits(changes):
     batch = {"inputs": random_images(4), "data_samples": {"caption": CAPTIONS[:4]}}
     with NoWaits():
         losses = model.train_step(batch, wrapper)
-        update_average(model.network, model.average, 0.9)
+        update_ema(model.network, model.ema, 0.9)
     assert all(loss.device.type == "meta" for loss in losses.values())
 
 

@@ -71,10 +71,10 @@ def trained_quantized() -> dict[str, Any]:
     """A quantised autoencoder that has learned smooth images, as a checkpoint of its training."""
     torch.manual_seed(0)
     training = build({"type": "TokenizerTraining", "tokenizer": {"type": "QuantizedAutoencoder", **QUANTIZED}}, MODELS)
-    optimizer, pictures = torch.optim.Adam(training.parameters(), lr=0.01), smooth_images(256)
+    optimizer, images = torch.optim.Adam(training.parameters(), lr=0.01), smooth_images(256)
     for step in range(120):
         optimizer.zero_grad()
-        batch = pictures[torch.randperm(256, generator=generator(step))[:64]]
+        batch = images[torch.randperm(256, generator=generator(step))[:64]]
         training.tokenizer.loss(batch)["loss_reconstruction"].backward()
         optimizer.step()
     torch.save({"state_dict": training.state_dict()}, folder() / "quantized.pth")
@@ -318,7 +318,7 @@ def make_model(seed: int = 0, **changes) -> JEPAT:
     model = build(config(**changes), MODELS)
     model.fit(random_images(64), CAPTIONS)
     randomise(model.network, seed)
-    model.average.load_state_dict(model.network.state_dict())
+    model.ema.load_state_dict(model.network.state_dict())
     return model
 
 

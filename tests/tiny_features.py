@@ -1,6 +1,6 @@
-"""Tiny pretrained judges of pictures with random weights, in the real file formats; written once, when asked for.
+"""Tiny pretrained judges of images with random weights, in the real file formats; written once, when asked for.
 
-Importing this makes torch-fidelity's Inception look at pictures of 75 pixels, the least it can, instead of 299: a
+Importing this makes torch-fidelity's Inception look at images of 75 pixels, the least it can, instead of 299: a
 sixteenth of the work, in the same layers.
 """
 
@@ -41,7 +41,7 @@ def inception(layer: str = "64") -> dict[str, str]:
 
 
 def write_folder(path: Path, count: int, seed: int, contrast: float = 60.0, side: int = 24) -> Path:
-    """Smooth coloured pictures as PNG files."""
+    """Smooth coloured images as PNG files."""
     path.mkdir(parents=True)
     coarse = np.random.default_rng(seed).normal(128, contrast, (count, 4, 4, 3)).clip(0, 255).astype(np.uint8)
     for index, pixels in enumerate(coarse):

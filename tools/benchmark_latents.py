@@ -1,4 +1,4 @@
-"""How fast latents are read, packed and from an archive per picture: python tools/benchmark_latents.py"""
+"""How fast latents are read, packed and from an archive per image: python tools/benchmark_latents.py"""
 
 import argparse
 import statistics
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from jepa_t.data import CachedLatents, Captions
 from jepa_t.data.imagenet import Labelled
+from jepa_t.data.images import Tally
 from jepa_t.data.latent_cache import SHARD, write_cache
-from jepa_t.data.pictures import Tally
 from jepa_t.engine.cli import friendly
 
-PICTURES = {"type": "ImageNet", "root": "", "names": ["picture"], "templates": ["a {}"]}
+IMAGES = {"type": "ImageNet", "root": "", "names": ["image"], "templates": ["a {}"]}
 
 
 class RandomMoments(nn.Module):
@@ -39,16 +39,16 @@ class RandomMoments(nn.Module):
 def main(arguments: list[str] | None = None) -> None:
     """Write the same latents in both ways, read them in turns, print the speeds and their ratios."""
     parser = argparse.ArgumentParser(description="Read random latents of KL-16's shape, packed against archives.")
-    parser.add_argument("--pictures", type=int, default=2 * SHARD)
-    parser.add_argument("--shard", type=int, default=SHARD, help="pictures in a packed file")
+    parser.add_argument("--images", type=int, default=2 * SHARD)
+    parser.add_argument("--shard", type=int, default=SHARD, help="images in a packed file")
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--pairs", type=int, default=5, help="readings of each, in turns")
     parser.add_argument("--folder", help="where the files are put, and removed again; default the system's own")
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(dir=args.folder) as made:
-        packed, archives = write(Path(made), args.pictures, args.shard)
-        order = np.random.default_rng(0).permutation(2 * args.pictures)
+        packed, archives = write(Path(made), args.images, args.shard)
+        order = np.random.default_rng(0).permutation(2 * args.images)
         batches = [order[start : start + args.batch_size].tolist() for start in range(0, len(order), args.batch_size)]
         if not torch.equal(packed(batches[0]), archives(batches[0])):
             raise AssertionError("the two formats say different things")
@@ -61,15 +61,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 def write(folder: Path, count: int, shard: int) -> tuple[Callable[[list[int]], Tensor], Callable[[list[int]], Tensor]]:
     """The same latents packed and as archives; how each is read, a batch of samples at once."""
-    pictures = SimpleNamespace(
+    images = SimpleNamespace(
         names=[f"{number}.JPEG" for number in range(count)],
-        describe=Labelled(np.zeros(count), Captions(PICTURES["names"], PICTURES["templates"])),
+        describe=Labelled(np.zeros(count), Captions(IMAGES["names"], IMAGES["templates"])),
         pixels=lambda _: np.zeros((1, 1, 3), np.uint8),
         tally=Tally(folder, 0.0),
     )
-    for _ in write_cache(folder / "packed", pictures, RandomMoments(), PICTURES, shard):
+    for _ in write_cache(folder / "packed", images, RandomMoments(), IMAGES, shard):
         pass
-    data = CachedLatents(str(folder / "packed"), PICTURES)
+    data = CachedLatents(str(folder / "packed"), IMAGES)
     (folder / "archives").mkdir()
     for number in range(count):
         moments = [data.__getitems__([index])["inputs"]["moments"][0].numpy() for index in (number, count + number)]

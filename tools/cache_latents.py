@@ -1,4 +1,4 @@
-"""Write the latents of a config's training pictures: python tools/cache_latents.py configs/jepat_imagenet.py"""
+"""Write the latents of a config's training images: python tools/cache_latents.py configs/jepat_imagenet.py"""
 
 import argparse
 import sys
@@ -19,11 +19,11 @@ from jepa_t.registry import DATASETS, TOKENIZERS, build
 @friendly
 def main(arguments: list[str] | None = None) -> int:
     """Parse, build, encode; or verify."""
-    parser = argparse.ArgumentParser(description="Cache the latents of a config's training pictures, both flips.")
+    parser = argparse.ArgumentParser(description="Cache the latents of a config's training images, both flips.")
     add_run_arguments(parser)
     parser.add_argument("--out", help="folder of the cache; default the one that the config's CachedLatents reads")
-    parser.add_argument("--batch-size", type=int, default=64, help="pictures encoded at once, with their mirror images")
-    parser.add_argument("--shard", type=int, default=SHARD, help=f"pictures in a file; default {SHARD}")
+    parser.add_argument("--batch-size", type=int, default=64, help="images encoded at once, with their mirror images")
+    parser.add_argument("--shard", type=int, default=SHARD, help=f"images in a file; default {SHARD}")
     parser.add_argument("--verify", action="store_true", help="only compare the checksums of the cache that is there")
     args = parser.parse_args(arguments)
     cfg = run_config(args)
@@ -36,11 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
     if args.launcher != "none" and not torch.distributed.is_initialized():
         init_dist(args.launcher, **cfg.env_cfg.dist_cfg)
     set_threads(cfg.get("threads", "auto"))
-    config = config.get("pictures", config)
-    pictures, device = build(config, DATASETS), get_device()
+    config = config.get("dataset", config)
+    images, device = build(config, DATASETS), get_device()
     tokenizer = build(cfg.model.image_tokenizer.to_dict(), TOKENIZERS).to(device)
     workers, start = cfg.train_dataloader.get("num_workers", 0), time.perf_counter()
-    for name in write_cache(out, pictures, tokenizer, config, args.shard, args.batch_size, workers):
+    for name in write_cache(out, images, tokenizer, config, args.shard, args.batch_size, workers):
         print(f"process {get_rank()}: shard {name} after {time.perf_counter() - start:.1f} s", flush=True)
     cache = Cache(out)
     broken = sum(len(shard["broken"]) for shard in cache.shards.values())
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"process {get_rank()}: done; other processes still write {len(cache.absent)} shards")
         return 0
     where = f", named in {Path(out) / BROKEN}" if broken else ""
-    print(f"{len(pictures.names)} pictures in {out}, of which {broken} are broken{where}")
+    print(f"{len(images.names)} images in {out}, of which {broken} are broken{where}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Statistics of real pictures: python tools/make_statistics.py data/imagenet/train imagenet256.npz --size 256"""
+"""Statistics of real images: python tools/make_statistics.py data/imagenet/train imagenet256.npz --size 256"""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from rich.progress import Progress
 from jepa_t.engine.cli import friendly
 from jepa_t.evaluation.distribution import save_statistics
 from jepa_t.evaluation.features import extract
-from jepa_t.evaluation.pictures import open_pictures, read
+from jepa_t.evaluation.images import open_images, read
 from jepa_t.registry import FEATURES, build
 
 
@@ -32,19 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @friendly
 def main(arguments: list[str] | None = None) -> None:
     """Read, extract, write."""
-    parser = argparse.ArgumentParser(description="Write mu, sigma, mu_s and sigma_s of pictures.")
-    parser.add_argument("pictures", help="a folder, or an .npz with arr_0 as ADM's")
+    parser = argparse.ArgumentParser(description="Write mu, sigma, mu_s and sigma_s of images.")
+    parser.add_argument("images", help="a folder, or an .npz with arr_0 as ADM's")
     parser.add_argument("out", type=Path, help="an .npz")
     parser.add_argument("--size", type=int, help="cut the middle square of this many pixels, as ADM does")
     parser.add_argument("--keep", action="store_true", help="the features too, for precision, recall and KID")
     add_arguments(parser)
     args = parser.parse_args(arguments)
-    pictures = open_pictures(args.pictures, args.size)
+    images = open_images(args.images, args.size)
     extractor = build({"type": "InceptionFeatures", **args.features}, FEATURES)
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        batches = bar.track(read(pictures, args.batch_size, args.workers), -(-len(pictures) // args.batch_size))
+        batches = bar.track(read(images, args.batch_size, args.workers), -(-len(images) // args.batch_size))
         count = save_statistics(args.out, extractor, (extract(extractor, batch) for _, batch in batches), args.keep)
-    Console().print(f"statistics of {count} pictures in {args.out}")
+    Console().print(f"statistics of {count} images in {args.out}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from rich.table import Table
 from torch import nn
 from torch.autograd import DeviceType
 
-from jepa_t.engine import set_threads, update_average
+from jepa_t.engine import set_threads, update_ema
 from jepa_t.engine.cli import add_run_arguments, friendly, run_config
 from jepa_t.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, build
 
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse, build, run steps, print the shares."""
     parser = argparse.ArgumentParser(description="Shares of a training step's time, by station and by operator.")
     add_run_arguments(parser)
-    parser.add_argument("--batch-size", type=int, help="pictures of a step; default the config's batch_size, or 64")
+    parser.add_argument("--batch-size", type=int, help="images of a step; default the config's batch_size, or 64")
     parser.add_argument("--steps", type=int, default=20, help="steps counted, after 5 to warm up")
     args = parser.parse_args(arguments)
     cfg = run_config(args)
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
         start = now()
         batch = clock.around("data", dataset.__getitems__, indices)
         model.train_step(batch, wrapper)
-        clock.around("averaging", update_average, model.network, model.average, 0.99)
+        clock.around("averaging", update_ema, model.network, model.ema, 0.99)
         clock.add("step", start)
 
     plain = Clock()
@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name, module in {
         "context encoder": network.encoder,
         "predictor": network.predictor,
-        "target encoder": model.average.encoder,
+        "target encoder": model.ema.encoder,
         **{f"fusion at {site}": module for site, module in network.fusion.items() if site != "blocks"},
     }.items():
         watched.watch(module, name)
@@ -119,9 +119,9 @@ def report(
     if device == "cuda":
         where = f"{torch.cuda.get_device_name()}, {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
     console.print(
-        f"a step of {size} pictures takes {statistics.median(whole):.1f} ms (quartiles "
+        f"a step of {size} images takes {statistics.median(whole):.1f} ms (quartiles "
         f"{statistics.quantiles(whole)[0]:.1f} to {statistics.quantiles(whole)[2]:.1f}), "
-        f"{1000 * size / statistics.median(whole):.0f} pictures a second, on {where}",
+        f"{1000 * size / statistics.median(whole):.0f} images a second, on {where}",
         soft_wrap=True,
     )
     stations = Table("station", "share of the step")

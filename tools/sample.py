@@ -1,4 +1,4 @@
-"""Draw pictures: python tools/sample.py work_dirs/jepat_digits "a red three on white paper" "a blue seven" """
+"""Draw images: python tools/sample.py work_dirs/jepat_digits "a red three on white paper" "a blue seven" """
 
 import argparse
 import io
@@ -16,9 +16,8 @@ from rich.progress import Progress
 
 from jepa_t.engine import load_config, set_threads
 from jepa_t.engine.cli import friendly
-from jepa_t.engine.compat import write_whole
-from jepa_t.engine.runner import weights_hash
 from jepa_t.errors import UserError
+from jepa_t.files import weights_hash, write_atomically
 from jepa_t.pipeline import Pipeline, contact_sheet, enlarge
 
 
@@ -51,29 +50,29 @@ def main(arguments: list[str] | None = None) -> None:
         torch.autocast(device, torch.bfloat16, enabled=args.amp),
     ):
         task = bar.add_task("drawing", total=len(captions))
-        pictures = pipeline(captions, seeds, args.batch_size, lambda done: bar.advance(task, done), **changes)
+        images = pipeline(captions, seeds, args.batch_size, lambda done: bar.advance(task, done), **changes)
     facts = {
         "sampler": pipeline.settings(**changes),
         "checkpoint": str(args.checkpoint),
-        "weights_sha256": weights_hash(pipeline.model.average),
+        "weights_sha256": weights_hash(pipeline.model.ema),
     }
     out = Path(args.out)
-    pictures = [enlarge(picture) for picture in pictures]
-    for number, (picture, caption, seed) in enumerate(zip(pictures, captions, seeds, strict=True)):
+    images = [enlarge(image) for image in images]
+    for number, (image, caption, seed) in enumerate(zip(images, captions, seeds, strict=True)):
         slug = re.sub(r"\W+", "_", caption.lower()).strip("_")[:60]
-        save(out / f"{number:03d}_{slug}_seed{seed}.png", picture, {"caption": caption, "seed": seed, **facts})
+        save(out / f"{number:03d}_{slug}_seed{seed}.png", image, {"caption": caption, "seed": seed, **facts})
     sheet = out / "samples.png"
-    save(sheet, contact_sheet(pictures, captions), {"captions": captions, "seeds": seeds, **facts})
-    Console().print(f"{len(pictures)} picture{'s' * (len(pictures) > 1)} and {sheet}")
+    save(sheet, contact_sheet(images, captions), {"captions": captions, "seeds": seeds, **facts})
+    Console().print(f"{len(images)} image{'s' * (len(images) > 1)} and {sheet}")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Draw pictures for captions with a trained model.")
+    parser = argparse.ArgumentParser(description="Draw images for captions with a trained model.")
     parser.add_argument("checkpoint", help="a .pth file, a work dir (its newest), or a saved folder")
     parser.add_argument("captions", nargs="+")
-    parser.add_argument("--seed", type=int, default=0, help="of each caption's first picture")
-    parser.add_argument("--count", type=int, default=1, help="pictures per caption, each with the next seed")
+    parser.add_argument("--seed", type=int, default=0, help="of each caption's first image")
+    parser.add_argument("--count", type=int, default=1, help="images per caption, each with the next seed")
     parser.add_argument("--preset", help="sampler preset: reference, quality, balanced or fast")
     parser.add_argument("--guidance", type=float, help="guidance scale; 1 is none")
     parser.add_argument("--temperature", type=float, help="of what is drawn: 1 as learned, below it surer, 0 certain")
@@ -81,7 +80,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--solver", help="of flow matching: euler, ab2, heun or midpoint")
     parser.add_argument("--solver-steps", type=int, help="denoising steps in each sampling step")
     parser.add_argument("--order", help="random, halton, checkerboard or confidence")
-    parser.add_argument("--out", "--work-dir", default="samples", help="folder for the pictures")
+    parser.add_argument("--out", "--work-dir", default="samples", help="folder for the images")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
     parser.add_argument("--amp", action="store_true", help="bf16 autocast")
@@ -90,14 +89,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def save(path: Path, picture: Image.Image, facts: dict) -> None:
+def save(path: Path, image: Image.Image, facts: dict) -> None:
     """Write a PNG, whole or not at all, that carries what it was made from."""
     metadata = PngInfo()
     for name, value in facts.items():
         metadata.add_itxt(name, value if isinstance(value, str) else json.dumps(value))
     buffer = io.BytesIO()
-    picture.save(buffer, "png", pnginfo=metadata)
-    write_whole(path, lambda file: file.write(buffer.getvalue()))
+    image.save(buffer, "png", pnginfo=metadata)
+    write_atomically(path, lambda file: file.write(buffer.getvalue()))
 
 
 if __name__ == "__main__":

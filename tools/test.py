@@ -12,12 +12,13 @@ from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
 
-from jepa_t.engine import JEPATRunner, find_checkpoint, set_threads
+from jepa_t.engine import JEPATRunner, set_threads
 from jepa_t.engine.cli import add_run_arguments, friendly, run_config
-from jepa_t.engine.compat import told_of_loss, write_whole
-from jepa_t.engine.runner import installed, unwrap
+from jepa_t.engine.compat import told_of_loss
+from jepa_t.engine.runner import unwrap
 from jepa_t.errors import UserError
 from jepa_t.evaluation.generation import settings
+from jepa_t.files import find_checkpoint, installed, write_atomically
 from jepa_t.sampling import sampler_config
 
 
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
     if is_main_process():
         report = figures | facts
         target = Path(runner.work_dir) / "metrics.json"
-        write_whole(target, lambda file: file.write(json.dumps(report, indent=2).encode()))
+        write_atomically(target, lambda file: file.write(json.dumps(report, indent=2).encode()))
         show(figures, str(target))
 
 

@@ -4,11 +4,12 @@ import argparse
 import importlib.util
 import sys
 
-from jepa_t.engine import JEPATRunner, find_checkpoint, load_checkpoint, set_threads
+from jepa_t.engine import JEPATRunner, set_threads
 from jepa_t.engine.checkpoint import Interrupted
 from jepa_t.engine.cli import add_run_arguments, friendly, resume_command, run_config
 from jepa_t.engine.compat import told_of_loss
 from jepa_t.errors import UserError
+from jepa_t.files import find_checkpoint, load_checkpoint
 
 
 @friendly

@@ -11,7 +11,7 @@ resume = False
 default_hooks = dict(
     runtime_info=dict(type="MeanLossHook"),
     tokenizers=dict(type="FitTokenizersHook"),
-    average=dict(type="WeightAverageHook", decay=0.9999),
+    ema=dict(type="EMAHook", decay=0.9999),
     timer=dict(type="SpeedHook"),
     logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type="ParamSchedulerHook"),

@@ -1,7 +1,7 @@
 # Inked digits as 16 ids each: the tokenizer that the discrete configs of the digits begin with. A minute on one core.
 #   python tools/train.py configs/tokenizers/fsq_digits.py
 #   python tools/test.py configs/tokenizers/fsq_digits.py
-# The figures of the digits then say what survives of real, held-out pictures: <split>/all beside oracle/all.
+# The figures of the digits then say what survives of real, held-out images: <split>/all beside oracle/all.
 _base_ = [
     "../_base_/tokenizers/fsq_digits.py",
     "../_base_/datasets/digits.py",
@@ -9,7 +9,7 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 model = dict(type="TokenizerTraining", tokenizer=_base_._tokenizer)
-test_dataloader = dict(dataset=dict(splits=("seen", "unseen"), pictures=True))
+test_dataloader = dict(dataset=dict(splits=("seen", "unseen"), images=True))
 test_evaluator = [dict(type="ReconstructionMetric"), dict(type="DigitsMetric", layout="single")]
 _steps = 1500
 train_cfg = dict(max_iters=_steps)

@@ -190,7 +190,7 @@ def match_parameters(cfg: Config, target: int) -> Config:
 def step_flops(cfg: Config) -> int:
     """Floating-point operations of a training step, forward and backward: the mean over :data:`MASKS` masks.
 
-    Counted on random pictures with attention as plain products, since fused kernels go uncounted on a CPU.
+    Counted on random images with attention as plain products, since fused kernels go uncounted on a CPU.
     """
     model = build(cfg.model.to_dict(), MODELS)
     tokenizer = model.image_tokenizer

@@ -139,14 +139,14 @@ def flow_of(network: Network) -> FlowMatching:
 
 
 def sampling(model: JEPAT, items: Sequence[str] = ITEMS) -> Cost:
-    """One picture by the model's sampler, alone in its batch.
+    """One image by the model's sampler, alone in its batch.
 
     Args:
         model: With the sampler.
         items: Which of :data:`ITEMS` act; without any it is the plain procedure at the sampler's settings, both
             branches in all steps.
     """
-    network, head, (height, width) = model.average, flow_of(model.average).head, model.average.grid
+    network, head, (height, width) = model.ema, flow_of(model.ema).head, model.ema.grid
     flops = dict.fromkeys(("text", "encoder", "predictor", "head"), 0.0)
     passes = evaluations = done = 0
     alike = not {"encoder", "context", "predictor", "blocks"} & set(

@@ -136,7 +136,7 @@ def _lines(arms: Sequence[str], records: Sequence[Record]) -> Mapping[str, dict[
 
 
 def costs(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
-    """Accuracy against time per picture; of the sampler suite alone."""
+    """Accuracy against time per image; of the sampler suite alone."""
     if COST not in records[0]["metrics"]:
         return ""
     shown = figures[:2] + [figure for figure in figures if figure in ("frechet", "residual")]

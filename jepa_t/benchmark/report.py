@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.compat import write_whole
 from ..errors import UserError
+from ..files import write_atomically
 from .plots import PLOTS
 from .records import Record, arms_of, curve, curved, outcomes
 from .samplers import SETTINGS
@@ -19,10 +19,10 @@ RESULTS, REPORT = "results.json", "report.md"
 COSTS = ("ms per picture", "network evaluations", "head evaluations per token")  # of the sampler suite
 DISTANCES = ("frechet", "residual", "diversity")  # figures that aren't shares
 THRESHOLDS = (0.5, 0.9)
-REAL = {  # figures of real pictures, which stand below the table
-    "oracle/all": "The oracle's own share on real pictures of these prompts",
+REAL = {  # figures of real images, which stand below the table
+    "oracle/all": "The oracle's own share on real images of these prompts",
     "frechet_floor": "The Fréchet distance's floor",
-    "oracle/diversity": "The diversity of real pictures",
+    "oracle/diversity": "The diversity of real images",
 }
 SPEED = {  # columns of the speed suite, as far as records have them
     "ms": ("milliseconds", "{:.2f}"),
@@ -36,7 +36,7 @@ SPEED = {  # columns of the speed suite, as far as records have them
 Results = dict[str, Any]
 ABOUT = (
     "Means over seeds, with 95 % intervals of a bootstrap over seeds and prompts, the seeds' part as wide as Student's "
-    "t. Seeds are paired: seed k has the same pictures in the same order, and, where arms share the part, the same "
+    "t. Seeds are paired: seed k has the same images in the same order, and, where arms share the part, the same "
     "initial weights, masks and noise. With 3 seeds a sign-flip test can't go below p = 0.25, with 5 not below 0.0625: "
     "no difference is called significant. The guidance scale of each run is chosen of 1, 1.5, 2 and 3 by seen captions "
     "that the test doesn't ask. Only records of one `source` were made by the same code."
@@ -62,7 +62,7 @@ def load(folder: str | Path) -> Results:
 
 def save(folder: Path, results: Results) -> None:
     """Write the results."""
-    write_whole(folder / RESULTS, lambda file: file.write(json.dumps(results, indent=1).encode()))
+    write_atomically(folder / RESULTS, lambda file: file.write(json.dumps(results, indent=1).encode()))
 
 
 def write_report(folder: str | Path) -> Path:
@@ -79,7 +79,7 @@ def write_report(folder: str | Path) -> Path:
             chosen = [record for record in kept["records"] if record["task"] == task]
             parts += [f"### {suite}: {task}", _made(made, chosen), *_section(folder, suite, task, chosen)]
     target = folder / REPORT
-    write_whole(target, lambda file: file.write(("\n\n".join(parts) + "\n").encode()))
+    write_atomically(target, lambda file: file.write(("\n\n".join(parts) + "\n").encode()))
     return target
 
 

@@ -22,17 +22,17 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from ..engine import JEPATRunner, compat, find_checkpoint, set_threads
-from ..engine.compat import write_whole
+from ..engine import JEPATRunner, compat, set_threads
 from ..engine.hooks import SpeedHook
-from ..engine.runner import installed, unwrap
+from ..engine.runner import unwrap
 from ..errors import UserError
+from ..files import find_checkpoint, installed, write_atomically
 from ..model import JEPAT
 from ..registry import DATASETS, METRICS, build
 from .configs import TUNED_ON, source
 
 GUIDANCE = (1.0, 1.5, 2.0, 3.0)  # scales tried on the validation prompts
-TOLERATED = 0.02  # share of right pictures
+TOLERATED = 0.02  # share of right images
 
 
 class _Recorder(Hook):
@@ -56,7 +56,7 @@ class _Recorder(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         self.curve[str(runner.iter)] = {name: value for name, value in metrics.items() if _headline(name)}
-        write_whole(self.file, lambda file: file.write(json.dumps(self.curve).encode()))
+        write_atomically(self.file, lambda file: file.write(json.dumps(self.curve).encode()))
 
 
 def _headline(name: str) -> bool:
@@ -105,7 +105,7 @@ def execute(cfg: Config, folder: Path, notify: Callable[[int], object] = lambda 
         "versions": versions(),
         "machine": machine(),
     }
-    write_whole(record, lambda file: file.write(json.dumps(found).encode()))
+    write_atomically(record, lambda file: file.write(json.dumps(found).encode()))
     return found
 
 
@@ -145,7 +145,7 @@ def tune(
         chosen: Which of them decide.
 
     Returns:
-        The scale, and the share of right pictures by scale; None where the sampler has no scale.
+        The scale, and the share of right images by scale; None where the sampler has no scale.
 
     Raises:
         UserError: The metric has no such column.
@@ -177,7 +177,7 @@ def measure(
         prompts: Such as :class:`~jepa_t.data.ShapePrompts`.
         metric: The metric that goes with them.
         indices: Which of them; by default all.
-        batch_size: Pictures drawn at once.
+        batch_size: Images drawn at once.
     """
     metric.results.clear()
     indices = range(len(prompts)) if indices is None else indices

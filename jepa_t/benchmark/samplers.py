@@ -12,8 +12,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from ..engine import set_threads
-from ..engine.compat import write_whole
-from ..engine.config import find_checkpoint
+from ..files import find_checkpoint, write_atomically
 from ..model import JEPAT
 from ..pipeline import Pipeline
 from ..registry import METRICS
@@ -42,7 +41,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     # Guidance trades likeness for accuracy, so what a preset costs is told at each scale.
     **{f"{p}, guidance {w:g}": {"preset": p, "guidance_scale": w} for p in PRESETS for w in GUIDANCE},
 }
-ROUNDS, PICTURES = 5, 16  # of the timing
+ROUNDS, IMAGES = 5, 16  # of the timing
 
 
 def draw_settings(
@@ -82,7 +81,7 @@ def draw_settings(
             figures |= evaluations(model, prompts.captions[0])
             result = {"metrics": figures, "outcomes": outcomes_of(columns), "versions": versions()}
             result |= {"guidance_scale": scale, "validation": tried, "machine": machine()}
-            write_whole(kept, lambda file, result=result: file.write(json.dumps(result).encode()))
+            write_atomically(kept, lambda file, result=result: file.write(json.dumps(result).encode()))
         result = json.loads(kept.read_text())
         options["guidance_scale"] = result["guidance_scale"]
         line = [setting["preset"], setting["guidance_scale"]] if "guidance_scale" in setting else None
@@ -91,13 +90,13 @@ def draw_settings(
 
 
 def time_settings(cfg: Config, folder: Path, drawn: Sequence[dict[str, Any]]) -> None:
-    """Add the time of a picture to each setting of :func:`draw_settings`, and its shares of the first setting's.
+    """Add the time of an image to each setting of :func:`draw_settings`, and its shares of the first setting's.
 
     They are drawn with in turn in one process, with nothing beside it, so that a busy neighbour slows all alike.
     """
     set_threads(cfg.threads)
     model = _load(cfg, folder)
-    captions = prompt_sets(cfg)[0].captions[:PICTURES]
+    captions = prompt_sets(cfg)[0].captions[:IMAGES]
     seeds = list(range(len(captions)))
 
     def draw(options: dict) -> None:
@@ -117,9 +116,9 @@ def _load(cfg: Config, folder: Path) -> JEPAT:
 
 
 def evaluations(model: JEPAT, caption: str) -> dict[str, float]:
-    """How often one picture runs the network, and the denoising head per token; both branches of guidance count."""
+    """How often one image runs the network, and the denoising head per token; both branches of guidance count."""
     counts = dict.fromkeys(("network evaluations", "head evaluations per token"), 0.0)
-    network = model.average
+    network = model.ema
     head = next(o.head for o in network.objectives.values() if hasattr(o, "draw"))
     tokens = network.grid[0] * network.grid[1]
     last = head.out if hasattr(head, "out") else head  # of a denoising head, whose pieces the solvers call

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from ..attention import attention
-from ..engine import update_average
+from ..engine import update_ema
 from ..layers import Blocks
 from ..model import JEPAT, cast_once, compile_blocks
 from ..registry import DATASETS, MODELS, build
@@ -108,7 +108,7 @@ NAMES = (*SIZES, "fusions", "attention")
 
 
 def _model(cfg: Config) -> tuple[JEPAT, Tensor, list[str]]:
-    """A model of random weights, none of them zero, with a batch of random pictures and of captions."""
+    """A model of random weights, none of them zero, with a batch of random images and of captions."""
     batch = cfg.train_dataloader.batch_size
     dataset = build(cfg.train_dataloader.dataset.to_dict() | {"size": 4 * max(batch, 16)}, DATASETS)
     torch.manual_seed(0)
@@ -119,7 +119,7 @@ def _model(cfg: Config) -> tuple[JEPAT, Tensor, list[str]]:
     with torch.no_grad():
         for parameter in model.network.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-    model.average.load_state_dict(model.network.state_dict())
+    model.ema.load_state_dict(model.network.state_dict())
     if model.network.text_tokenizer.width != model.network.encoder.registers.shape[1]:
         model.network.text_tokenizer.requires_grad_(False)  # a tower of CLIP's size would come trained
     return model.to(device()), images[:batch].to(device()), dataset.captions
@@ -157,7 +157,7 @@ def _samplings(size: Callable[[], Config], published: Published, batch: int | No
     captions, seeds = (captions * batch)[:batch], range(batch)
 
     def plainly(items: Sequence[str]) -> Tensor:
-        with cast(), cast_once(model.average, device()):  # as the library does; else autocast casts at each call
+        with cast(), cast_once(model.ema, device()):  # as the library does; else autocast casts at each call
             return published.sample(model, captions, seeds, scale=SCALE, items=items)
 
     def sample(model: JEPAT, preset: str) -> Tensor:
@@ -224,7 +224,7 @@ def _step(
     recompute: bool = False,
 ) -> Callable[[], None]:
     learned = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    pairs = list(zip(model.average.parameters(), model.network.parameters(), strict=True))
+    pairs = list(zip(model.ema.parameters(), model.network.parameters(), strict=True))
     stacks = [module for module in model.network.modules() if isinstance(module, Blocks)]
 
     calls = count()
@@ -240,7 +240,7 @@ def _step(
         optimizer.step()
         optimizer.zero_grad()
         if fused:
-            update_average(model.network, model.average, DECAY)
+            update_ema(model.network, model.ema, DECAY)
         else:
             with torch.no_grad():
                 for old, new in pairs:

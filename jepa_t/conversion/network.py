@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..engine.compat import read_safely, write_whole
 from ..errors import UserError, unknown
+from ..files import read_safely, write_atomically
 from ..model import Network
 from ..registry import BACKBONES, TOKENIZERS, build
 from .rules import BACKBONE, RULES, Rule
@@ -115,10 +115,10 @@ def convert_network(
         rows = [Row("", 0, "image_tokenizer", len(state), "of the autoencoder that was given")]
     rules, known = (BACKBONE, RULES[kind]) if backbone else (RULES[kind], [])
     network, account = apply_rules(rules, expected, raw, known)
-    average = network if ema is raw else apply_rules(rules, expected, ema, known)[0]
+    averaged = network if ema is raw else apply_rules(rules, expected, ema, known)[0]
     for name in expected:
-        state |= {f"network.{name}": network[name], f"average.{name}": average[name]}
-    write_whole(out, lambda file: torch.save({"state_dict": state, "meta": meta}, file))
+        state |= {f"network.{name}": network[name], f"ema.{name}": averaged[name]}
+    write_atomically(out, lambda file: torch.save({"state_dict": state, "meta": meta}, file))
     return account + rows + [Row(name, 0, "", 0, "not of the network; not read") for name in rest]
 
 
@@ -237,7 +237,7 @@ def _backbone(public: Public, config: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _places(part: str) -> tuple[str, ...]:
-    return ("",) if part == "image_tokenizer" else ("network.", "average.")
+    return ("",) if part == "image_tokenizer" else ("network.", "ema.")
 
 
 def apply_rules(

@@ -6,20 +6,20 @@ from .class_prompts import ClassPrompts
 from .digit_prompts import DigitPrompts
 from .digits import InkedDigits, keep_batch
 from .imagenet import ImageNet
+from .images import BrokenImage, ImageDataset, centre_crop, decode
 from .latents import CachedLatents
-from .pictures import BrokenPicture, PictureDataset, centre_crop, decode
 from .shapes import ShapePrompts, ShapeScenes
 
 __all__ = [
-    "BrokenPicture",
+    "BrokenImage",
     "CachedLatents",
     "CaptionedImages",
     "Captions",
     "ClassPrompts",
     "DigitPrompts",
+    "ImageDataset",
     "ImageNet",
     "InkedDigits",
-    "PictureDataset",
     "ShapePrompts",
     "ShapeScenes",
     "centre_crop",

@@ -1,4 +1,4 @@
-"""A user's own pictures with captions: a folder, a manifest, or webdataset's tar shards."""
+"""A user's own images with captions: a folder, a manifest, or webdataset's tar shards."""
 
 import glob
 import json
@@ -13,17 +13,17 @@ import numpy as np
 from ..errors import UserError
 from ..registry import DATASETS
 from .hashing import draw
-from .pictures import REPORT, SUFFIXES, BrokenPicture, PictureDataset, is_picture
+from .images import REPORT, SUFFIXES, BrokenImage, ImageDataset, is_image
 from .storage import Mapped, Texts
 
-COVERING = 10_000  # pictures whose captions stand for all: a fifth have the longest, the others lie evenly
+COVERING = 10_000  # images whose captions stand for all: a fifth have the longest, the others lie evenly
 
 
 class Written:
-    """Captions that the pictures came with, read when they are needed; one of several is drawn.
+    """Captions that the images came with, read when they are needed; one of several is drawn.
 
     Args:
-        read: The captions of the picture of a number.
+        read: The captions of the image of a number.
         sizes: How long they are, about ``[N]``.
         seed: Of the choice.
     """
@@ -34,28 +34,28 @@ class Written:
         self.read, self.sizes, self.seed = read, sizes, seed
 
     def __call__(self, numbers: Sequence[int], indices: Sequence[int]) -> list[str]:
-        """A caption of each picture ``[B]``, drawn for the sample's index ``[B]``.
+        """A caption of each image ``[B]``, drawn for the sample's index ``[B]``.
 
         Raises:
-            BrokenPicture: A caption is empty, or no text.
+            BrokenImage: A caption is empty, or no text.
         """
         captions = [self.fact(number) for number in numbers]
         chosen = draw(self.seed, "caption", np.asarray(indices), np.array([len(some) for some in captions]))
         return [some[place] for some, place in zip(captions, chosen, strict=True)]
 
     def fact(self, number: int) -> list[str]:
-        """All captions of a picture.
+        """All captions of an image.
 
         Raises:
-            BrokenPicture: There is none, one is empty, or one is no text.
+            BrokenImage: There is none, one is empty, or one is no text.
         """
         captions = self.read(number)
         if not captions or not all(caption.strip() for caption in captions):
-            raise BrokenPicture("its caption is empty")
+            raise BrokenImage("its caption is empty")
         return captions
 
     def covering(self) -> list[str]:
-        """All captions of at most 10,000 pictures: the longest, and others evenly from the rest."""
+        """All captions of at most 10,000 images: the longest, and others evenly from the rest."""
         numbers = np.arange(len(self.sizes))
         if len(numbers) > COVERING:
             longest = np.argsort(-self.sizes, kind="stable")[: COVERING // 5]
@@ -64,33 +64,33 @@ class Written:
         for number in numbers.tolist():
             try:
                 captions.update(dict.fromkeys(self.fact(number)))
-            except BrokenPicture:  # told when the picture's turn comes
+            except BrokenImage:  # told when the image's turn comes
                 continue
         return list(captions)
 
 
 @DATASETS.register_module()
-class CaptionedImages(PictureDataset):
-    """Pictures with captions of their own.
+class CaptionedImages(ImageDataset):
+    """Images with captions of their own.
 
-    Sample i is a function of the files, ``seed`` and i alone; with ``flip``, sample i + N is picture i mirrored.
+    Sample i is a function of the files, ``seed`` and i alone; with ``flip``, sample i + N is image i mirrored.
 
     Args:
         source: One of
 
-            - a folder, at any depth, of pictures and texts, ``x.jpg`` and ``x.txt``;
+            - a folder, at any depth, of images and texts, ``x.jpg`` and ``x.txt``;
             - a manifest ``*.jsonl``, in each line ``{"image": "x.jpg", "caption": "..."}``, where the path is taken
               from the manifest's folder and the caption may be a list, of which one is drawn;
             - webdataset's shards: a tar file, a folder of them, or a pattern such as ``shards/*.tar``. Members that
               agree up to the first dot are one sample, ``x.jpg`` and ``x.txt``.
         size: Height and width in pixels, of ADM's centre crop.
-        flip: Show each picture mirrored as well.
+        flip: Show each image mirrored as well.
         seed: Of all that is drawn.
-        max_broken: Share of the pictures read that may be broken, in [0, 1]; an empty caption breaks one too.
-        report: Folder where broken pictures are named.
+        max_broken: Share of the images read that may be broken, in [0, 1]; an empty caption breaks one too.
+        report: Folder where broken images are named.
 
     Raises:
-        UserError: There are no pictures, one has no caption, or a line or a shard can't be read.
+        UserError: There are no images, one has no caption, or a line or a shard can't be read.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class CaptionedImages(PictureDataset):
     ) -> None:
         found = _find(source)
         written = Written(found.captions, found.sizes, seed)
-        super().__init__(found.names, found.picture, written, size, flip, seed, max_broken, report)
+        super().__init__(found.names, found.image, written, size, flip, seed, max_broken, report)
 
 
 def _find(source: str) -> "Folder | Manifest | Shards":
@@ -128,13 +128,13 @@ def _one_text(data: bytes) -> list[str]:
     try:
         return [" ".join(data.decode("utf-8-sig").split())]
     except UnicodeDecodeError as error:
-        raise BrokenPicture("its caption isn't in UTF-8") from error
+        raise BrokenImage("its caption isn't in UTF-8") from error
 
 
 def _refuse_lone(lone: list[str], count: int, where: object, remedy: str) -> None:
     if lone:
         raise UserError(
-            f"CaptionedImages: {len(lone)} of {count} pictures in {where} have no caption, such as {lone[0]}; {remedy}"
+            f"CaptionedImages: {len(lone)} of {count} images in {where} have no caption, such as {lone[0]}; {remedy}"
         )
 
 
@@ -147,7 +147,7 @@ class Folder:
             (names if size is not None else lone).append(name)
             sizes += [size] if size is not None else []
         if not names and not lone:
-            raise UserError(f"CaptionedImages: the folder {str(path)!r} has no pictures")
+            raise UserError(f"CaptionedImages: the folder {str(path)!r} has no images")
         _refuse_lone(lone, len(names) + len(lone), path, f"write {Path(lone[0]).stem if lone else ''}.txt beside it")
         self.names, self.sizes = Texts(names), np.array(sizes)
 
@@ -157,14 +157,14 @@ class Folder:
         texts = {entry.name[:-4]: entry for entry in found if entry.name.endswith(".txt")}
         for entry in found:
             name = f"{below}{entry.name}"
-            if is_picture(entry.name):
+            if is_image(entry.name):
                 text = texts.get(entry.name.rpartition(".")[0])
                 yield name, text.stat().st_size if text else None
             elif entry.is_dir():
                 yield from self._walk(f"{name}/")
 
-    def picture(self, number: int) -> Path:
-        """The picture's file."""
+    def image(self, number: int) -> Path:
+        """The image's file."""
         return self.path / self.names[number]
 
     def captions(self, number: int) -> list[str]:
@@ -172,7 +172,7 @@ class Folder:
         try:
             return _one_text((self.path / self.names[number]).with_suffix(".txt").read_bytes())
         except OSError as error:
-            raise BrokenPicture(f"its caption can't be read: {error.strerror}") from error
+            raise BrokenImage(f"its caption can't be read: {error.strerror}") from error
 
 
 class Manifest:
@@ -187,8 +187,8 @@ class Manifest:
         self._captions = Texts(json.dumps(captions, ensure_ascii=False) for _, captions in pairs)
         self.sizes = np.array([max(map(len, captions)) for _, captions in pairs])
 
-    def picture(self, number: int) -> Path:
-        """The picture's file."""
+    def image(self, number: int) -> Path:
+        """The image's file."""
         return self.path.parent / Path(self.names[number]).expanduser()
 
     def captions(self, number: int) -> list[str]:
@@ -218,17 +218,17 @@ class Shards:
         names, rows, lone = [], [], []
         for file, path in enumerate(paths):
             for key, members in _samples(path):
-                picture = next((members[suffix] for suffix in members if suffix in SUFFIXES), None)
-                if picture is None:
+                image = next((members[suffix] for suffix in members if suffix in SUFFIXES), None)
+                if image is None:
                     continue
                 if "txt" not in members:
                     lone.append(f"{key} of {path.name}")
                     continue
                 names.append(f"{path.name}:{key}")
-                rows.append((file, *picture, *members["txt"]))
+                rows.append((file, *image, *members["txt"]))
         where = paths[0] if len(paths) == 1 else f"{len(paths)} shards of {paths[0].parent}"
         if not names and not lone:
-            raise UserError(f"CaptionedImages: {where} has no pictures")
+            raise UserError(f"CaptionedImages: {where} has no images")
         _refuse_lone(lone, len(names) + len(lone), where, "each x.jpg needs an x.txt behind it")
         self.names, self.files, self.rows = Texts(names), Mapped(paths), np.array(rows, np.int64)
         self.sizes = self.rows[:, 4]
@@ -237,8 +237,8 @@ class Shards:
         file, (offset, size) = self.rows[number, 0], self.rows[number, column : column + 2]
         return self.files[int(file)][offset : offset + size].tobytes()
 
-    def picture(self, number: int) -> bytes:
-        """The picture's bytes."""
+    def image(self, number: int) -> bytes:
+        """The image's bytes."""
         return self._bytes(number, 1)
 
     def captions(self, number: int) -> list[str]:

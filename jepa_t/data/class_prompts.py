@@ -12,7 +12,7 @@ from .captions import Captions
 
 @DATASETS.register_module()
 class ClassPrompts(Dataset):
-    """Prompt i is about class ``i % classes``, and its picture is drawn from seed i.
+    """Prompt i is about class ``i % classes``, and its image is drawn from seed i.
 
     So the first n prompts are the same for every count, and any run of them is balanced.
 

@@ -1,4 +1,4 @@
-"""What a model trained on inked digits is asked to draw, and the facts its pictures are judged by."""
+"""What a model trained on inked digits is asked to draw, and the facts its images are judged by."""
 
 from collections.abc import Sequence
 
@@ -37,7 +37,7 @@ SYNONYMS = {
 
 @DATASETS.register_module()
 class DigitPrompts(Dataset):
-    """Prompts to draw, with the facts that the pictures are judged by.
+    """Prompts to draw, with the facts that the images are judged by.
 
     Splits: ``seen`` and ``unseen`` compositions of digit and ink in the words of training; ``paraphrase``,
     seen compositions in withheld sentences; ``synonym``, in words that training captions don't know ("a
@@ -49,7 +49,7 @@ class DigitPrompts(Dataset):
         splits: Which prompts, in this order.
         per_split: How many of each.
         seed: Seed of the scenes.
-        pictures: Give real pictures of the facts along, of held-out scans: what a tokenizer is measured on.
+        images: Give real images of the facts along, of held-out scans: what a tokenizer is measured on.
 
     Attributes:
         captions: All prompts.
@@ -67,7 +67,7 @@ class DigitPrompts(Dataset):
         splits: Sequence[str] = ("seen", "unseen", "paraphrase"),
         per_split: int = 200,
         seed: int = 1,
-        pictures: bool = False,
+        images: bool = False,
     ) -> None:
         form = layout_named(layout)
         known = (*SPLITS, SWAP) if form.places > 1 else SPLITS
@@ -83,7 +83,7 @@ class DigitPrompts(Dataset):
             captions, facts = _prompts(form, split, seed, np.arange(per_split))
             self.captions += captions
             self.facts += facts
-        self.images = render_facts(self.facts, form) if pictures else None
+        self.images = render_facts(self.facts, form) if images else None
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -97,7 +97,7 @@ class DigitPrompts(Dataset):
 
 
 def render_facts(facts: Sequence[dict], layout: Layout) -> Tensor:
-    """Real pictures of the facts ``[N, 3, H, W]``, of held-out scans; a paper left open is drawn."""
+    """Real images of the facts ``[N, 3, H, W]``, of held-out scans; a paper left open is drawn."""
     _, held_out = load_scans()
     index = np.arange(len(facts))
     digits = np.array([fact["digits"] for fact in facts])

@@ -20,7 +20,7 @@ TRAINING_SCANS = 1500
 SIDE = 8  # pixels of a scan
 
 # In [-1, 1]. Far apart from each other, and each ink from each paper in luminance too. Whole 32nds, so that a
-# blend by sixteenths is exact: the pictures are the same bits on every machine.
+# blend by sixteenths is exact: the images are the same bits on every machine.
 PAPERS = {"white": (1.0, 1.0, 1.0), "black": (-1.0, -1.0, -1.0), "grey": (0.0, 0.0, 0.0)}
 INKS = {
     "red": (0.625, -0.875, -0.875),
@@ -39,11 +39,11 @@ WITHHELD = (np.arange(10)[:, None] + np.arange(6)[None, :]) % 5 == 0
 
 @dataclass(frozen=True)
 class Layout:
-    """How many scans a picture shows, where, and how that is said.
+    """How many scans an image shows, where, and how that is said.
 
     Attributes:
-        size: Height and width of the picture in pixels.
-        templates: Caption templates of the training pictures.
+        size: Height and width of the image in pixels.
+        templates: Caption templates of the training images.
         paraphrases: Templates withheld from training, made of the same words.
     """
 
@@ -53,12 +53,12 @@ class Layout:
 
     @property
     def places(self) -> int:
-        """How many scans a picture shows."""
+        """How many scans an image shows."""
         return self.size[0] * self.size[1] // SIDE**2
 
     @property
     def axis(self) -> int:
-        """The dimension of a picture along which its scans lie."""
+        """The dimension of an image along which its scans lie."""
         return -2 if self.size[0] > self.size[1] else -1
 
 
@@ -96,7 +96,7 @@ class Scans:
 
 @dataclass(frozen=True)
 class Scenes:
-    """What pictures show: ``digits`` and ``inks [N, places]`` (left to right or top down), ``papers [N]``."""
+    """What images show: ``digits`` and ``inks [N, places]`` (left to right or top down), ``papers [N]``."""
 
     digits: np.ndarray
     inks: np.ndarray
@@ -172,7 +172,7 @@ def render(coverage: Tensor, scenes: Scenes, layout: Layout) -> Tensor:
         layout: How the scans are laid out.
 
     Returns:
-        Pictures ``[N, 3, H, W]`` in [-1, 1].
+        Images ``[N, 3, H, W]`` in [-1, 1].
     """
     paper = torch.tensor(list(PAPERS.values()))[scenes.papers][:, None, :, None, None]
     ink = torch.tensor(list(INKS.values()))[scenes.inks][..., None, None]
@@ -189,7 +189,7 @@ def draw_scenes(
         seed: With ``stream`` and ``index`` all that a scene depends on.
         stream: What the scenes are for.
         index: Numbers of the scenes ``[N]``.
-        places: How many scans a picture shows.
+        places: How many scans an image shows.
         withheld: Compositions of digit and ink that training never shows, instead of those it does.
         distinct: The digit of the second place differs from the first's.
     """
@@ -230,16 +230,16 @@ def keep_batch(batch: dict) -> dict:
 
 @DATASETS.register_module()
 class InkedDigits(Dataset):
-    """Training pictures and captions; number ``i`` depends on ``seed``, ``scans`` and ``i`` alone.
+    """Training images and captions; number ``i`` depends on ``seed``, ``scans`` and ``i`` alone.
 
     Args:
-        size: How many pictures.
+        size: How many images.
         seed: Seed of the scenes. The split of the scans is always the same.
         scans: How many of the training scans are used, 10 to 1,500; the smaller sets are part of the larger.
         layout: ``single`` (8 x 8 pixels), ``pairs`` side by side (8 x 16) or ``stacked`` (16 x 8).
 
     Attributes:
-        images: All pictures ``[size, 3, H, W]``, float32 in [-1, 1].
+        images: All images ``[size, 3, H, W]``, float32 in [-1, 1].
         captions: Their captions.
 
     Raises:

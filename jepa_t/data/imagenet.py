@@ -9,15 +9,15 @@ import numpy as np
 from ..errors import UserError
 from ..registry import DATASETS
 from .captions import Captions
-from .pictures import REPORT, PictureDataset, is_picture
+from .images import REPORT, ImageDataset, is_image
 from .storage import Texts
 
 
 class Labelled:
-    """Captions of pictures that have labels.
+    """Captions of images that have labels.
 
     Args:
-        labels: Class of each picture ``[N]``, from 0.
+        labels: Class of each image ``[N]``, from 0.
         captions: The sentences about the classes.
     """
 
@@ -27,11 +27,11 @@ class Labelled:
         self.labels, self.captions = np.asarray(labels, np.int32), captions
 
     def __call__(self, numbers: Sequence[int], indices: Sequence[int]) -> list[str]:
-        """A sentence about each picture's class ``[B]``, drawn for the sample's index ``[B]``."""
+        """A sentence about each image's class ``[B]``, drawn for the sample's index ``[B]``."""
         return self.captions(self.labels[numbers], indices)
 
     def fact(self, number: int) -> int:
-        """The picture's label."""
+        """The image's label."""
         return int(self.labels[number])
 
     def covering(self) -> list[str]:
@@ -40,11 +40,11 @@ class Labelled:
 
 
 @DATASETS.register_module()
-class ImageNet(PictureDataset):
-    """Pictures in class folders, ``root/split/<class>/*.JPEG``; the folders' names, sorted, are labels 0, 1, ...
+class ImageNet(ImageDataset):
+    """Images in class folders, ``root/split/<class>/*.JPEG``; the folders' names, sorted, are labels 0, 1, ...
 
     A caption is the name of the class in a sentence, by `Captions`. Sample i is a function of the files, ``seed``
-    and i alone; with ``flip``, sample i + N is picture i mirrored, with a caption of its own.
+    and i alone; with ``flip``, sample i + N is image i mirrored, with a caption of its own.
 
     Args:
         root: The data set's folder.
@@ -53,10 +53,10 @@ class ImageNet(PictureDataset):
         names: A name (or several) for each class folder, in the sorted order of the folders, or a file of them;
             ``imagenet`` for ImageNet's own 1,000.
         templates: The sentences, or a file of them; ``imagenet`` for CLIP's 80.
-        flip: Show each picture mirrored as well.
+        flip: Show each image mirrored as well.
         seed: Of all that is drawn.
-        max_broken: Share of the pictures read that may be broken, in [0, 1].
-        report: Folder where broken pictures are named.
+        max_broken: Share of the images read that may be broken, in [0, 1].
+        report: Folder where broken images are named.
 
     Raises:
         UserError: A folder is absent or empty, or there aren't as many names as class folders.
@@ -82,7 +82,7 @@ class ImageNet(PictureDataset):
                 f"ImageNet: {self.folder} has {len(classes)} class folders and names has {len(captions.names)}; "
                 f"give one name for each, in the order {order}"
             )
-        files = [_pictures(self.folder, name) for name in classes]
+        files = [_images(self.folder, name) for name in classes]
         labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(each) for each in files])
         listed = Texts(name for each in files for name in each)
         super().__init__(listed, self._path, Labelled(labels, captions), size, flip, seed, max_broken, report)
@@ -98,7 +98,7 @@ def class_folders(folder: Path) -> list[str]:
         UserError: There are none.
     """
     if not folder.is_dir():
-        raise UserError(f"ImageNet: {str(folder)!r} is no folder; expected class folders with pictures in it")
+        raise UserError(f"ImageNet: {str(folder)!r} is no folder; expected class folders with images in it")
     with os.scandir(folder) as entries:
         classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
@@ -106,11 +106,9 @@ def class_folders(folder: Path) -> list[str]:
     return classes
 
 
-def _pictures(folder: Path, name: str) -> list[str]:
+def _images(folder: Path, name: str) -> list[str]:
     # Names alone: a million calls of stat would take minutes on a shared disk.
-    found = [f"{name}/{file}" for file in sorted(os.listdir(folder / name)) if is_picture(file)]
+    found = [f"{name}/{file}" for file in sorted(os.listdir(folder / name)) if is_image(file)]
     if not found:
-        raise UserError(
-            f"ImageNet: {str(folder / name)!r} has no pictures; fill it or remove it, since labels count it"
-        )
+        raise UserError(f"ImageNet: {str(folder / name)!r} has no images; fill it or remove it, since labels count it")
     return found

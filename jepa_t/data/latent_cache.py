@@ -2,10 +2,10 @@
 
 A cache is a folder:
 
-- ``cache.json``: the tokenizer's hash and the shape of its moments, the data set, how many pictures a shard has.
-- ``00000.bin``, ``00001.bin``, ...: moments ``[n, 2, 2C, h, w]``, fp16, little-endian, nothing else; of each picture
+- ``cache.json``: the tokenizer's hash and the shape of its moments, the data set, how many images a shard has.
+- ``00000.bin``, ``00001.bin``, ...: moments ``[n, 2, 2C, h, w]``, fp16, little-endian, nothing else; of each image
   as it is, and mirrored.
-- ``00000.json``, ...: of each shard its SHA-256 and size, the names of its pictures, their labels or captions, and
+- ``00000.json``, ...: of each shard its SHA-256 and size, the names of its images, their labels or captions, and
   which are broken. It is written last: where it lies, its shard is whole.
 """
 
@@ -23,15 +23,15 @@ from mmengine.dist import barrier, get_dist_info
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from ..engine.compat import write_whole
 from ..errors import UserError, whole
+from ..files import write_atomically
 from ..registry import DATASETS, resolve
-from .pictures import BrokenPicture, PictureDataset, Tally, to_inputs
+from .images import BrokenImage, ImageDataset, Tally, to_inputs
 
 FORMAT = 1
 SETTINGS = "cache.json"
-BROKEN = "broken_pictures"  # folder in the cache's, of the reports
-SHARD = 4096  # pictures; 134 MB of KL-16's moments at 256 pixels
+BROKEN = "broken_images"  # folder in the cache's, of the reports
+SHARD = 4096  # images; 134 MB of KL-16's moments at 256 pixels
 
 
 class Cache:
@@ -114,32 +114,32 @@ def _sha256(path: Path) -> str:
 
 def write_cache(
     folder: str | Path,
-    pictures: PictureDataset,
+    images: ImageDataset,
     tokenizer: nn.Module,
     config: Mapping[str, Any],
     shard: int = SHARD,
     batch_size: int = 64,
     workers: int = 0,
 ) -> Iterator[str]:
-    """Encode all pictures, as they are and mirrored; every process of the group takes its share of the shards.
+    """Encode all images, as they are and mirrored; every process of the group takes its share of the shards.
 
-    Shards that are there stay, so an interrupted run goes on where it was. A picture's latents don't depend on how
+    Shards that are there stay, so an interrupted run goes on where it was. An image's latents don't depend on how
     many processes there are.
 
     Args:
         folder: Where the cache is written.
-        pictures: What is encoded.
+        images: What is encoded.
         tokenizer: A `KLTokenizer`, on the device where it runs.
-        config: The config of ``pictures``.
-        shard: Pictures in a shard.
-        batch_size: Pictures encoded at once, twice.
-        workers: Processes of this process that decode pictures.
+        config: The config of ``images``.
+        shard: Images in a shard.
+        batch_size: Images encoded at once, twice.
+        workers: Processes of this process that decode images.
 
     Yields:
         The name of each shard that this process has written.
 
     Raises:
-        UserError: The tokenizer has no moments, too many pictures are broken, latents don't fit in fp16, or the
+        UserError: The tokenizer has no moments, too many images are broken, latents don't fit in fp16, or the
             folder holds a cache of something else.
     """
     if not hasattr(tokenizer, "moments"):
@@ -149,10 +149,10 @@ def write_cache(
     settings = {
         "format": FORMAT,
         "tokenizer": tokenizer.identity,
-        "pictures": options_of(config),
-        "kind": pictures.describe.kind,
-        "count": len(pictures.names),
-        "listing": hashlib.sha256("\n".join(pictures.names).encode("utf-8", "surrogateescape")).hexdigest(),
+        "images": options_of(config),
+        "kind": images.describe.kind,
+        "count": len(images.names),
+        "listing": hashlib.sha256("\n".join(images.names).encode("utf-8", "surrogateescape")).hexdigest(),
         "shard": whole("shard", shard),
     }
     if rank == 0:
@@ -161,19 +161,19 @@ def write_cache(
     names = [name for name in shard_names(settings)[rank::processes] if not (folder / f"{name}.json").is_file()]
     ranges = [range(int(name) * shard, min(int(name) * shard + shard, settings["count"])) for name in names]
     batches = [each[start : start + batch_size] for each in ranges for start in range(0, len(each), batch_size)]
-    loader = iter(DataLoader(_Decoded(pictures), batch_sampler=batches, num_workers=workers, collate_fn=_as_it_is))
-    tally = Tally(folder / BROKEN, pictures.tally.max_broken)
+    loader = iter(DataLoader(_Decoded(images), batch_sampler=batches, num_workers=workers, collate_fn=_as_it_is))
+    tally = Tally(folder / BROKEN, images.tally.max_broken)
     for name, numbers in zip(names, ranges, strict=True):
         moments, broken = [], {}
         for _ in range(0, len(numbers), batch_size):
             pixels, refused = next(loader)
             tally.read += len(pixels)
             for number, reason in refused.items():
-                tally.add(pictures.names[number], reason)
+                tally.add(images.names[number], reason)
             broken |= refused
             if pixels:
                 moments.append(_encode(tokenizer, to_inputs(pixels)))
-        _write_shard(folder / name, numbers, moments, broken, pictures)
+        _write_shard(folder / name, numbers, moments, broken, images)
         yield name
 
 
@@ -191,18 +191,18 @@ def _begin(folder: Path, settings: dict[str, Any]) -> None:
 
 
 class _Decoded(Dataset):
-    """Pictures by number, without stand-ins: ``[S, S, 3]`` of those that are sound, reasons of those that aren't."""
+    """Images by number, without stand-ins: ``[S, S, 3]`` of those that are sound, reasons of those that aren't."""
 
-    def __init__(self, pictures: PictureDataset) -> None:
-        self.pictures = pictures
+    def __init__(self, images: ImageDataset) -> None:
+        self.images = images
 
     def __getitems__(self, numbers: Sequence[int]) -> tuple[list[np.ndarray], dict[int, str]]:
         pixels, broken = [], {}
         for number in numbers:
             try:
-                self.pictures.describe.fact(number)
-                pixels.append(self.pictures.pixels(number))
-            except BrokenPicture as error:
+                self.images.describe.fact(number)
+                pixels.append(self.images.pixels(number))
+            except BrokenImage as error:
                 broken[number] = str(error)
         return pixels, broken
 
@@ -222,22 +222,22 @@ def _encode(tokenizer: nn.Module, images: Tensor) -> np.ndarray:
 
 
 def _write_shard(
-    place: Path, numbers: range, moments: list[np.ndarray], broken: dict[int, str], pictures: PictureDataset
+    place: Path, numbers: range, moments: list[np.ndarray], broken: dict[int, str], images: ImageDataset
 ) -> None:
     path, sound = place.with_suffix(".bin"), [number for number in numbers if number not in broken]
-    write_whole(path, lambda file: [file.write(part.astype("<f2", copy=False).tobytes()) for part in moments])
+    write_atomically(path, lambda file: [file.write(part.astype("<f2", copy=False).tobytes()) for part in moments])
     index = {
         "bytes": path.stat().st_size,
         "sha256": _sha256(path),
-        "names": [pictures.names[number] for number in sound],
-        pictures.describe.kind: [pictures.describe.fact(number) for number in sound],
-        "broken": [{"number": n, "name": pictures.names[n], "reason": reason} for n, reason in broken.items()],
+        "names": [images.names[number] for number in sound],
+        images.describe.kind: [images.describe.fact(number) for number in sound],
+        "broken": [{"number": n, "name": images.names[n], "reason": reason} for n, reason in broken.items()],
     }
     _write_json(place.with_suffix(".json"), index)
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_whole(path, lambda file: file.write(json.dumps(content, indent=1).encode()))
+    write_atomically(path, lambda file: file.write(json.dumps(content, indent=1).encode()))
 
 
 def options_of(config: Mapping[str, Any]) -> dict[str, Any]:

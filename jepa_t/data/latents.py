@@ -1,4 +1,4 @@
-"""Latents of whole data sets, from the disk: what a frozen autoencoder says of each picture, computed once."""
+"""Latents of whole data sets, from the disk: what a frozen autoencoder says of each image, computed once."""
 
 import json
 import math
@@ -17,54 +17,54 @@ from ..registry import DATASETS, build
 from .captioned import Written
 from .captions import Captions
 from .imagenet import Labelled
+from .images import places
 from .latent_cache import SETTINGS, Cache, options_of
-from .pictures import places
 from .storage import Mapped, Texts
 
-AGREE = ("type", "split", "size")  # options of the pictures that a cache must have been made with
+AGREE = ("type", "split", "size")  # options of the images that a cache must have been made with
 
 
 @DATASETS.register_module()
 class CachedLatents(Dataset):
-    """Latents from a cache where a whole one is there, and pictures where not; the log says which.
+    """Latents from a cache where a whole one is there, and images where not; the log says which.
 
-    Sample i is of the same picture, mirrored or not, with the same caption, either way; so a training goes on where
+    Sample i is of the same image, mirrored or not, with the same caption, either way; so a training goes on where
     it was if the cache comes or goes. From the cache, ``inputs`` is ``{"moments": [B, 2C, h, w]}`` in fp16: mean and
     log-variance, from which the tokenizer draws.
 
     Args:
         folder: Where the cache lies, or will.
-        pictures: Config of the data set of pictures. Its captions count, not those of the time of the cache; with the
-            cache, the pictures themselves needn't be there.
+        dataset: Config of the data set of images. Its captions count, not those of the time of the cache; with the
+            cache, the images themselves needn't be there.
         device: ``cpu`` maps the shards into memory and reads what is asked; another, such as ``cuda``, holds all of
             them there, read by the training process itself (``num_workers=0``, no ``pin_memory``).
 
     Raises:
-        UserError: A shard is damaged, the cache is of other pictures, or the device hasn't the memory.
+        UserError: A shard is damaged, the cache is of other images, or the device hasn't the memory.
     """
 
-    def __init__(self, folder: str, pictures: dict, device: str = "cpu") -> None:
-        self.cache, self.pictures, self.held = None, None, None
+    def __init__(self, folder: str, dataset: dict, device: str = "cpu") -> None:
+        self.cache, self.dataset, self.held = None, None, None
         name = str(Path(folder).expanduser())
         cache = Cache(name) if (Path(name) / SETTINGS).is_file() else None
         if cache is None or cache.absent:
             why = f"lacks {len(cache.absent)} shards, such as {cache.absent[0]}" if cache else "isn't there"
-            print_log(f"the cache of latents {name!r} {why}; reading pictures", "current")
-            self.pictures = build(dict(pictures), DATASETS)
+            print_log(f"the cache of latents {name!r} {why}; reading images", "current")
+            self.dataset = build(dict(dataset), DATASETS)
             return
-        made = cache.settings["pictures"]
+        made = cache.settings["images"]
         source = made.get("root", made.get("source"))
-        print_log(f"reading the cache of latents {name!r}: {cache.settings['count']} pictures of {source!r}", "current")
-        options = options_of(pictures)
+        print_log(f"reading the cache of latents {name!r}: {cache.settings['count']} images of {source!r}", "current")
+        options = options_of(dataset)
         for key in AGREE:
             if options.get(key) != made.get(key, options.get(key)):
-                raise UserError(f"the cache {name!r} is of pictures of {key}={made[key]!r}, not {options.get(key)!r}")
+                raise UserError(f"the cache {name!r} is of images of {key}={made[key]!r}, not {options.get(key)!r}")
         self.cache, settings = cache, cache.settings
         self.count, self.flip, self.seed = settings["count"], options["flip"], options["seed"]
         shards, (channels, *sides) = list(cache.shards.values()), settings["tokenizer"]["shape"]
         self.files = Mapped([cache.folder / f"{name}.bin" for name in cache.shards], "<f2", (2, channels, *sides))
         broken = [entry["number"] for shard in shards for entry in shard["broken"]]
-        self.sound = np.setdiff1d(np.arange(self.count), broken, assume_unique=True)  # picture of each row
+        self.sound = np.setdiff1d(np.arange(self.count), broken, assume_unique=True)  # image of each row
         self.starts = np.searchsorted(self.sound, np.arange(len(shards)) * settings["shard"])  # first row of each file
         self.describe = self._described([fact for shard in shards for fact in shard[settings["kind"]]], options)
         shards.clear()
@@ -100,12 +100,12 @@ class CachedLatents(Dataset):
     @property
     def captions(self) -> list[str]:
         """Captions that stand for all of them."""
-        return self.describe.covering() if self.cache else self.pictures.captions
+        return self.describe.covering() if self.cache else self.dataset.captions
 
     @property
     def images(self) -> Tensor | None:
-        """A sample of the pictures to fit a tokenizer on; None from the cache, which is of one that isn't fitted."""
-        return None if self.cache else self.pictures.images
+        """A sample of the images to fit a tokenizer on; None from the cache, which is of one that isn't fitted."""
+        return None if self.cache else self.dataset.images
 
     def check(self, image_tokenizer: nn.Module) -> None:
         """See that the cache is of this tokenizer.
@@ -120,12 +120,12 @@ class CachedLatents(Dataset):
             self.cache.check(image_tokenizer.identity)
 
     def __len__(self) -> int:
-        return self.count * (2 if self.flip else 1) if self.cache else len(self.pictures)
+        return self.count * (2 if self.flip else 1) if self.cache else len(self.dataset)
 
     def __getitems__(self, indices: list[int]) -> dict:
-        """A batch: ``inputs``, of moments or pictures, and ``data_samples`` with the ``caption`` list."""
+        """A batch: ``inputs``, of moments or images, and ``data_samples`` with the ``caption`` list."""
         if not self.cache:
-            return self.pictures.__getitems__(indices)
+            return self.dataset.__getitems__(indices)
         rows = [self._row(index) for index in indices]
         mirrored = [int(index >= self.count) for index in indices]
         samples = {"caption": self.describe(rows, indices)}

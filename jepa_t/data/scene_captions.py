@@ -31,16 +31,16 @@ TEMPLATES = {
     "single": (
         "{a}",  # the bare name of the class
         "a {a}",
-        "a picture of a {a}",
+        "an image of a {a}",
         "a {a} on a {background} background",
         "on a {background} background a {a}",
-        "a picture of a {a} on a {background} background",
+        "an image of a {a} on a {background} background",
     ),
     "located": (
         "a {a} at the {place}",
         "at the {place} is a {a}",
         "a {a} at the {place} on a {background} background",
-        "a picture of a {a} at the {place}",
+        "an image of a {a} at the {place}",
         "on a {background} background a {a} is at the {place}",
         "at the {place} is a {a} on a {background} background",
     ),
@@ -50,15 +50,15 @@ TEMPLATES = {
         "{relation} a {b} is a {a}",
         "a {a} {relation} a {b} on a {background} background",
         "on a {background} background {relation} a {b} is a {a}",
-        "a picture of a {a} {relation} a {b}",
+        "an image of a {a} {relation} a {b}",
     ),
     "counted": (
         "{count} {many}",
         "there are {count} {many}",
         "{count} {many} on a {background} background",
-        "a picture of {count} {many}",
+        "an image of {count} {many}",
         "on a {background} background there are {count} {many}",
-        "there are {count} {many} in a picture",
+        "there are {count} {many} in an image",
     ),
 }
 TRAINED = 4

@@ -54,12 +54,12 @@ def window(centres: np.ndarray, half: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def render(scenes: Scenes, size: int) -> np.ndarray:
-    """Pictures ``[N, 3, size, size]``, uint8."""
-    pictures = np.empty((len(scenes.background), 3, size, size), np.uint8)
-    for start in range(0, len(pictures), 512):
-        rows = np.arange(start, min(start + 512, len(pictures)))
-        pictures[rows] = _paint(take(scenes, rows), size)
-    return pictures
+    """Images ``[N, 3, size, size]``, uint8."""
+    images = np.empty((len(scenes.background), 3, size, size), np.uint8)
+    for start in range(0, len(images), 512):
+        rows = np.arange(start, min(start + 512, len(images)))
+        images[rows] = _paint(take(scenes, rows), size)
+    return images
 
 
 def _paint(scenes: Scenes, size: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """What ShapeScenes hold: coloured shapes on a plain background, chosen by lot, the same on every machine.
 
-A picture is cut into 3 x 3 cells, and no two objects share one. Coordinates are pixels, x to the right and y
+An image is cut into 3 x 3 cells, and no two objects share one. Coordinates are pixels, x to the right and y
 down. *Left of* means: further left, and by more than it is higher or lower; likewise the other three. So at
 most one relation holds between two objects, and none on a diagonal.
 """
@@ -178,7 +178,7 @@ def kinds_of(preset: Preset) -> np.ndarray:
 
 
 def withheld_kind(kinds: np.ndarray) -> np.ndarray:
-    """True on a diagonal that no training picture shows; a shape loses one colour, a colour one shape."""
+    """True on a diagonal that no training image shows; a shape loses one colour, a colour one shape."""
     return kinds // len(SHAPES) - kinds % len(SHAPES) == 1
 
 

@@ -17,20 +17,20 @@ from .scenes import Contents, Preset, complete, preset_named
 
 @DATASETS.register_module()
 class ShapeScenes(Dataset):
-    """Training pictures and captions; number ``i`` depends on all arguments but ``size``, and ``i``, alone.
+    """Training images and captions; number ``i`` depends on all arguments but ``size``, and ``i``, alone.
 
-    So the first pictures of a larger set are the smaller set.
+    So the first images of a larger set are the smaller set.
 
     Args:
         preset: ``tiny``, ``base`` or ``large``, or ``dict(name="tiny", jitter=0.5)`` with some fields of
             `scenes.Preset` changed.
-        size: How many pictures.
+        size: How many images.
         seed: Seed of the scenes.
         families: Weights of the caption families ``single``, ``located``, ``related`` and ``counted``; by
             default the preset's.
 
     Attributes:
-        pixels: All pictures ``[size, 3, H, W]``, uint8.
+        pixels: All images ``[size, 3, H, W]``, uint8.
         captions: Their captions.
 
     Raises:
@@ -57,7 +57,7 @@ class ShapeScenes(Dataset):
 
     @property
     def images(self) -> Tensor:
-        """All pictures ``[size, 3, H, W]``, float32 in [-1, 1]; four times the memory of `pixels`."""
+        """All images ``[size, 3, H, W]``, float32 in [-1, 1]; four times the memory of `pixels`."""
         return self.pixels / 127.5 - 1
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ class ShapeScenes(Dataset):
 
 @DATASETS.register_module()
 class ShapePrompts(Dataset):
-    """Prompts to draw, with the facts that the pictures are judged by.
+    """Prompts to draw, with the facts that the images are judged by.
 
     Splits, of seen contents in the words of training unless said otherwise:
 

@@ -1,10 +1,10 @@
 """MMEngine glue: how a model is trained, saved, measured and run. Nothing of the method is here."""
 
-from .averaging import WeightAverageHook, update_average
 from .checkpoint import InterruptHook, SafeCheckpointHook
-from .compat import apply, load_checkpoint
-from .config import find_checkpoint, load_config, set_threads
+from .compat import apply
+from .config import load_config, set_threads
 from .display import PreviewHook, ProgressHook
+from .ema import EMAHook, update_ema
 from .hooks import FitTokenizersHook, MeanLossHook, SpeedHook
 from .loops import TrainLoop
 from .optim import GuardedOptimWrapper, TaggedGroups
@@ -12,6 +12,7 @@ from .runner import JEPATRunner
 from .sampler import SeededSampler
 
 __all__ = [
+    "EMAHook",
     "FitTokenizersHook",
     "GuardedOptimWrapper",
     "InterruptHook",
@@ -24,11 +25,8 @@ __all__ = [
     "SpeedHook",
     "TaggedGroups",
     "TrainLoop",
-    "WeightAverageHook",
     "apply",
-    "find_checkpoint",
-    "load_checkpoint",
     "load_config",
     "set_threads",
-    "update_average",
+    "update_ema",
 ]

@@ -14,8 +14,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..errors import UserError
+from ..files import write_atomically
 from ..registry import HOOKS
-from .compat import write_whole
 
 
 @HOOKS.register_module()
@@ -70,7 +70,7 @@ class SafeCheckpointHook(Hook):
         hub.update_info("last_ckpt", str(folder / name))
         runner.save_checkpoint(str(folder), name, by_epoch=False)
         if is_main_process():
-            write_whole(folder / "last_checkpoint", lambda file: file.write(name.encode()))
+            write_atomically(folder / "last_checkpoint", lambda file: file.write(name.encode()))
             for old in outdated:
                 (folder / old).unlink(missing_ok=True)
 

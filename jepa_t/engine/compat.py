@@ -1,38 +1,21 @@
-"""The only file that bends MMEngine 0.10.7: safe reading, whole writing, processes on a CPU, warnings."""
+"""The only file that bends MMEngine 0.10.7: safe reading, atomic writing, processes on a CPU, warnings."""
 
-import argparse
 import importlib
 import os
-import pickle
-import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
 import torch
 from mmengine import registry
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner.checkpoint import CheckpointLoader
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from ..errors import UserError, first_line
+from ..errors import UserError
+from ..files import load_checkpoint, write_atomically
 
-# What a checkpoint may hold besides tensors and plain Python data. None of these runs anything when loaded.
-ALLOWED = [
-    argparse.Namespace,  # some keep their command line beside the weights
-    np._core.multiarray._reconstruct,
-    np._core.multiarray.scalar,
-    np.ndarray,
-    np.dtype,
-    np.dtypes.Float64DType,
-    np.dtypes.Float32DType,
-    np.dtypes.Int64DType,
-]
 LAUNCHERS = {"slurm": "srun", "mpi": "mpirun"}
 # What MMEngine 0.10.7 causes and the user can't mend.
 WARNINGS = [
@@ -54,51 +37,6 @@ def apply() -> None:
         warnings.filterwarnings("ignore", message=message, category=category)
 
 
-def load_checkpoint(path: str, map_location: Any = "cpu") -> dict:
-    """Read a checkpoint without running any code that may be hidden in it.
-
-    Args:
-        path: A file written by training, or a plain dict of tensors.
-        map_location: As in ``torch.load``.
-
-    Raises:
-        UserError: The file is absent, damaged, not a checkpoint, or holds more than data.
-    """
-    checkpoint = read_safely(path, map_location)
-    weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
-    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise UserError(f"checkpoint {path!r} holds no weights; use a file written by tools/train.py")
-    return checkpoint
-
-
-def read_safely(path: str, map_location: Any = "cpu") -> Any:
-    """What ``torch.save`` wrote, of tensors and plain data; nothing else is read, and nothing is run.
-
-    A ``.safetensors`` file gives its tensors.
-
-    Raises:
-        UserError: The file is absent, damaged, or holds more than data.
-    """
-    path = os.path.expanduser(path)
-    if not os.path.isfile(path):
-        raise UserError(f"checkpoint {path!r} doesn't exist; give the path of a .pth file")
-    if path.endswith(".safetensors"):
-        try:
-            return load_file(path, map_location)
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"{path!r} is damaged or no safetensors file: {first_line(error)}") from error
-    try:
-        with torch.serialization.safe_globals(ALLOWED):
-            return torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:  # a damaged file can fail anywhere in the reader: all of it is one user error
-        foreign = re.search(r"(?:GLOBAL|global|class) ([\w.]+\.[\w.]+)", str(error))
-        if isinstance(error, pickle.UnpicklingError) and foreign:
-            raise UserError(
-                f"checkpoint {path!r} refused: it calls {foreign[1]!r}; only tensors and plain data are read"
-            ) from error
-        raise UserError(f"checkpoint {path!r} is damaged or no checkpoint; use an earlier one") from error
-
-
 def save_checkpoint(checkpoint: dict, filename: str, **_: Any) -> None:
     """Write a checkpoint so that the file is always whole, old or new, whenever the process dies.
 
@@ -108,22 +46,7 @@ def save_checkpoint(checkpoint: dict, filename: str, **_: Any) -> None:
     if hub is not None:
         known = {key: kept for key, kept in hub["resumed_keys"].items() if key in hub["runtime_info"]}
         checkpoint["message_hub"] = dict(hub, log_scalars={}, resumed_keys=known)
-    write_whole(filename, lambda file: torch.save(checkpoint, file))
-
-
-def write_whole(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let ``write`` fill a neighbour of ``path``, then put it in place in one move."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.tmp")
-    try:
-        with unfinished.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_atomically(filename, lambda file: torch.save(checkpoint, file))
 
 
 def distribute(cfg: Config) -> None:

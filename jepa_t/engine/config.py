@@ -62,24 +62,6 @@ def load_config(
     return cfg
 
 
-def find_checkpoint(where: str) -> str:
-    """The newest checkpoint of a work dir, or ``where`` itself if it is a file.
-
-    Raises:
-        UserError: There is none.
-    """
-    path = Path(where).expanduser()
-    if path.is_file():
-        return str(path)
-    pointer = path / "last_checkpoint"
-    if not pointer.is_file():
-        raise UserError(f"no checkpoint in {where!r}; train first, or give the path of a .pth file")
-    found = path / Path(pointer.read_text().strip()).name
-    if not found.is_file():
-        raise UserError(f"{pointer} names {found.name!r}, which isn't there; give the path of another .pth file")
-    return str(found)
-
-
 def set_threads(threads: int | str) -> int:
     """Set how many threads PyTorch uses on the CPU.
 

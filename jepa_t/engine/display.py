@@ -1,4 +1,4 @@
-"""What a person watches: a progress bar, and pictures of fixed captions as they get better."""
+"""What a person watches: a progress bar, and images of fixed captions as they get better."""
 
 import atexit
 import logging
@@ -22,7 +22,7 @@ def image_grid(images: list[Tensor]) -> np.ndarray:
         images: Tensors ``[3, H, W]`` in [-1, 1], all of one size.
 
     Returns:
-        One picture ``[rows * H, columns * W, 3]``, uint8; empty places are white.
+        One image ``[rows * H, columns * W, 3]``, uint8; empty places are white.
     """
     columns = int(np.ceil(np.sqrt(len(images))))
     rows = -(-len(images) // columns)
@@ -40,7 +40,7 @@ class PreviewHook(Hook):
 
     Args:
         captions: What to draw; each always from the same noise.
-        interval: Steps between two pictures.
+        interval: Steps between two images.
     """
 
     def __init__(self, captions: list[str], interval: int) -> None:
@@ -63,8 +63,8 @@ class PreviewHook(Hook):
         model.eval()
         drawn = model.test_step({"inputs": None, "data_samples": samples})
         model.train()
-        picture = image_grid([sample["image"] for sample in drawn])
-        runner.visualizer.add_image("preview", picture, step=batch_idx + 1)
+        image = image_grid([sample["image"] for sample in drawn])
+        runner.visualizer.add_image("preview", image, step=batch_idx + 1)
 
 
 @HOOKS.register_module()

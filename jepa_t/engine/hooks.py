@@ -27,7 +27,7 @@ class FitTokenizersHook(Hook):
         dataset, model = runner.train_dataloader.dataset, unwrap(runner.model)
         if hasattr(dataset, "check"):
             dataset.check(model.image_tokenizer)
-        fitted = getattr(model.image_tokenizer, "fitted", True)  # else pictures on a disk would be read for nothing
+        fitted = getattr(model.image_tokenizer, "fitted", True)  # else images on a disk would be read for nothing
         model.fit(None if fitted else dataset.images, dataset.captions)
 
 

@@ -1,9 +1,7 @@
 """MMEngine's runner with strict weights and a console that shows only what a person follows."""
 
-import hashlib
 import itertools
 import logging
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -13,12 +11,12 @@ from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from ..errors import UserError, first_line, whole
+from ..files import check_weights, load_checkpoint
 from ..registry import FUNCTIONS, resolve
-from . import compat
 
 # What MMEngine says to no one in particular; it stays in the log file.
 CHATTER = ("has no metainfo", "SyncBatchNorm", "Exp name:", "The prefix is not set")
@@ -27,23 +25,6 @@ CHATTER = ("has no metainfo", "SyncBatchNorm", "Exp name:", "The prefix is not s
 def unwrap(model: nn.Module) -> nn.Module:
     """The model itself, whether or not it is wrapped for several processes."""
     return model.module if is_model_wrapper(model) else model
-
-
-def installed(package: str) -> str:
-    """The version of a package, or ``"from source"`` for one that runs without being installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "from source"
-
-
-def weights_hash(module: nn.Module) -> str:
-    """The SHA-256 of all names and values of a module's state."""
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def log_interval(runner: Runner) -> int:
@@ -81,7 +62,7 @@ class JEPATRunner(Runner):
         Raises:
             UserError: It holds weights alone.
         """
-        if "optimizer" not in compat.load_checkpoint(filename):
+        if "optimizer" not in load_checkpoint(filename):
             raise UserError(f"checkpoint {filename!r} holds weights alone; start from them with load_from={filename!r}")
         super().resume(filename, **options)
         now = self.train_loop.total_batch
@@ -149,7 +130,7 @@ class JEPATRunner(Runner):
         Raises:
             UserError: The file can't be read, or belongs to another config; names the first difference.
         """
-        checkpoint = compat.load_checkpoint(filename)
+        checkpoint = load_checkpoint(filename)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         weights = checkpoint.get("state_dict", checkpoint)
         model = unwrap(self.model)
@@ -162,22 +143,6 @@ class JEPATRunner(Runner):
         left = [f"{part.rstrip('.')} ({sum(n.startswith(part) for n in model.state_dict())} tensors)" for part in fresh]
         self.logger.info(f"loaded {filename}" + (f"; left to the config: {', '.join(left)}" if left else ""))
         return checkpoint
-
-
-def check_weights(expected: dict[str, Tensor], found: dict[str, Tensor], filename: str) -> None:
-    """Compare names and shapes of two sets of weights.
-
-    Raises:
-        UserError: They differ; the message names the first difference and both values.
-    """
-    ours = {name: list(value.shape) for name, value in expected.items()}
-    theirs = {name: list(value.shape) for name, value in found.items()}
-    for name in [*ours, *theirs]:
-        if ours.get(name) != theirs.get(name):
-            raise UserError(
-                f"checkpoint {filename!r} belongs to another config: {name} is {theirs.get(name, 'absent')} "
-                f"there and {ours.get(name, 'absent')} here; use the config dumped beside the checkpoint"
-            )
 
 
 def _for_people(record: logging.LogRecord) -> bool:

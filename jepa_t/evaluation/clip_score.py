@@ -1,4 +1,4 @@
-"""Do pictures show what their captions say, as CLIP sees it?"""
+"""Do images show what their captions say, as CLIP sees it?"""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -18,7 +18,7 @@ SCALE = 100.0
 
 @METRICS.register_module()
 class CLIPScoreMetric(BaseMetric):
-    """``clip_score``: the mean of ``max(100 cos, 0)`` of pictures and their captions (Hessel et al., arXiv 2104.08718,
+    """``clip_score``: the mean of ``max(100 cos, 0)`` of images and their captions (Hessel et al., arXiv 2104.08718,
     whose own scale is 2.5).
 
     Args:

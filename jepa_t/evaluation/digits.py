@@ -1,4 +1,4 @@
-"""Do pictures of inked digits show what their prompts say?"""
+"""Do images of inked digits show what their prompts say?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from ..registry import METRICS
 from .frechet import Moments, frechet_distance, nearest_distance
 from .verdicts import Columns, in_order, shares, swap_group
 
-# A picture further than this (root mean square) from all blends of an ink and a paper, or whose coverage
-# varies by no more than a half, shows nothing. Noise of 0.2 on a real picture is forgiven, mere noise is not.
+# An image further than this (root mean square) from all blends of an ink and a paper, or whose coverage
+# varies by no more than a half, shows nothing. Noise of 0.2 on a real image is forgiven, mere noise is not.
 ILLEGIBLE = 0.25
 FAINT = 0.5
 
@@ -27,10 +27,10 @@ Verdict = dict[str, bool]
 
 @dataclass(frozen=True)
 class Parse:
-    """What pictures of one scan each show, as far as one can tell.
+    """What images of one scan each show, as far as one can tell.
 
     Attributes:
-        digits: The digits ``[N]``, -1 where the picture shows nothing.
+        digits: The digits ``[N]``, -1 where the image shows nothing.
         inks: Positions in `INKS` ``[N]``, or -1.
         papers: Positions in `PAPERS` ``[N]``, or -1.
         coverage: How much of each pixel is inked ``[N, 8, 8]``, in [0, 1].
@@ -42,16 +42,16 @@ class Parse:
     coverage: Tensor
 
 
-def parse(pictures: Tensor) -> Parse:
-    """Read pictures of one scan each ``[N, 3, 8, 8]``, which may hold anything, NaN included.
+def parse(images: Tensor) -> Parse:
+    """Read images of one scan each ``[N, 3, 8, 8]``, which may hold anything, NaN included.
 
     Ink and paper are the two colours whose blends lie nearest to the pixels, the coverage is how far each
     pixel lies on the line from paper to ink, and the digit is what a classifier makes of the coverage.
     """
-    finite = pictures.isfinite().flatten(1).all(1)
-    # Blank grey paper stands for what is no picture at all.
-    pictures = torch.where(finite[:, None, None, None], pictures, 0).clamp(-1, 1)
-    coverage, error = _blends(pictures)
+    finite = images.isfinite().flatten(1).all(1)
+    # Blank grey paper stands for what is no image at all.
+    images = torch.where(finite[:, None, None, None], images, 0).clamp(-1, 1)
+    coverage, error = _blends(images)
     error, best = error.min(1)
     papers, inks = np.divmod(best.numpy(), len(INKS))
     coverage = coverage[torch.arange(len(best)), best]
@@ -62,11 +62,11 @@ def parse(pictures: Tensor) -> Parse:
     return Parse(digits, inks, papers, coverage)
 
 
-def _blends(pictures: Tensor) -> tuple[Tensor, Tensor]:
+def _blends(images: Tensor) -> tuple[Tensor, Tensor]:
     """For every pair of paper and ink the best coverage ``[N, pairs, 8, 8]`` and its error ``[N, pairs]``."""
     paper = torch.tensor(list(PAPERS.values())).repeat_interleave(len(INKS), 0)[:, :, None, None]
     line = torch.tensor(list(INKS.values())).repeat(len(PAPERS), 1)[:, :, None, None] - paper
-    above = pictures[:, None] - paper
+    above = images[:, None] - paper
     coverage = ((above * line).sum(2) / line.square().sum(1)).clamp(0, 1)
     return coverage, (above - coverage[:, :, None] * line).square().mean((2, 3, 4)).sqrt()
 
@@ -83,20 +83,20 @@ def _classifier() -> Any:
     return SVC(C=10, gamma=0.18).fit(train.coverage.flatten(1).numpy(), train.digits)
 
 
-def judge(pictures: Tensor, facts: Sequence[dict], layout: Layout) -> tuple[list[Verdict], Tensor]:
-    """Compare pictures with what was asked, each place by itself.
+def judge(images: Tensor, facts: Sequence[dict], layout: Layout) -> tuple[list[Verdict], Tensor]:
+    """Compare images with what was asked, each place by itself.
 
     Args:
-        pictures: Pictures ``[N, 3, H, W]`` in [-1, 1].
+        images: Images ``[N, 3, H, W]`` in [-1, 1].
         facts: What each should show, as in `DigitPrompts`.
         layout: How the scans are laid out.
 
     Returns:
-        Per picture, whether ``digit`` and ``ink`` are right (of two scans ``digits`` and ``inks``: both at
+        Per image, whether ``digit`` and ``ink`` are right (of two scans ``digits`` and ``inks``: both at
         their places), ``paper`` where it was asked for, and ``all`` of these; and the coverages
         ``[N, places, 8, 8]``.
     """
-    parts = torch.stack(pictures.split(SIDE, dim=layout.axis), 1)
+    parts = torch.stack(images.split(SIDE, dim=layout.axis), 1)
     seen = parse(parts.flatten(0, 1))
     digits, inks, papers = (
         column.reshape(-1, layout.places).tolist() for column in (seen.digits, seen.inks, seen.papers)
@@ -123,10 +123,10 @@ class DigitsMetric(BaseMetric):
 
     - ``<split>/<attribute>``: the share of the split's prompts where it is right.
     - ``swap_group``: the share of swap pairs with all right in both.
-    - ``oracle/<attribute>``: the share right for real pictures, of held-out scans, for the very prompts
+    - ``oracle/<attribute>``: the share right for real images, of held-out scans, for the very prompts
       asked. What is missing to 1 there is the oracle's error, not the generator's.
     - ``frechet``: between the coverages (64 features) of the digits generated for ``seen`` and ``unseen``
-      prompts and those of the 297 held-out scans. It falls with the number of pictures, so read it beside
+      prompts and those of the 297 held-out scans. It falls with the number of images, so read it beside
       ``frechet_floor``: the same for as many training scans of the very digits asked. Both are left out when
       there are no more digits than features.
     - ``nearest_train``: the median distance of those digits' coverages to the nearest training scan;
@@ -149,12 +149,12 @@ class DigitsMetric(BaseMetric):
         """Judge a batch and keep verdicts and coverages.
 
         Raises:
-            UserError: Pictures or facts are of another layout.
+            UserError: Images or facts are of another layout.
         """
         for sample in data_samples:
             self._check(sample)
-        pictures = torch.stack([sample["image"] for sample in data_samples]).float().cpu()
-        verdicts, coverage = judge(pictures, [sample["facts"] for sample in data_samples], self.layout)
+        images = torch.stack([sample["image"] for sample in data_samples]).float().cpu()
+        verdicts, coverage = judge(images, [sample["facts"] for sample in data_samples], self.layout)
         for sample, verdict, covered in zip(data_samples, verdicts, coverage.numpy(), strict=True):
             kept = {name: sample[name] for name in ("index", "split", "facts")}
             self.results.append({**kept, "verdict": verdict, "coverage": covered})
@@ -171,7 +171,7 @@ class DigitsMetric(BaseMetric):
 
     @staticmethod
     def columns(results: Sequence[dict]) -> Columns:
-        """By the name of each figure that is a share: whether each picture, or pair, is right."""
+        """By the name of each figure that is a share: whether each image, or pair, is right."""
         records, columns = in_order(results), {}
         for split in dict.fromkeys(record["split"] for record in records):
             columns |= _by_attribute(split, [record["verdict"] for record in records if record["split"] == split])

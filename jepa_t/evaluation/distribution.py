@@ -1,4 +1,4 @@
-"""How far generated pictures as a whole lie from real ones: FID, sFID, Inception Score, precision, recall, KID."""
+"""How far generated images as a whole lie from real ones: FID, sFID, Inception Score, precision, recall, KID."""
 
 import hashlib
 import sys
@@ -16,18 +16,18 @@ from mmengine.dist import get_dist_info
 from mmengine.evaluator import BaseMetric
 from torch import Tensor, nn
 
-from ..engine.compat import write_whole
 from ..errors import UserError
+from ..files import write_atomically
 from ..pipeline import to_bytes
 from ..registry import FEATURES, METRICS, build
 from .features import extract
 from .frechet import Gaussian, Moments, frechet_distance
-from .pictures import PACKED, Packed, Pictures, open_pictures, read
+from .images import PACKED, Images, Packed, open_images, read
 
 NEIGHBOURS = 3  # of precision and recall
 SEED = 2020  # torch-fidelity's, and its generators: the same splits and subsets
 ROWS = 1000  # of a table of distances that are held at once
-STANDARD = 50_000  # pictures of an FID that needs no number beside it
+STANDARD = 50_000  # images of an FID that needs no number beside it
 
 
 def inception_score(logits: Tensor, splits: int = 10, seed: int = SEED) -> tuple[float, float]:
@@ -67,7 +67,7 @@ def precision_recall(generated: Tensor, reference: Tensor, neighbours: int = NEI
     Source: Kynkäänniemi et al., arXiv 1904.06991.
     """
     if min(len(generated), len(reference)) <= neighbours:
-        counts = f"{len(generated)} and {len(reference)} pictures"
+        counts = f"{len(generated)} and {len(reference)} images"
         raise UserError(f"precision and recall of {counts}: more than {neighbours} of both are needed")
     generated, reference = _double(generated), _double(reference)
     return _covered(generated, reference, neighbours), _covered(reference, generated, neighbours)
@@ -100,25 +100,25 @@ def kernel_distance(
 
 @dataclass(frozen=True)
 class Reference:
-    """What is known of the real pictures.
+    """What is known of the real images.
 
     Attributes:
         features: Normal distribution of the features.
         spatial: That of the spatial ones, for sFID.
         rows: The features themselves ``[M, F]``, for precision, recall and KID.
-        pictures: Pictures of which the features are still to be extracted.
-        count: How many pictures the statistics are of; None where a file doesn't say, as ADM's.
+        images: Images of which the features are still to be extracted.
+        count: How many images the statistics are of; None where a file doesn't say, as ADM's.
     """
 
     features: Gaussian | None = None
     spatial: Gaussian | None = None
     rows: Tensor | None = None
-    pictures: Pictures | None = None
+    images: Images | None = None
     count: int | None = None
 
 
 def save_statistics(path: Path, extractor: Any, found: Iterable[dict[str, Tensor]], keep: bool) -> int:
-    """Write what FID needs of real pictures: ``mu``, ``sigma``, and for sFID ``mu_s``, ``sigma_s``.
+    """Write what FID needs of real images: ``mu``, ``sigma``, and for sFID ``mu_s``, ``sigma_s``.
 
     Args:
         path: An ``.npz``.
@@ -127,7 +127,7 @@ def save_statistics(path: Path, extractor: Any, found: Iterable[dict[str, Tensor
         keep: Write the features too, for precision, recall and KID.
 
     Returns:
-        How many pictures there were.
+        How many images there were.
 
     Raises:
         UserError: There were fewer than two.
@@ -147,24 +147,24 @@ def save_statistics(path: Path, extractor: Any, found: Iterable[dict[str, Tensor
     if keep:
         arrays["features"] = np.concatenate(rows)
     arrays["features_sha256"] = np.array(extractor.facts["features_sha256"])
-    write_whole(path, lambda file: np.savez(file, **arrays))
+    write_atomically(path, lambda file: np.savez(file, **arrays))
     return moments["features"].count
 
 
 def open_reference(source: str, extractor: Any) -> Reference:
-    """Real pictures from a folder, or from an ``.npz``: of statistics, of pictures, or, as ADM's, of both.
+    """Real images from a folder, or from an ``.npz``: of statistics, of images, or, as ADM's, of both.
 
     Args:
         source: The path.
-        extractor: What the generated pictures are seen by.
+        extractor: What the generated images are seen by.
 
     Raises:
         UserError: There is nothing of use, or it was made by another extractor.
     """
     path = Path(source).expanduser()
     if path.is_dir():
-        pictures = open_pictures(path)
-        return Reference(pictures=pictures, count=len(pictures))
+        images = open_images(path)
+        return Reference(images=images, count=len(images))
     if not path.is_file():
         raise UserError(f"reference '{path}' doesn't exist; docs/evaluation.md says where ADM's files are")
     try:
@@ -187,25 +187,25 @@ def open_reference(source: str, extractor: Any) -> Reference:
         found = len(fitted[""].mean)
         raise UserError(f"reference '{path}' is of {found} features, the extractor gives {extractor.width}")
     rows = torch.from_numpy(known["features"]) if "features" in known else None
-    pictures = Packed(path) if packed and rows is None else None
-    count = int(known["count"]) if "count" in known else len(pictures) if pictures and not fitted else None
-    return Reference(fitted.get(""), fitted.get("_s"), rows, pictures, count)
+    images = Packed(path) if packed and rows is None else None
+    count = int(known["count"]) if "count" in known else len(images) if images and not fitted else None
+    return Reference(fitted.get(""), fitted.get("_s"), rows, images, count)
 
 
 @METRICS.register_module()
 class DistributionMetric(BaseMetric):
-    """Distances of generated pictures to real ones, in the features of another network.
+    """Distances of generated images to real ones, in the features of another network.
 
-    Figures, where N is the number of pictures: ``FID-<N>``, ``sFID-<N>`` and ``IS-<N>`` (without ``-<N>`` for
+    Figures, where N is the number of images: ``FID-<N>``, ``sFID-<N>`` and ``IS-<N>`` (without ``-<N>`` for
     50,000), ``precision``, ``recall``, ``KID``; and ``IS_std``, ``KID_std``. The score needs logits, sFID a
-    reference with spatial statistics, precision, recall and KID one with features or pictures; what can't be had is
+    reference with spatial statistics, precision, recall and KID one with features or images; what can't be had is
     left out. With other features than Inception's the names are such as ``DINOv2/FD-<N>`` and ``DINOv2/KD``.
 
     Args:
         features: Config of an extractor, of ``FEATURES``.
         reference: What :func:`open_reference` reads; None for the Inception Score alone.
-        allow_few: Give distances of no more pictures than features too, which mean nothing: for tests.
-        batch_size: Pictures of the reference that are read at once.
+        allow_few: Give distances of no more images than features too, which mean nothing: for tests.
+        batch_size: Images of the reference that are read at once.
 
     Raises:
         UserError: ``features`` or ``reference`` can't be used.
@@ -226,19 +226,19 @@ class DistributionMetric(BaseMetric):
 
     @cached_property
     def reference(self) -> Reference:
-        """What is known of the real pictures."""
+        """What is known of the real images."""
         return Reference() if self.source is None else open_reference(self.source, self.extractor)
 
     @cached_property
     def fitted(self) -> Gaussian | None:
-        """The real pictures' distribution; of pictures, once they have been looked at."""
+        """The real images' distribution; of images, once they have been looked at."""
         return self.reference.features
 
     def prepare(self, _model: nn.Module | None, count: int) -> None:
         """See that all is there before anything is drawn.
 
         Args:
-            count: N, of the pictures to come.
+            count: N, of the images to come.
 
         Raises:
             UserError: It isn't, or N is too small.
@@ -253,7 +253,7 @@ class DistributionMetric(BaseMetric):
         width = self.extractor.width
         if count <= width and not self.allow_few:
             raise UserError(
-                f"a Fréchet distance of {count} {what} pictures in {width} features has no meaning; "
+                f"a Fréchet distance of {count} {what} images in {width} features has no meaning; "
                 f"use more than {width}, for papers {STANDARD:,} (allow_few=True for a test)"
             )
 
@@ -268,16 +268,16 @@ class DistributionMetric(BaseMetric):
         return {type(self.extractor).__name__: facts}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:  # noqa: ARG002
-        """Keep the features of pictures: ``image [3, H, W]``, uint8 or in [-1, 1], and ``index`` of each."""
+        """Keep the features of images: ``image [3, H, W]``, uint8 or in [-1, 1], and ``index`` of each."""
         self._keep(
             "generated", [sample["index"] for sample in data_samples], [to_bytes(s["image"]) for s in data_samples]
         )
 
     def evaluate(self, _size: int) -> dict[str, float]:
         """Look at the reference too, each process at its share, and give the figures of both."""
-        pictures = self.reference.pictures
-        if pictures is not None:
-            for indices, batch in read(pictures, self.batch_size, 0, *get_dist_info()):
+        images = self.reference.images
+        if images is not None:
+            for indices, batch in read(images, self.batch_size, 0, *get_dist_info()):
                 self._keep("reference", indices, batch)
         return super().evaluate(sys.maxsize)  # the records are of batches, none of them padding
 
@@ -307,13 +307,13 @@ class DistributionMetric(BaseMetric):
             figures[kernel], figures[f"{kernel}_std"] = kernel_distance(generated["features"], rows)
         return {f"{prefix}{name}": value for name, value in figures.items()}
 
-    def _keep(self, which: str, indices: list[int], pictures: Sequence[Tensor]) -> None:
-        found = extract(self.extractor, pictures)
+    def _keep(self, which: str, indices: list[int], images: Sequence[Tensor]) -> None:
+        found = extract(self.extractor, images)
         self.results.append((which, indices, {name: value.numpy() for name, value in found.items()}))
 
 
 def _in_order(results: list[tuple], which: str) -> dict[str, Tensor]:
-    """The features of all pictures of one kind, sorted by index, each once."""
+    """The features of all images of one kind, sorted by index, each once."""
     chosen = [(indices, found) for kind, indices, found in results if kind == which]
     if not chosen:
         return {}

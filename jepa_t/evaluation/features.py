@@ -1,7 +1,7 @@
-"""What networks that others have trained see in pictures: the features by which distributions are compared.
+"""What networks that others have trained see in images: the features by which distributions are compared.
 
 Each extractor has a ``prefix`` for the names of the figures, a ``width`` (F), ``facts`` for the report, and maps
-pictures ``[B, 3, H, W]``, uint8, to float32 tensors on the CPU: ``features [B, F]`` and whatever else it gives.
+images ``[B, 3, H, W]``, uint8, to float32 tensors on the CPU: ``features [B, F]`` and whatever else it gives.
 """
 
 import sys
@@ -16,9 +16,8 @@ import torch.nn.functional as F
 from mmengine.device import get_device
 from torch import Tensor, nn
 
-from ..engine.compat import read_safely
-from ..engine.runner import installed, weights_hash
 from ..errors import UserError, optional, unknown
+from ..files import installed, read_safely, weights_hash
 from ..registry import FEATURES
 from ..tokenizers.maps import precisely
 from ..tokenizers.open_clip_text import load_open_clip
@@ -33,9 +32,9 @@ def exactly(function: Callable[..., Any]) -> Callable[..., Any]:
     """A method of an extractor without gradient, autocast or TF32: figures are compared to the third digit."""
 
     @wraps(function)
-    def run(self: Any, pictures: Tensor) -> Any:
+    def run(self: Any, images: Tensor) -> Any:
         with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            return precisely(function)(self, pictures)
+            return precisely(function)(self, images)
 
     return run
 
@@ -49,7 +48,7 @@ class InceptionFeatures:
 
     Args:
         weights: torch-fidelity's ``weights-inception-2015-12-05-6726825d.pth``; None for its usual download.
-        layer: ``2048`` for FID; ``64``, ``192`` and ``768`` are for tests and few pictures.
+        layer: ``2048`` for FID; ``64``, ``192`` and ``768`` are for tests and few images.
 
     Raises:
         UserError: torch-fidelity isn't installed, or the weights are absent, damaged or another network's.
@@ -77,9 +76,9 @@ class InceptionFeatures:
         }
 
     @exactly
-    def __call__(self, pictures: Tensor) -> Features:
+    def __call__(self, images: Tensor) -> Features:
         """See the class."""
-        features, logits = self.network(pictures.to(get_device()))
+        features, logits = self.network(images.to(get_device()))
         return {"features": features.cpu(), "logits": logits.cpu(), "spatial": self._spatial.cpu()}
 
     def _keep(self, _module: nn.Module, _inputs: tuple, output: Tensor) -> None:
@@ -117,9 +116,9 @@ class DINOv2Features:
         self.facts = {"features": model, "features_sha256": weights_hash(network), "timm": installed("timm")}
 
     @exactly
-    def __call__(self, pictures: Tensor) -> Features:
+    def __call__(self, images: Tensor) -> Features:
         """See the class."""
-        seen = resized(pictures.to(get_device()), self.size, self.mean, self.std)
+        seen = resized(images.to(get_device()), self.size, self.mean, self.std)
         return {"features": self.network(seen).float().cpu()}
 
 
@@ -150,9 +149,9 @@ class CLIPFeatures:
         }
 
     @exactly
-    def __call__(self, pictures: Tensor) -> Features:
+    def __call__(self, images: Tensor) -> Features:
         """See the class."""
-        seen = resized(pictures.to(get_device()), self.size, self.mean, self.std)
+        seen = resized(images.to(get_device()), self.size, self.mean, self.std)
         return {"features": self.network.encode_image(seen, normalize=True).float().cpu()}
 
     def texts(self, captions: Sequence[str]) -> Tensor:
@@ -164,7 +163,7 @@ class CLIPFeatures:
         return self.network.encode_text(ids.to(get_device()), normalize=True).float().cpu()
 
     def refuse_own(self, text_tokenizer: nn.Module) -> None:
-        """Refuse to judge pictures of a model that was conditioned on this very text encoder.
+        """Refuse to judge images of a model that was conditioned on this very text encoder.
 
         Raises:
             UserError: The two have one vocabulary table.
@@ -179,25 +178,25 @@ class CLIPFeatures:
             )
 
 
-def resized(pictures: Tensor, size: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """What a Transformer sees of pictures ``[B, 3, H, W]``, uint8: PIL's bicubic resizing of the shorter side, the
+def resized(images: Tensor, size: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """What a Transformer sees of images ``[B, 3, H, W]``, uint8: PIL's bicubic resizing of the shorter side, the
     centre square, normalised ``[B, 3, size, size]``."""
-    height, width = pictures.shape[2:]
+    height, width = images.shape[2:]
     scale = size / min(height, width)
     shape = max(round(height * scale), size), max(round(width * scale), size)
-    x = F.interpolate(pictures.float(), shape, mode="bicubic", antialias=True).round().clamp(0, 255) / 255
+    x = F.interpolate(images.float(), shape, mode="bicubic", antialias=True).round().clamp(0, 255) / 255
     top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
     x = x[:, :, top : top + size, left : left + size]
     return (x - x.new_tensor(mean)[:, None, None]) / x.new_tensor(std)[:, None, None]
 
 
-def extract(extractor: Callable[[Tensor], Features], pictures: Sequence[Tensor]) -> Features:
-    """Features of pictures ``[3, H, W]``, uint8, of any sizes, each size at once."""
-    shapes = [picture.shape for picture in pictures]
+def extract(extractor: Callable[[Tensor], Features], images: Sequence[Tensor]) -> Features:
+    """Features of images ``[3, H, W]``, uint8, of any sizes, each size at once."""
+    shapes = [image.shape for image in images]
     rows: list[tuple[int, Features]] = []
     for shape in dict.fromkeys(shapes):
         places = [place for place, found in enumerate(shapes) if found == shape]
-        found = extractor(torch.stack([pictures[place] for place in places]))
+        found = extractor(torch.stack([images[place] for place in places]))
         rows += [(place, {name: value[row] for name, value in found.items()}) for row, place in enumerate(places)]
     ordered = [features for _, features in sorted(rows, key=lambda row: row[0])]
     return {name: torch.stack([features[name] for features in ordered]) for name in ordered[0]}

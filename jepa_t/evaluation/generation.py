@@ -1,4 +1,4 @@
-"""Many pictures for many prompts, on any number of processes, through kills; then measured from the disk."""
+"""Many images for many prompts, on any number of processes, through kills; then measured from the disk."""
 
 import dataclasses
 import hashlib
@@ -13,22 +13,22 @@ from mmengine.dist import barrier, broadcast_object_list, get_dist_info, is_main
 from mmengine.runner import Runner, TestLoop
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from ..engine.compat import write_whole
-from ..engine.runner import installed, unwrap, weights_hash
+from ..engine.runner import unwrap
 from ..errors import UserError
+from ..files import installed, weights_hash, write_atomically
 from ..pipeline import to_bytes
 from ..registry import LOOPS
-from .pictures import Files, blocks, name_of, pack, read, write_pictures
+from .images import Files, blocks, name_of, pack, read, write_images
 
 
 def settings(runner: Runner) -> dict[str, Any]:
-    """What decides the pictures beside the prompts, as every reported figure carries it."""
+    """What decides the images beside the prompts, as every reported figure carries it."""
     model = unwrap(runner.model)
-    averaged, sampler = hasattr(model, "average"), getattr(model, "sampler", None)
+    averaged, sampler = hasattr(model, "ema"), getattr(model, "sampler", None)
     options = {} if sampler is None else runner.cfg.model.get("sampler", "balanced")
     return {
         "weights": "averaged" if averaged else "as trained",
-        "weights_sha256": weights_hash(model.average if averaged else model),
+        "weights_sha256": weights_hash(model.ema if averaged else model),
         "preset": options if isinstance(options, str) else options.get("preset"),
         "sampler": dataclasses.asdict(sampler) if dataclasses.is_dataclass(sampler) else options,
         "seeds": "the number of each prompt",
@@ -40,17 +40,17 @@ def settings(runner: Runner) -> dict[str, Any]:
 class GenerationLoop(TestLoop):
     """Draw every prompt into a folder of PNG files, then measure the folder.
 
-    The folder, ``<out>/<hash>``, is named by all that decides its pictures: weights, the model's config, sampler,
+    The folder, ``<out>/<hash>``, is named by all that decides its images: weights, the model's config, sampler,
     prompts with their seeds, precision, and this library's version; ``settings.json`` in it says them. So a run that
     was killed goes on where it stopped, on any number of processes, and a changed setting gets another folder.
 
-    Metrics see pictures as they are read back: ``image [3, H, W]``, uint8, beside the prompt's own fields.
+    Metrics see images as they are read back: ``image [3, H, W]``, uint8, beside the prompt's own fields.
 
     Args:
         runner, dataloader, evaluator: As in MMEngine's loop. Of the data loader, its data set, its batch size, and the
-            workers, which decode pictures.
+            workers, which decode images.
         out: By default ``generated`` in the work dir.
-        pack: Write the pictures as ADM's ``<hash>.npz`` as well.
+        pack: Write the images as ADM's ``<hash>.npz`` as well.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class GenerationLoop(TestLoop):
         """Draw what is missing, measure all.
 
         Raises:
-            UserError: A metric can't be computed, which is told before anything is drawn; or a picture is no number.
+            UserError: A metric can't be computed, which is told before anything is drawn; or an image is no number.
         """
         runner, prompts = self.runner, self.dataloader.dataset
         runner.model.eval()
@@ -98,7 +98,7 @@ class GenerationLoop(TestLoop):
         said = json.dumps(facts, indent=2, sort_keys=True, default=str).encode()
         folder = self.out / hashlib.sha256(said).hexdigest()[:16]
         if is_main_process():
-            write_whole(folder / "settings.json", lambda file: file.write(said))
+            write_atomically(folder / "settings.json", lambda file: file.write(said))
         return folder
 
     @torch.no_grad()
@@ -111,24 +111,24 @@ class GenerationLoop(TestLoop):
         broadcast_object_list(missing)
         rank, processes = get_dist_info()
         mine = [missing[0][place] for block in blocks(len(missing[0]), size, rank, processes) for place in block]
-        runner.logger.info(f"{folder}: {len(prompts) - len(missing[0])} of {len(prompts)} pictures are there")
+        runner.logger.info(f"{folder}: {len(prompts) - len(missing[0])} of {len(prompts)} images are there")
         done = len(runner.test_dataloader) - -(-len(mine) // size)
         for step, batch in enumerate(DataLoader(Subset(prompts, mine), size, collate_fn=self.dataloader.collate_fn)):
             runner.call_hook("before_test_iter", batch_idx=done + step, data_batch=batch)
             outputs = runner.model.test_step(batch)
             images = torch.stack([output["image"] for output in outputs]).float()
             if not images.isfinite().all():
-                raise UserError("a picture holds NaN or infinity; train longer, or evaluate without --amp")
-            write_pictures(folder, batch["data_samples"]["index"], to_bytes(images))
+                raise UserError("an image holds NaN or infinity; train longer, or evaluate without --amp")
+            write_images(folder, batch["data_samples"]["index"], to_bytes(images))
             runner.call_hook("after_test_iter", batch_idx=done + step, data_batch=batch, outputs=outputs)
         barrier()
 
     def _measure(self, folder: Path) -> dict[str, float]:
         prompts, workers = self.dataloader.dataset, self.dataloader.num_workers
-        pictures = Files([folder / name_of(index) for index in range(len(prompts))])
+        files = Files([folder / name_of(index) for index in range(len(prompts))])
         if self.pack and is_main_process():
-            pack(pictures, folder.with_suffix(".npz"), workers)
-        for indices, images in read(pictures, self.dataloader.batch_size, workers, *get_dist_info()):
+            pack(files, folder.with_suffix(".npz"), workers)
+        for indices, images in read(files, self.dataloader.batch_size, workers, *get_dist_info()):
             columns = prompts.__getitems__(indices)["data_samples"] | {"image": images}
             rows = zip(*columns.values(), strict=True)
             self.evaluator.process([dict(zip(columns, row, strict=True)) for row in rows])
@@ -144,5 +144,5 @@ def prompts_hash(prompts: Dataset) -> str:
 
 
 def _plain(model: Config) -> dict[str, Any]:
-    """The model's config without what doesn't change its pictures, or is told elsewhere."""
+    """The model's config without what doesn't change its images, or is told elsewhere."""
     return {name: value for name, value in model.to_dict().items() if name not in ("sampler", "compile")}

@@ -1,4 +1,4 @@
-"""Do pictures of ShapeScenes show what their prompts say?"""
+"""Do images of ShapeScenes show what their prompts say?"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,14 +36,14 @@ class ShapesMetric(BaseMetric):
     ``<split>/<family>/<attribute>``  The same of one caption family.
     ``unseen/swap_group``             Share of swap pairs with all right in both. A model that reads bags of
                                       words gets at most half of the prompts and a quarter of the pairs.
-    ``residual``                      Root mean square difference in [0, 1] between a picture and the scene
+    ``residual``                      Root mean square difference in [0, 1] between an image and the scene
                                       read from it, rendered anew; the mean.
-    ``diversity``                     Total variation in [0, 1] between pictures and true scenes of what the
+    ``diversity``                     Total variation in [0, 1] between images and true scenes of what the
                                       prompts leave open: background, and size and cell of the first object,
                                       jointly. 0 is best.
-    ``oracle/all``                    The share of true pictures of these very prompts that the verifier
+    ``oracle/all``                    The share of true images of these very prompts that the verifier
                                       finds right in all; what is missing to 1 is its own error.
-    ``oracle/diversity``              Total variation of these pictures: what chance alone gives.
+    ``oracle/diversity``              Total variation of these images: what chance alone gives.
     ================================  ====================================================================
 
     The attributes are those of `verifier.judge` that the prompts state, and ``all``. The splits are those of
@@ -68,7 +68,7 @@ class ShapesMetric(BaseMetric):
         """Judge a batch and keep the verdicts.
 
         Raises:
-            UserError: The pictures have another size than the preset's.
+            UserError: The images have another size than the preset's.
         """
         expected = (3, self.preset.size, self.preset.size)
         for sample in data_samples:
@@ -97,7 +97,7 @@ class ShapesMetric(BaseMetric):
 
     @staticmethod
     def columns(results: Sequence[dict]) -> Columns:
-        """By the name of each figure that is a share: whether each picture, or pair, is right."""
+        """By the name of each figure that is a share: whether each image, or pair, is right."""
         records, columns = in_order(results), {}
         for record in records:
             family, split = record["facts"]["family"], record["split"]
@@ -108,7 +108,7 @@ class ShapesMetric(BaseMetric):
         return dict(sorted(columns.items())) | {"unseen/swap_group": swap_group(records)}
 
     def _against_truth(self, records: list[dict]) -> dict[str, float]:
-        """Diversity, and what the verifier makes of true pictures."""
+        """Diversity, and what the verifier makes of true images."""
         facts, index = [record["facts"] for record in records], np.arange(len(records))
         contents = contents_from(facts)
 

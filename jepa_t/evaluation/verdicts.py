@@ -1,8 +1,8 @@
-"""What the metrics of prompts share: verdicts, one per picture, and what becomes of them."""
+"""What the metrics of prompts share: verdicts, one per image, and what becomes of them."""
 
 from collections.abc import Mapping, Sequence
 
-Columns = dict[str, list[bool]]  # by the figure's name: whether each picture is right
+Columns = dict[str, list[bool]]  # by the figure's name: whether each image is right
 
 
 def in_order(results: Sequence[dict]) -> list[dict]:

@@ -1,4 +1,4 @@
-"""The exact verifier of ShapeScenes: what a picture shows, and whether it was asked for; nothing is learned.
+"""The exact verifier of ShapeScenes: what an image shows, and whether it was asked for; nothing is learned.
 
 The background is the median of the border. A pixel's coverage is how far it lies on the line from background
 to colour, exact on anti-aliased edges. Objects are the 8-connected components covered by more than half. Area
@@ -18,18 +18,18 @@ from ..data.scenes import BACKGROUNDS, COLOURS, PLACES, REACH, RELATIONS, SHAPES
 SIMILAR = 0.78  # soft intersection over union below which a shape is unknown
 DIRT = 0.25  # a component below this part of the smallest object's area is none
 GIANT = 1.5  # nor is a shape known beyond so many radii of the largest object
-MOST = 10  # objects described of each picture; more than any scene has
+MOST = 10  # objects described of each image; more than any scene has
 INKS = np.array(list(COLOURS.values()), float)
 PAPERS = np.array(list(BACKGROUNDS.values()), float)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What N pictures show.
+    """What N images show.
 
     Attributes:
         scenes: Their objects, at most `MOST` each, in no order.
-        residual: Root mean square difference ``[N]`` in [0, 1] between the pictures and their scenes rendered
+        residual: Root mean square difference ``[N]`` in [0, 1] between the images and their scenes rendered
             again: the quality of the drawing.
     """
 
@@ -38,10 +38,10 @@ class Reading:
 
 
 def read(images: Tensor | np.ndarray, preset: Preset) -> Reading:
-    """What pictures show; never raises on what they hold.
+    """What images show; never raises on what they hold.
 
     Args:
-        images: ``[N, 3, size, size]``, floats in [-1, 1] or uint8. Numbers beyond are clipped; a picture with
+        images: ``[N, 3, size, size]``, floats in [-1, 1] or uint8. Numbers beyond are clipped; an image with
             one that isn't finite shows nothing.
         preset: The scenes' preset, for size and radii.
     """
@@ -57,7 +57,7 @@ def read(images: Tensor | np.ndarray, preset: Preset) -> Reading:
 
 
 def _pixels(images: Tensor) -> np.ndarray:
-    """Pictures as floats ``[N, H, W, 3]`` in [0, 255]."""
+    """Images as floats ``[N, H, W, 3]`` in [0, 255]."""
     pixels = images.detach().cpu().double()
     if images.is_floating_point():
         pixels = (pixels + 1) * 127.5
@@ -68,10 +68,10 @@ def _pixels(images: Tensor) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Blobs:
-    """M components: ``number``, ``picture``, ``colour``, ``area`` ``[M]``, ``centres`` ``[M, 2]``."""
+    """M components: ``number``, ``image``, ``colour``, ``area`` ``[M]``, ``centres`` ``[M, 2]``."""
 
     number: np.ndarray
-    picture: np.ndarray
+    image: np.ndarray
     colour: np.ndarray
     area: np.ndarray
     centres: np.ndarray
@@ -84,7 +84,7 @@ def _read(pixels: np.ndarray, preset: Preset) -> Scenes:
     owner = _components(np.take_along_axis(covered, miss.argmin(-1)[..., None], -1)[..., 0] > 0.5)
     blobs, share = _measure(owner, covered, miss)
     large = np.flatnonzero(blobs.area >= DIRT * np.pi * preset.radii[-1] ** 2)
-    slot = np.arange(len(large)) - np.searchsorted(blobs.picture[large], blobs.picture[large])
+    slot = np.arange(len(large)) - np.searchsorted(blobs.image[large], blobs.image[large])
     blobs = _Blobs(*(column[large[slot < MOST]] for column in vars(blobs).values()))
     scenes = Scenes(
         colours=np.full((len(pixels), MOST), -1),
@@ -93,7 +93,7 @@ def _read(pixels: np.ndarray, preset: Preset) -> Scenes:
         centres=np.zeros((len(pixels), MOST, 2)),
         background=np.square(ground[:, None] - PAPERS).sum(-1).argmin(1),
     )
-    here = (blobs.picture, slot[slot < MOST])
+    here = (blobs.image, slot[slot < MOST])
     scenes.shapes[here], scenes.radii[here] = _shapes(blobs, owner, share, preset)
     scenes.colours[here], scenes.centres[here] = blobs.colour, blobs.centres
     return scenes
@@ -115,11 +115,11 @@ def _components(solid: np.ndarray) -> np.ndarray:
     from scipy.ndimage import distance_transform_edt, label
 
     neighbours = np.zeros((3, 3, 3), int)
-    neighbours[1] = 1  # within a picture, diagonals included
+    neighbours[1] = 1  # within an image, diagonals included
     numbers, _ = label(solid, neighbours)
     if not numbers.any():
         return numbers
-    apart = sum(solid.shape)  # farther than any pixel of the same picture
+    apart = sum(solid.shape)  # farther than any pixel of the same image
     distance, nearest = distance_transform_edt(numbers == 0, sampling=(apart, 1, 1), return_indices=True)
     return np.where(distance < 1.5, numbers[tuple(nearest)], 0)
 
@@ -134,12 +134,12 @@ def _measure(owner: np.ndarray, covered: np.ndarray, miss: np.ndarray) -> tuple[
 
     colour = np.argmin([total(miss[(*where, ink)]) for ink in range(len(INKS))], 0)
     weight = covered[(*where, colour[component])]
-    share, picture = np.zeros(owner.shape), np.zeros(count, np.int64)
-    share[where], picture[component] = weight, where[0]
+    share, image = np.zeros(owner.shape), np.zeros(count, np.int64)
+    share[where], image[component] = weight, where[0]
     area = total(weight)
     moments = np.stack([total(weight * (where[2] + 0.5)), total(weight * (where[1] + 0.5))], 1)
     centres = np.clip(moments / np.maximum(area, 1e-9)[:, None], 0, owner.shape[1] - 0.5)
-    return _Blobs(np.arange(1, count + 1), picture, colour, area, centres), share
+    return _Blobs(np.arange(1, count + 1), image, colour, area, centres), share
 
 
 def _shapes(blobs: _Blobs, owner: np.ndarray, share: np.ndarray, preset: Preset) -> tuple[np.ndarray, np.ndarray]:
@@ -147,7 +147,7 @@ def _shapes(blobs: _Blobs, owner: np.ndarray, share: np.ndarray, preset: Preset)
     giant = GIANT * preset.radii[0]
     half = int(np.ceil(REACH * giant + 0.5))
     pixels, offsets = window(blobs.centres, half)
-    here = (blobs.picture[:, None, None], pixels[:, :, None, 1] + half, pixels[:, None, :, 0] + half)
+    here = (blobs.image[:, None, None], pixels[:, :, None, 1] + half, pixels[:, None, :, 0] + half)
     owner, share = (np.pad(plane, ((0, 0), (half, half), (half, half)))[here] for plane in (owner, share))
     seen = np.where(owner == blobs.number[:, None, None], share.clip(0, 1), 0.0)
     radii = np.minimum(np.sqrt(blobs.area / np.pi), giant)
@@ -164,7 +164,7 @@ def _shapes(blobs: _Blobs, owner: np.ndarray, share: np.ndarray, preset: Preset)
 
 
 def judge(reading: Reading, facts: list[dict], preset: Preset) -> list[dict]:
-    """Whether pictures show what was asked.
+    """Whether images show what was asked.
 
     - ``count``: as many objects as asked, and no more distractors than the preset has.
     - ``colour``, ``shape``: those asked for are there, whichever belongs to which.
@@ -174,12 +174,12 @@ def judge(reading: Reading, facts: list[dict], preset: Preset) -> list[dict]:
     - ``background``.
 
     Args:
-        reading: What N pictures show.
+        reading: What N images show.
         facts: What was asked of each, as `jepa_t.data.scene_captions.parse` gives it.
         preset: The scenes' preset.
 
     Returns:
-        Of each picture the attributes that its facts mention, ``all`` of them together, and the ``residual``.
+        Of each image the attributes that its facts mention, ``all`` of them together, and the ``residual``.
     """
     return [
         _verdict(_objects(reading.scenes, row, preset), reading.scenes.background[row], fact, preset)

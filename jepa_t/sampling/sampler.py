@@ -64,7 +64,7 @@ def options_read(draw: Callable[..., Drawn]) -> list[str]:
 
 
 class Generators:
-    """A source of randomness for each image, on the CPU: a picture depends on its seed, not on its batch or device.
+    """A source of randomness for each image, on the CPU: an image depends on its seed, not on its batch or device.
 
     Args:
         seeds: One per image.

@@ -55,7 +55,7 @@ def read_ldm(path: str) -> dict[str, Tensor]:
     Raises:
         UserError: The file is absent, damaged or refused.
     """
-    from ..engine.compat import read_safely
+    from ..files import read_safely
 
     found = read_safely(path)
     for key in ("state_dict", "model"):

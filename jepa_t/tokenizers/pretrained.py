@@ -27,7 +27,7 @@ class Frozen(nn.Module):
     """
 
     def __init__(self, module: nn.Module, source: str) -> None:
-        from ..engine.runner import weights_hash
+        from ..files import weights_hash
 
         super().__init__()
         self.__dict__["module"] = module.requires_grad_(False).eval()  # not a submodule, so that no one finds it

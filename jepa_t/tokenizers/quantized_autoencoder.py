@@ -171,8 +171,7 @@ class QuantizedAutoencoder(DiscreteTokenizer):
         super().fit(images)
 
     def _read_checkpoint(self) -> None:
-        from ..engine import load_checkpoint
-        from ..engine.runner import check_weights
+        from ..files import check_weights, load_checkpoint
 
         path = trained_checkpoint(self.checkpoint)
         checkpoint = load_checkpoint(path)
@@ -188,7 +187,7 @@ def trained_checkpoint(where: str | None) -> str:
     Raises:
         UserError: There is none; the message says how to train one.
     """
-    from ..engine import find_checkpoint
+    from ..files import find_checkpoint
 
     first = "train it first, such as: python tools/train.py configs/tokenizers/fsq_digits.py"
     if where is None:

@@ -38,7 +38,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("fusion", FUSIONS, ids=str)
-def test_a_picture_costs_what_it_says(fusion, options):
+def test_a_image_costs_what_it_says(fusion, options):
     model = make_model(fusion=fusion)
     model.sample_with(options)
     found = cost.sampling(model)

@@ -32,7 +32,7 @@ def test_the_table_has_means_differences_and_steps(folder):
     assert "| late | 1,000 (900 unmatched) | 3 | 2, 2, 2 | 0.250 [" in text
     assert "| late | -0.600 [-" in text
     assert "| jepa_t | 40, 40, 40 | > 40, > 40, 40 |" in text
-    assert "real pictures of these prompts: 0.990" in text
+    assert "real images of these prompts: 0.990" in text
     assert "python tools/benchmark.py fusion" in text
     for name in ("fusion_digits_dots.png", "fusion_digits_curves.png"):
         assert f"]({name})" in text
@@ -64,7 +64,7 @@ def test_suites_stand_side_by_side(folder):
     ]  # fmt: skip
     assert "data_digits_scans.png" in text
     assert "sampler_digits_cost.png" in text
-    assert "| ms per picture | network evaluations | times as fast as balanced, of the same config |" in text
+    assert "| ms per image | network evaluations | times as fast as balanced, of the same config |" in text
     assert "| 1 | 32, 64 | 2.00 (1.50 to 2.00) |" in text
     assert "| math | 2.00 | 0.58 (0.50 to 0.67) |" in text
 

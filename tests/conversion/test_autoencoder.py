@@ -19,14 +19,14 @@ def file(tmp_path):
 
 
 @torch.no_grad()
-def test_the_folder_says_the_scale_and_gives_the_same_tokens_and_pictures(file, tmp_path):
+def test_the_folder_says_the_scale_and_gives_the_same_tokens_and_images(file, tmp_path):
     path, weights = file
     rows = convert_autoencoder(str(path), tmp_path / "kl16")
     tokenizer = KLTokenizer(str(tmp_path / "kl16"), (32, 48), posterior="mode")
-    pictures = torch.rand(2, 3, 32, 48) * 2 - 1
-    reference, tokens = Reference(weights), tokenizer.encode(pictures)
+    images = torch.rand(2, 3, 32, 48) * 2 - 1
+    reference, tokens = Reference(weights), tokenizer.encode(images)
     assert (tokenizer.grid, tokenizer.channels, tokenizer.stride) == ((2, 3), 16, 16)
-    mean = reference.encode(pictures)[0].flatten(2).transpose(1, 2)
+    mean = reference.encode(images)[0].flatten(2).transpose(1, 2)
     torch.testing.assert_close(tokens, 0.2325 * mean, atol=1e-5, rtol=1e-5)
     latents = (tokens / 0.2325).transpose(1, 2).unflatten(2, (2, 3))
     torch.testing.assert_close(tokenizer.decode(tokens), reference.decode(latents), atol=1e-4, rtol=1e-4)

@@ -55,8 +55,8 @@ def theirs(network, latents, masked, condition):
 def condition_of(network, model, captions):
     """Their condition for our captions."""
     if hasattr(network, "fuse_proj"):
-        return network.class_emb(model.average.text_tokenizer.encoder(captions).pooled)
-    return network.class_emb(model.average.text_tokenizer.ids(captions)[:, 0])
+        return network.class_emb(model.ema.text_tokenizer.encoder(captions).pooled)
+    return network.class_emb(model.ema.text_tokenizer.ids(captions)[:, 0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -66,13 +66,13 @@ def test_features_are_theirs(converted, kind, norm_at):
     network = Public(**KINDS[kind], norm_at=norm_at)
     model = converted(kind, network, norm_at=norm_at)
     captions = CAPTIONS[kind.split()[0]]
-    text = model.average.text_tokenizer(captions)
+    text = model.ema.text_tokenizer(captions)
     for visible in range(TOKENS):
         latents, split, masked = case(visible, visible)
-        ours = model.average.condition(latents, split, text).condition
+        ours = model.ema.condition(latents, split, text).condition
         expected = theirs(network, latents, masked, condition_of(network, model, captions))
         torch.testing.assert_close(ours, gather(expected, split.asked), **CLOSE)
-    null = model.average.condition(latents, split, model.average.null(3)).condition
+    null = model.ema.condition(latents, split, model.ema.null(3)).condition
     expected = theirs(network, latents, masked, network.fake_latent.expand(3, -1))
     torch.testing.assert_close(null, gather(expected, split.asked), **CLOSE)
     assert (null - ours).abs().max() > 1e-2
@@ -86,7 +86,7 @@ def test_the_head_is_theirs_at_every_time(converted, kind):
     flow = KINDS[kind].get("flow")
     times = torch.linspace(0, 1, 200) if flow else torch.arange(1000)
     x, z = torch.randn(len(times), CHANNELS), torch.randn(len(times), WIDTH)
-    objective = model.average.objectives["flow" if flow else "diffusion"]
+    objective = model.ema.objectives["flow" if flow else "diffusion"]
     ours = objective.head(x, times if flow else times / 1000, z)
     torch.testing.assert_close(ours, network.diffloss.net(x, times, z), **CLOSE)
     assert (objective.head(x, times.flip(0) / (1 if flow else 1000), z) - ours).abs().max() > 1e-2
@@ -116,7 +116,7 @@ def test_a_converted_network_draws_by_the_names_of_classes(converted, tmp_path):
 
 
 def hashes(model):
-    return [float(part.encoder.registers.detach().sum()) for part in (model.network, model.average)]
+    return [float(part.encoder.registers.detach().sum()) for part in (model.network, model.ema)]
 
 
 @pytest.mark.parametrize(("weights", "which"), [(None, (0, 1)), ("raw", (0, 0)), ("ema", (1, 1))])

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from djepa_reference import Public, public_file
-from picture_files import write_classes
+from image_files import write_classes
 
 from jepa_t.conversion import convert_network
-from jepa_t.engine import JEPATRunner, apply, load_checkpoint, load_config
+from jepa_t.engine import JEPATRunner, apply, load_config
 from jepa_t.errors import UserError
+from jepa_t.files import load_checkpoint
 from jepa_t.pipeline import Pipeline
 
 ROOT = Path(__file__).parents[2]
@@ -19,11 +20,11 @@ FEW = {"type": "ImageNet", "size": 32, "names": ["tench", "hen"], "templates": [
 
 @pytest.fixture
 def start(tmp_path, sources):
-    """Two sets of D-JEPA's weights, a few pictures, and the options that make the config that small."""
+    """Two sets of D-JEPA's weights, a few images, and the options that make the config that small."""
     networks = Public(), Public()
     path = public_file(tmp_path / "theirs.pth", *networks)
     convert_network("djepa", path, tmp_path / "backbone.pth", backbone=True)
-    write_classes(tmp_path / "pictures", (3, 4), (32, 32))
+    write_classes(tmp_path / "images", (3, 4), (32, 32))
     text = sources["jepat"]["text_encoder"]
     return networks, [
         f"load_from={tmp_path / 'backbone.pth'}",
@@ -37,7 +38,7 @@ def start(tmp_path, sources):
         "model.predictor.depth=3",
         "model.objectives.flow.head_width=16",
         "model.objectives.flow.head_depth=1",
-        f"train_dataloader.dataset={FEW | {'root': str(tmp_path / 'pictures')}}",
+        f"train_dataloader.dataset={FEW | {'root': str(tmp_path / 'images')}}",
         "train_dataloader.num_workers=0",
         "train_cfg.total_batch=4",
         "train_cfg.max_iters=3",
@@ -67,13 +68,13 @@ def test_a_frozen_backbone_stays_the_averaged_one_and_the_rest_learns(tmp_path, 
     said = capsys.readouterr().out.replace("\n", " ")
     assert "left to the config: image_tokenizer (3 tensors), network.text_tokenizer (2 tensors)" in said
     for part in ("encoder", "predictor"):
-        kept = {name.split(".", 2)[2]: v for name, v in begun.items() if name.startswith(f"average.{part}.")}
-        for copy in (model.network, model.average):
+        kept = {name.split(".", 2)[2]: v for name, v in begun.items() if name.startswith(f"ema.{part}.")}
+        for copy in (model.network, model.ema):
             assert far(kept, getattr(copy, part).state_dict()) == 0
         assert not any(p.requires_grad for p in getattr(model.network, part).parameters())
     assert torch.equal(model.network.encoder.registers, averaged.buffer[0])
     for site, module in model.network.fusion.items():
-        assert far(module.state_dict(), model.average.fusion[site].state_dict()) > 1e-4
+        assert far(module.state_dict(), model.ema.fusion[site].state_dict()) > 1e-4
     assert Pipeline.load(tmp_path / "work")(["a photo of a hen"], [0], steps=2, solver_steps=2)[0].size == (32, 32)
 
 
@@ -84,7 +85,7 @@ def test_a_backbone_that_trains_along_starts_from_raw_and_averaged_weights(tmp_p
 
     def load(self, *args, **kwargs):
         found = loss(self, *args, **kwargs)
-        seen.extend([self.model.network.encoder.registers.clone(), self.model.average.encoder.registers.clone()])
+        seen.extend([self.model.network.encoder.registers.clone(), self.model.ema.encoder.registers.clone()])
         return found
 
     monkeypatch.setattr(JEPATRunner, "load_checkpoint", load)
@@ -97,17 +98,17 @@ def test_a_backbone_that_trains_along_starts_from_raw_and_averaged_weights(tmp_p
 
 def test_one_part_alone_can_be_frozen(tmp_path, start):
     model = train(tmp_path, start[1], "model.frozen=encoder")
-    assert torch.equal(model.network.encoder.registers, model.average.encoder.registers)
-    assert not torch.equal(model.network.predictor.mask_query, model.average.predictor.mask_query)
+    assert torch.equal(model.network.encoder.registers, model.ema.encoder.registers)
+    assert not torch.equal(model.network.predictor.mask_query, model.ema.predictor.mask_query)
 
 
 def test_a_backbone_of_another_size_or_with_less_than_it_says_is_told(tmp_path, start):
     with pytest.raises(UserError, match=r"network\.encoder\.registers is \[6, 32\] there and \[7, 32\] here"):
         train(tmp_path, start[1], "model.encoder.registers=7")
     broken = load_checkpoint(str(tmp_path / "backbone.pth"))
-    del broken["state_dict"]["average.encoder.registers"]
+    del broken["state_dict"]["ema.encoder.registers"]
     torch.save(broken, tmp_path / "backbone.pth")
-    with pytest.raises(UserError, match=r"average\.encoder\.registers is absent there"):
+    with pytest.raises(UserError, match=r"ema\.encoder\.registers is absent there"):
         train(tmp_path, start[1])
 
 

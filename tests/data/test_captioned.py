@@ -1,4 +1,4 @@
-"""A user's own pictures: a folder, a manifest and tar shards say the same; what doesn't fit is told in a line."""
+"""A user's own images: a folder, a manifest and tar shards say the same; what doesn't fit is told in a line."""
 
 import io
 import json
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from picture_files import encoded, picture
+from image_files import encoded, random_image
 
 from jepa_t.data import captioned
 from jepa_t.data.storage import Texts
@@ -31,13 +31,13 @@ def write_folder(path):
     for number, caption in enumerate(CAPTIONS):
         place = path / ("a/b.c" if number % 2 else ".") / f"pic.{number}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(encoded(picture(seed=number)))
+        place.write_bytes(encoded(random_image(seed=number)))
         place.with_suffix(".txt").write_text(caption, encoding="utf-8")
     return path
 
 
 def write_manifest(path):
-    folder = write_folder(path.parent / "pictures")
+    folder = write_folder(path.parent / "images")
     lines = [
         json.dumps({"image": str(p.relative_to(path.parent)), "caption": p.with_suffix(".txt").read_text("utf-8")})
         for p in sorted(folder.rglob("*.png"))
@@ -60,14 +60,14 @@ def write_shards(path, count=2, style=tarfile.GNU_FORMAT):
             for number in range(shard, len(CAPTIONS), count):
                 key = f"./{'deep/' * 40}x{number}" if number == 3 else f"./d.1/x{number}"  # one of a long name
                 add(tar, f"{key}.json", b"{}")
-                add(tar, f"{key}.PNG", encoded(picture(seed=number)))
-                add(tar, f"{key}.seg.png", encoded(picture(seed=9)))
+                add(tar, f"{key}.PNG", encoded(random_image(seed=number)))
+                add(tar, f"{key}.seg.png", encoded(random_image(seed=9)))
                 add(tar, f"{key}.txt", CAPTIONS[number].encode())
     return path
 
 
 def shown(data):
-    """Pictures by caption."""
+    """Images by caption."""
     batch = data.__getitems__(list(range(len(data.names))))
     return dict(zip((" ".join(c.split()) for c in batch["data_samples"]["caption"]), batch["inputs"], strict=True))
 
@@ -91,7 +91,7 @@ def test_folder_manifest_and_shards_show_the_same(tmp_path, style):
 
 
 def test_one_of_several_captions_is_drawn_for_each_index(tmp_path):
-    (tmp_path / "x.png").write_bytes(encoded(picture()))
+    (tmp_path / "x.png").write_bytes(encoded(random_image()))
     captions = [f"caption {number}" for number in range(4)]
     (tmp_path / "list.jsonl").write_text("\n".join([json.dumps({"image": "x.png", "caption": captions})] * 40))
     data = make(tmp_path / "list.jsonl")
@@ -106,7 +106,7 @@ def test_one_of_several_captions_is_drawn_for_each_index(tmp_path):
     ("content", "reason"),
     [(b"", "caption is empty"), (b" \n", "caption is empty"), (b"\xff\xfe\x00", "UTF-8"), (None, "can't be read")],
 )
-def test_a_caption_that_cant_be_read_breaks_its_picture(tmp_path, content, reason):
+def test_a_caption_that_cant_be_read_breaks_its_image(tmp_path, content, reason):
     data = make(write_folder(tmp_path / "folder"), max_broken=1.0)
     text = tmp_path / "folder" / "pic.0.txt"
     text.unlink() if content is None else text.write_bytes(content)
@@ -118,7 +118,7 @@ def test_a_caption_that_cant_be_read_breaks_its_picture(tmp_path, content, reaso
     assert reason in file.read_text()
 
 
-def test_captions_of_many_pictures_are_sampled_with_the_longest(monkeypatch):
+def test_captions_of_many_images_are_sampled_with_the_longest(monkeypatch):
     monkeypatch.setattr(captioned, "COVERING", 50)
     texts = Texts("word " * (number % 97) + str(number) for number in range(1000))
     found = captioned.Written(lambda number: [texts[number]], texts.sizes, 0).covering()
@@ -128,14 +128,14 @@ def test_captions_of_many_pictures_are_sampled_with_the_longest(monkeypatch):
     assert texts[999] in found
 
 
-def test_a_picture_without_caption_is_told(tmp_path):
+def test_a_image_without_caption_is_told(tmp_path):
     folder = write_folder(tmp_path / "folder")
     (folder / "a" / "alone.jpg").write_bytes(b"")
-    with pytest.raises(UserError, match=r"1 of 6 pictures in .*no caption, such as a/alone.jpg; write alone.txt"):
+    with pytest.raises(UserError, match=r"1 of 6 images in .*no caption, such as a/alone.jpg; write alone.txt"):
         make(folder)
     with tarfile.open(tmp_path / "x.tar", "w") as tar:
         add(tar, "k.jpg", b"")
-    with pytest.raises(UserError, match=r"1 of 1 pictures in .*x.tar have no caption, such as k of x.tar"):
+    with pytest.raises(UserError, match=r"1 of 1 images in .*x.tar have no caption, such as k of x.tar"):
         make(tmp_path / "x.tar")
 
 
@@ -158,9 +158,9 @@ def test_a_malformed_line_is_told_with_its_number(tmp_path, line, says):
     assert "\n" not in str(told.value)
 
 
-def test_sources_without_pictures_are_told(tmp_path):
+def test_sources_without_images_are_told(tmp_path):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UserError, match="folder' has no pictures"):
+    with pytest.raises(UserError, match="folder' has no images"):
         make(tmp_path / "folder")
     with pytest.raises(UserError, match="absent"):
         make(tmp_path / "nothing")
@@ -174,7 +174,7 @@ def test_sources_without_pictures_are_told(tmp_path):
         make(tmp_path / "empty.jsonl")
     with tarfile.open(tmp_path / "none.tar", "w") as tar:
         add(tar, "k.txt", b"text")
-    with pytest.raises(UserError, match=r"none.tar has no pictures"):
+    with pytest.raises(UserError, match=r"none.tar has no images"):
         make(tmp_path / "none.tar")
 
 

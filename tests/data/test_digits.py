@@ -68,7 +68,7 @@ def withheld(facts: dict) -> list[bool]:
 
 
 @layouts
-def test_pictures_and_captions_are_the_same_on_every_machine(layout):
+def test_images_and_captions_are_the_same_on_every_machine(layout):
     data = training(layout)
     digest = hashlib.sha256(data.images[:256].numpy().tobytes() + "\n".join(data.captions[:256]).encode())
     assert digest.hexdigest()[:16] == GOLDEN[layout]
@@ -90,7 +90,7 @@ def test_smaller_training_sets_are_balanced_and_part_of_larger_ones(scans, more)
     assert counts.max() - counts.min() <= 1
 
 
-def test_pictures_show_no_more_scans_than_allowed():
+def test_images_show_no_more_scans_than_allowed():
     data = InkedDigits(size=12000, scans=20)
     chosen = [i for i, caption in enumerate(data.captions) if caption == "a red four on white paper"]
     assert len(chosen) > 10
@@ -185,7 +185,7 @@ def test_captions_say_the_facts(layout):
 
 
 @layouts
-def test_training_pictures_show_what_their_captions_say(layout):
+def test_training_images_show_what_their_captions_say(layout):
     data = training(layout)
     verdicts, _ = judge(data.images, [said(caption) for caption in data.captions], LAYOUTS[layout])
     assert np.mean([verdict["all"] for verdict in verdicts]) > 0.995
@@ -241,8 +241,8 @@ def test_mistakes_are_told(make, words):
         make()
 
 
-def test_prompts_give_real_pictures_along_where_a_tokenizer_is_measured():
-    asked = DigitPrompts(splits=("seen", "unseen"), per_split=20, pictures=True)
+def test_prompts_give_real_images_along_where_a_tokenizer_is_measured():
+    asked = DigitPrompts(splits=("seen", "unseen"), per_split=20, images=True)
     batch = asked.__getitems__([3, 21])
     assert batch["inputs"].shape == (2, 3, 8, 8)
     assert torch.equal(batch["inputs"], asked.images[[3, 21]])

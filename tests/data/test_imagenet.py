@@ -1,4 +1,4 @@
-"""Class folders: every sample a function of files, seed and index; broken pictures replaced, counted and named."""
+"""Class folders: every sample a function of files, seed and index; broken images replaced, counted and named."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch._utils import ExceptionWrapper
 from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).parent))
-from picture_files import damage, write_classes
+from image_files import damage, write_classes
 
 from jepa_t.data import Captions, centre_crop, decode, keep_batch
 from jepa_t.errors import UserError
@@ -25,7 +25,7 @@ def make(root, **options):
     return build({"type": "ImageNet", "root": str(root)} | defaults | options, DATASETS)
 
 
-def test_pictures_labels_and_captions_belong_together(tmp_path):
+def test_images_labels_and_captions_belong_together(tmp_path):
     data = make(write_classes(tmp_path))
     assert len(data) == 18
     assert data.describe.labels.tolist() == [0, 0, 0, 1, 1, 1, 1, 2, 2]
@@ -59,7 +59,7 @@ def test_a_sample_depends_on_seed_and_index_alone(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_broken_pictures_are_replaced_named_and_counted(tmp_path, workers):
+def test_broken_images_are_replaced_named_and_counted(tmp_path, workers):
     data = make(write_classes(tmp_path), max_broken=1.0)
     damage(tmp_path / "train" / "n00000001" / "2.JPEG")
     (tmp_path / "train" / "n00000002" / "0.JPEG").write_bytes(b"")
@@ -91,27 +91,27 @@ def read_in_a_worker(data, batches):
         ExceptionWrapper(where="in DataLoader worker process 0").reraise()
 
 
-def test_too_many_broken_pictures_stop_with_a_line_also_in_a_worker(tmp_path):
+def test_too_many_broken_images_stop_with_a_line_also_in_a_worker(tmp_path):
     data = make(write_classes(tmp_path, (30, 30, 30)), max_broken=0.2)
     for path in (tmp_path / "train").glob("*/1*.JPEG"):
         damage(path)
-    with pytest.raises(UserError, match=r"^1\d of \d+ pictures .* max_broken=0.2: n0") as told:
+    with pytest.raises(UserError, match=r"^1\d of \d+ images .* max_broken=0.2: n0") as told:
         read_in_a_worker(data, np.arange(90).reshape(-1, 10).tolist())
     assert "\n" not in str(told.value)
 
 
-def test_nothing_but_broken_pictures_ends(tmp_path):
+def test_nothing_but_broken_images_ends(tmp_path):
     data = make(write_classes(tmp_path), max_broken=1.0)
     for path in (tmp_path / "train").glob("*/*.JPEG"):
         damage(path)
-    with pytest.raises(UserError, match="100 pictures in turn are broken"):
+    with pytest.raises(UserError, match="100 images in turn are broken"):
         data.__getitems__([0])
 
 
 def test_what_fitting_reads(tmp_path, monkeypatch):
     data = make(write_classes(tmp_path))
     assert torch.equal(data.images, data.__getitems__(list(range(9)))["inputs"])
-    monkeypatch.setattr("jepa_t.data.pictures.SAMPLE", 4)
+    monkeypatch.setattr("jepa_t.data.images.SAMPLE", 4)
     assert data.images.shape == (4, 3, 8, 8)
     assert torch.equal(data.images, make(tmp_path).images)
     said = "\n".join(data.captions)
@@ -124,7 +124,7 @@ def test_imagenet_s_own_captions_are_few_to_check():
     assert len(Captions("imagenet", "imagenet").covering()) < 1200
 
 
-def test_files_that_are_no_pictures_and_hidden_folders_are_left_out(tmp_path):
+def test_files_that_are_no_images_and_hidden_folders_are_left_out(tmp_path):
     train = write_classes(tmp_path) / "train"
     (train / "n00000000" / "notes.txt").write_text("x")
     (train / "n00000000" / ".0.JPEG.swp").write_text("x")
@@ -149,5 +149,5 @@ def test_mistakes_are_one_line(tmp_path):
     with pytest.raises(UserError, match="size is 0"):
         make(tmp_path / "more", size=0)
     (tmp_path / "more" / "train" / "n00000003").mkdir()
-    with pytest.raises(UserError, match="n00000003' has no pictures"):
+    with pytest.raises(UserError, match="n00000003' has no images"):
         make(tmp_path / "more", names=[*NAMES, "empty"])

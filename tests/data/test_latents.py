@@ -13,7 +13,7 @@ import torch
 from tiny import config, make_tokenizer, pretrained_kl, randomise
 
 sys.path.insert(0, str(Path(__file__).parent))
-from picture_files import damage, encoded, picture, write_classes
+from image_files import damage, encoded, random_image, write_classes
 
 from jepa_t.data.latent_cache import SETTINGS, Cache, write_cache
 from jepa_t.engine.hooks import FitTokenizersHook
@@ -23,7 +23,7 @@ from jepa_t.registry import DATASETS, MODELS, build
 NAMES = ["tench", "goldfish", "shark"]
 
 
-def pictures_of(root, **options):
+def images_of(root, **options):
     defaults = {"size": 8, "names": NAMES, "templates": ["a {}", "the {}"], "report": str(root / "report")}
     return {"type": "ImageNet", "root": str(root), "max_broken": 1.0} | defaults | options
 
@@ -32,23 +32,23 @@ def tokenizer(**options):
     return make_tokenizer("KLTokenizer", size=(8, 8), **options)
 
 
-def write(folder, pictures, shard=4, batch_size=3, made_by=None, **options):
+def write(folder, images, shard=4, batch_size=3, made_by=None, **options):
     made_by = made_by or tokenizer()
-    return list(write_cache(folder, build(pictures, DATASETS), made_by, pictures, shard, batch_size, **options))
+    return list(write_cache(folder, build(images, DATASETS), made_by, images, shard, batch_size, **options))
 
 
-def cached(folder, pictures, **options):
-    return build({"type": "CachedLatents", "folder": str(folder), "pictures": pictures, **options}, DATASETS)
+def cached(folder, images, **options):
+    return build({"type": "CachedLatents", "folder": str(folder), "images": images, **options}, DATASETS)
 
 
 @pytest.fixture
 def whole(tmp_path):
-    """Pictures of which two are broken, and their cache of three shards."""
-    pictures = pictures_of(write_classes(tmp_path / "set"))
+    """Images of which two are broken, and their cache of three shards."""
+    images = images_of(write_classes(tmp_path / "set"))
     damage(tmp_path / "set" / "train" / "n00000001" / "2.JPEG")
     damage(tmp_path / "set" / "train" / "n00000002" / "1.JPEG")  # the only one of the last shard
-    assert write(tmp_path / "cache", pictures) == ["00000", "00001", "00002"]
-    return tmp_path / "cache", pictures
+    assert write(tmp_path / "cache", images) == ["00000", "00001", "00002"]
+    return tmp_path / "cache", images
 
 
 def contents(folder):
@@ -58,10 +58,10 @@ def contents(folder):
 # What is in it
 
 
-def test_every_sample_is_that_of_the_pictures(whole):
+def test_every_sample_is_that_of_the_images(whole):
     """Broken ones, which have stand-ins, and mirrored ones too."""
-    folder, pictures = whole
-    data, plain = cached(folder, pictures), build(pictures, DATASETS)
+    folder, images = whole
+    data, plain = cached(folder, images), build(images, DATASETS)
     assert len(data) == len(plain) == 18
     order = [17, 0, 9, 5, 8, *range(18)]
     batch, expected = data.__getitems__(order), plain.__getitems__(order)
@@ -71,17 +71,17 @@ def test_every_sample_is_that_of_the_pictures(whole):
     torch.testing.assert_close(batch["inputs"]["moments"].float(), moments, atol=2e-3, rtol=2e-3)
     assert not torch.equal(batch["inputs"]["moments"][1], batch["inputs"]["moments"][2])
     assert data.captions == plain.captions
-    assert len(cached(folder, pictures | {"flip": False})) == 9
+    assert len(cached(folder, images | {"flip": False})) == 9
 
 
 def test_a_step_of_training_is_the_same(whole):
-    folder, pictures = whole
+    folder, images = whole
     image_tokenizer = {"type": "KLTokenizer"} | pretrained_kl() | {"size": (8, 8)}
     model, order = build(config(image_tokenizer=image_tokenizer), MODELS), [0, 9, 3, 12, 5, 17]
-    data, plain, results = cached(folder, pictures), build(pictures, DATASETS), []
+    data, plain, results = cached(folder, images), build(images, DATASETS), []
     model.fit(None, data.captions)
     randomise(model.network)
-    model.average.load_state_dict(model.network.state_dict())
+    model.ema.load_state_dict(model.network.state_dict())
     for each in (data, plain):
         model.zero_grad()
         torch.manual_seed(0)
@@ -100,7 +100,7 @@ def test_the_index_says_all_that_is_needed_to_read_it(whole):
     folder, _ = whole
     settings = json.loads((folder / SETTINGS).read_text())
     assert settings["tokenizer"] == tokenizer().identity
-    assert (settings["count"], settings["shard"], settings["pictures"]["size"]) == (9, 4, 8)
+    assert (settings["count"], settings["shard"], settings["images"]["size"]) == (9, 4, 8)
     shard = json.loads((folder / "00001.json").read_text())
     assert shard["names"] == ["n00000001/1.JPEG", "n00000001/3.JPEG", "n00000002/0.JPEG"]
     assert shard["labels"] == [1, 1, 2]
@@ -108,28 +108,28 @@ def test_the_index_says_all_that_is_needed_to_read_it(whole):
     assert (broken["number"], broken["name"]) == (5, "n00000001/2.JPEG")
     moments = np.fromfile(folder / "00001.bin", "<f2").reshape(3, 2, *settings["tokenizer"]["shape"])
     assert np.isfinite(moments).all()
-    (report,) = (folder / "broken_pictures").iterdir()
+    (report,) = (folder / "broken_images").iterdir()
     assert [line.split("\t")[0] for line in report.read_text().splitlines()] == ["n00000001/2.JPEG", "n00000002/1.JPEG"]
 
 
 def test_the_captions_are_those_of_the_config_not_of_the_cache(whole):
-    folder, pictures = whole
-    data = cached(folder, pictures | {"templates": ["look: {}"], "seed": 3})
+    folder, images = whole
+    data = cached(folder, images | {"templates": ["look: {}"], "seed": 3})
     assert data.__getitems__([0])["data_samples"]["caption"] == ["look: tench"]
     with pytest.raises(UserError, match="has 3 classes and names has 2"):
-        cached(folder, pictures | {"names": NAMES[:2]})
+        cached(folder, images | {"names": NAMES[:2]})
     with pytest.raises(UserError, match="has 3 classes and names has 4"):
-        cached(folder, pictures | {"names": [*NAMES, "eel"]})
+        cached(folder, images | {"names": [*NAMES, "eel"]})
 
 
-def test_captions_of_the_pictures_own_are_kept(tmp_path):
+def test_captions_of_the_images_own_are_kept(tmp_path):
     lines = [{"image": f"{i}.png", "caption": [f"{i} one", f"{i} two"]} for i in range(5)]
     (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, lines)))
     for i in range(5):
-        (tmp_path / f"{i}.png").write_bytes(encoded(picture(seed=i)))
-    pictures = {"type": "CaptionedImages", "source": str(tmp_path / "list.jsonl"), "size": 8}
-    write(tmp_path / "cache", pictures)
-    data, plain = cached(tmp_path / "cache", pictures), build(pictures, DATASETS)
+        (tmp_path / f"{i}.png").write_bytes(encoded(random_image(seed=i)))
+    images = {"type": "CaptionedImages", "source": str(tmp_path / "list.jsonl"), "size": 8}
+    write(tmp_path / "cache", images)
+    data, plain = cached(tmp_path / "cache", images), build(images, DATASETS)
     samples = data.__getitems__(list(range(10)))["data_samples"]
     assert samples == plain.__getitems__(list(range(10)))["data_samples"]
     assert sorted(data.captions) == sorted(plain.captions)
@@ -139,8 +139,8 @@ def test_captions_of_the_pictures_own_are_kept(tmp_path):
 
 
 def test_reading_copies_the_batch_alone(whole):
-    folder, pictures = whole
-    data = cached(folder, pictures)
+    folder, images = whole
+    data = cached(folder, images)
     assert data.files._maps == {}
     size = len(pickle.dumps(data))
     assert b"n00000001/1.JPEG" not in pickle.dumps(data)  # nor is it sent a million names
@@ -161,8 +161,8 @@ def one(data, index):
 
 
 def test_held_on_a_device_it_says_the_same(whole, monkeypatch):
-    folder, pictures = whole
-    data, held = cached(folder, pictures), cached(folder, pictures, device="cpu:0")
+    folder, images = whole
+    data, held = cached(folder, images), cached(folder, images, device="cpu:0")
     order = [17, 0, 9, 5, 8, 4]
     assert torch.equal(held.__getitems__(order)["inputs"]["moments"], data.__getitems__(order)["inputs"]["moments"])
     monkeypatch.setattr("jepa_t.data.latents.get_worker_info", lambda: "a worker")
@@ -180,91 +180,91 @@ def test_a_device_without_the_memory_is_told(whole):
 
 
 def test_an_interrupted_run_goes_on_where_it_was(whole, tmp_path):
-    folder, pictures = whole
+    folder, images = whole
     other = tmp_path / "other"
-    run = write_cache(other, build(pictures, DATASETS), tokenizer(), pictures, 4, 3)
+    run = write_cache(other, build(images, DATASETS), tokenizer(), images, 4, 3)
     assert next(run) == "00000"
     run.close()
     (other / "00001.bin").write_bytes(b"half of it")  # killed between the numbers and their index, or within them
     (other / ".00001.bin.tmp").write_bytes(b"half of it")
     before = (other / "00000.bin").stat().st_mtime_ns
-    data = cached(other, pictures)
-    assert data.pictures is not None  # it isn't whole: pictures are read
-    assert write(other, pictures) == ["00001", "00002"]
+    data = cached(other, images)
+    assert data.images is not None  # it isn't whole: images are read
+    assert write(other, images) == ["00001", "00002"]
     assert (other / "00000.bin").stat().st_mtime_ns == before
     assert contents(other) == contents(folder)
-    assert write(other, pictures) == []
+    assert write(other, images) == []
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_processes_share_the_shards_and_write_the_same(whole, tmp_path, monkeypatch, workers):
-    folder, pictures = whole
+    folder, images = whole
     for rank in (0, 1):
         monkeypatch.setattr("jepa_t.data.latent_cache.get_dist_info", lambda rank=rank: (rank, 2))
-        assert write(tmp_path / "two", pictures, workers=workers) == [["00000", "00002"], ["00001"]][rank]
+        assert write(tmp_path / "two", images, workers=workers) == [["00000", "00002"], ["00001"]][rank]
     assert contents(tmp_path / "two") == contents(folder)
 
 
 def test_a_folder_of_another_cache_is_not_written_to(whole, tmp_path):
-    folder, pictures = whole
+    folder, images = whole
     before = contents(folder)
     with pytest.raises(UserError, match="something else: shard is 4 there and 5 here"):
-        write(folder, pictures, shard=5)
+        write(folder, images, shard=5)
     write_classes(tmp_path / "more", (3, 4, 3))
     with pytest.raises(UserError, match="something else: count is 9 there and 10 here"):
-        write(folder, pictures | {"root": str(tmp_path / "more")})
+        write(folder, images | {"root": str(tmp_path / "more")})
     with pytest.raises(UserError, match="something else: tokenizer is"):
-        write(folder, pictures, made_by=make_tokenizer("KLTokenizer", size=(8, 12)))
-    (Path(pictures["root"]) / "train" / "n00000000" / "0.JPEG").rename(tmp_path / "set/train/n00000000/0b.JPEG")
+        write(folder, images, made_by=make_tokenizer("KLTokenizer", size=(8, 12)))
+    (Path(images["root"]) / "train" / "n00000000" / "0.JPEG").rename(tmp_path / "set/train/n00000000/0b.JPEG")
     with pytest.raises(UserError, match="something else: listing is"):
-        write(folder, pictures)
+        write(folder, images)
     assert contents(folder) == before
 
 
-def test_too_many_broken_pictures_stop_the_writing(tmp_path):
-    pictures = pictures_of(write_classes(tmp_path, (12, 12, 12)), max_broken=0.1)
+def test_too_many_broken_images_stop_the_writing(tmp_path):
+    images = images_of(write_classes(tmp_path, (12, 12, 12)), max_broken=0.1)
     for path in (tmp_path / "train").glob("*/[0-5].JPEG"):
         damage(path)
-    with pytest.raises(UserError, match=r"of \d+ pictures read are broken, more than max_broken=0.1"):
-        write(tmp_path / "cache", pictures, shard=8)
+    with pytest.raises(UserError, match=r"of \d+ images read are broken, more than max_broken=0.1"):
+        write(tmp_path / "cache", images, shard=8)
 
 
 def test_only_a_kl_tokenizer_s_latents_are_cached(whole, tmp_path):
-    _, pictures = whole
+    _, images = whole
     with pytest.raises(UserError, match="latents of a PatchTokenizer aren't cached"):
-        write(tmp_path / "other", pictures, made_by=make_tokenizer("PatchTokenizer"))
+        write(tmp_path / "other", images, made_by=make_tokenizer("PatchTokenizer"))
 
 
 def test_latents_that_fp16_can_t_hold_are_refused(whole, tmp_path):
-    _, pictures = whole
+    _, images = whole
     strange = tokenizer()
     strange.autoencoder.module.quant_conv.bias.data.fill_(1e6)
     with pytest.raises(UserError, match="too large for fp16"):
-        write(tmp_path / "other", pictures, made_by=strange)
+        write(tmp_path / "other", images, made_by=strange)
 
 
 # Damage
 
 
 def test_a_damaged_shard_is_found_and_named(whole):
-    folder, pictures = whole
+    folder, images = whole
     path = folder / "00001.bin"
     good = path.read_bytes()
     path.write_bytes(good[:-2])
     with pytest.raises(UserError, match=rf"00001.bin' has {len(good) - 2} bytes instead of {len(good)}; remove"):
-        cached(folder, pictures)
+        cached(folder, images)
     path.write_bytes(good[:100] + bytes([good[100] ^ 1]) + good[101:])
     assert Cache(folder).verify() == ["00001"]
     path.unlink()
     with pytest.raises(UserError, match=r"00001.bin' is missing; remove .*00001.\* and run tools/cache_latents.py"):
-        cached(folder, pictures)
+        cached(folder, images)
     (folder / "00001.json").unlink()
-    assert write(folder, pictures) == ["00001"]
+    assert write(folder, images) == ["00001"]
     assert Cache(folder).verify() == []
     assert path.read_bytes() == good
     (folder / "00000.json").write_text('{"bytes": 3')
     with pytest.raises(UserError, match=r"00000.json' is damaged; remove it"):
-        cached(folder, pictures)
+        cached(folder, images)
 
 
 @pytest.fixture
@@ -274,33 +274,33 @@ def said(monkeypatch):
     return lines
 
 
-def test_pictures_are_read_where_no_whole_cache_is(whole, said, tmp_path):
-    folder, pictures = whole
-    assert "moments" in cached(folder, pictures).__getitems__([0])["inputs"]
-    plain = build(pictures, DATASETS).__getitems__([3])
+def test_images_are_read_where_no_whole_cache_is(whole, said, tmp_path):
+    folder, images = whole
+    assert "moments" in cached(folder, images).__getitems__([0])["inputs"]
+    plain = build(images, DATASETS).__getitems__([3])
     (folder / "00001.json").unlink()
     for place in (folder, tmp_path / "nowhere"):
-        data = cached(place, pictures)
+        data = cached(place, images)
         batch = data.__getitems__([3])
         assert torch.equal(batch["inputs"], plain["inputs"])
         assert batch["data_samples"] == plain["data_samples"]
-        assert torch.equal(data.images, build(pictures, DATASETS).images)
-        assert (len(data), data.captions) == (18, build(pictures, DATASETS).captions)
-        data.check(make_tokenizer("PatchTokenizer"))  # pictures suit every tokenizer
-    assert said[0] == f"reading the cache of latents '{folder}': 9 pictures of {pictures['root']!r}"
-    assert said[1] == f"the cache of latents '{folder}' lacks 1 shards, such as 00001; reading pictures"
-    assert "isn't there; reading pictures" in said[2]
+        assert torch.equal(data.images, build(images, DATASETS).images)
+        assert (len(data), data.captions) == (18, build(images, DATASETS).captions)
+        data.check(make_tokenizer("PatchTokenizer"))  # images suit every tokenizer
+    assert said[0] == f"reading the cache of latents '{folder}': 9 images of {images['root']!r}"
+    assert said[1] == f"the cache of latents '{folder}' lacks 1 shards, such as 00001; reading images"
+    assert "isn't there; reading images" in said[2]
 
 
 # What it can't be used with
 
 
-def test_a_cache_of_other_pictures_is_refused(whole):
-    folder, pictures = whole
-    with pytest.raises(UserError, match="is of pictures of size=8, not 16"):
-        cached(folder, pictures | {"size": 16})
-    with pytest.raises(UserError, match="is of pictures of split='train', not 'val'"):
-        cached(folder, pictures | {"split": "val"})
+def test_a_cache_of_other_images_is_refused(whole):
+    folder, images = whole
+    with pytest.raises(UserError, match="is of images of size=8, not 16"):
+        cached(folder, images | {"size": 16})
+    with pytest.raises(UserError, match="is of images of split='train', not 'val'"):
+        cached(folder, images | {"split": "val"})
 
 
 def fit(data, image_tokenizer):
@@ -326,14 +326,14 @@ def test_another_tokenizer_is_refused_before_training(whole):
     assert data.images is None
 
 
-def test_pictures_are_decoded_for_a_tokenizer_only_if_it_must_be_fitted(tmp_path, monkeypatch):
-    data = build(pictures_of(write_classes(tmp_path)), DATASETS)
+def test_images_are_decoded_for_a_tokenizer_only_if_it_must_be_fitted(tmp_path, monkeypatch):
+    data = build(images_of(write_classes(tmp_path)), DATASETS)
     fit(data, make_tokenizer("PatchTokenizer"))
-    monkeypatch.setattr(type(data), "pixels", lambda self, number: pytest.fail("a picture was decoded"))
+    monkeypatch.setattr(type(data), "pixels", lambda self, number: pytest.fail("an image was decoded"))
     fit(data, tokenizer())
 
 
-def test_a_model_of_pictures_refuses_moments():
+def test_a_model_of_images_refuses_moments():
     model = build(config(), MODELS)
-    with pytest.raises(UserError, match="PatchTokenizer reads pictures; cached latents need a KLTokenizer"):
+    with pytest.raises(UserError, match="PatchTokenizer reads images; cached latents need a KLTokenizer"):
         model.tokens({"moments": torch.zeros(1, 8, 4, 4)})

@@ -23,9 +23,9 @@ def test_rendering_is_exact_where_it_can_be_worked_out():
     # Half the side is 0.8862 * 2.25 = 1.99395: of four by four pixels the outer ones lack 0.00605 in depth.
     red, square, black = [*COLOURS].index("red"), SHAPES.index("square"), [*BACKGROUNDS].index("black")
     one = [np.array(entry) for entry in ([[red]], [[square]], [[2.25]], [[[12.0, 4.0]]], [black])]
-    picture = render(Scenes(*one), 24)[0]
-    rows, columns = np.nonzero(picture[0])
+    image = render(Scenes(*one), 24)[0]
+    rows, columns = np.nonzero(image[0])
     assert sorted(zip(rows, columns, strict=True)) == [(y, x) for y in range(2, 6) for x in range(10, 14)]
     ink = np.array(COLOURS["red"])[:, None]
     share = np.where(np.isin(rows, (2, 5)) | np.isin(columns, (10, 13)), 0.99395, 1.0)
-    assert (picture[:, rows, columns] == np.floor(ink * share + 0.5)).all()
+    assert (image[:, rows, columns] == np.floor(ink * share + 0.5)).all()

@@ -51,9 +51,9 @@ def test_scene_depends_on_its_own_number_alone(name, family, seed, order):
     preset, index = PRESETS[name], np.array(order)
     _, together = scenes_of(preset, family, seed, np.arange(20))
     _, apart = scenes_of(preset, family, seed, index[:7])
-    pictures = render(together, preset.size)
-    assert (render(apart, preset.size) == pictures[index[:7]]).all()
-    assert (pictures[0] != pictures[1:]).any()
+    images = render(together, preset.size)
+    assert (render(apart, preset.size) == images[index[:7]]).all()
+    assert (images[0] != images[1:]).any()
 
 
 @given(NAMES, FAMILIES, SEEDS)

@@ -19,7 +19,7 @@ class TinyModel(BaseModel):
     def __init__(self, width: int = 4, poison: int = 0, noise: float = 1.0):
         super().__init__()
         self.network = nn.Sequential(nn.Linear(3, width), nn.LayerNorm(width), nn.Linear(width, 3))
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.ema = copy.deepcopy(self.network).requires_grad_(False)
         self.image_tokenizer = TinyTokenizer()
         self.poison, self.noise = poison, noise
         self.steps = 0
@@ -30,7 +30,7 @@ class TinyModel(BaseModel):
 
     def forward(self, inputs, data_samples, mode="loss"):
         if mode == "predict":
-            image = torch.tanh(self.average(torch.ones(3)))[:, None, None].expand(3, 4, 4)
+            image = torch.tanh(self.ema(torch.ones(3)))[:, None, None].expand(3, 4, 4)
             return [{"image": image, "caption": caption} for caption in data_samples["caption"]]
         self.steps += 1
         colours = inputs.mean((2, 3))
@@ -60,7 +60,7 @@ class TinyTokenizer(nn.Module):
 
 @DATASETS.register_module(force=True)
 class TinyData:
-    """Ten flat pictures; remembers which it was asked for."""
+    """Ten flat images; remembers which it was asked for."""
 
     def __init__(self, size: int = 10):
         self.images = torch.linspace(-1, 1, size)[:, None, None, None].expand(size, 3, 4, 4)
@@ -105,7 +105,7 @@ def tiny_config(work_dir, steps=6, **changes):
         "default_hooks": {
             "runtime_info": {"type": "MeanLossHook"},
             "tokenizers": {"type": "FitTokenizersHook"},
-            "average": {"type": "WeightAverageHook"},
+            "ema": {"type": "EMAHook"},
             "timer": {"type": "SpeedHook"},
             "logger": {"type": "LoggerHook", "interval": 2, "log_metric_by_epoch": False},
             "checkpoint": {"type": "SafeCheckpointHook", "interval": 3},

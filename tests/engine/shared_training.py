@@ -69,7 +69,7 @@ def write_configs(folder: Path) -> None:
 
 
 def train(config: Path, work_dir: Path, steps: int, resume: Path | None = None, options=(), hooks=()):
-    """Train ``steps`` of 12 pictures each, or go on from the checkpoint ``resume``; returns the runner."""
+    """Train ``steps`` of 12 images each, or go on from the checkpoint ``resume``; returns the runner."""
     cfg = load_config(str(config), [f"train_cfg.max_iters={steps}", *options], str(work_dir))
     cfg.launcher = "pytorch" if "RANK" in os.environ else "none"
     cfg.log_level = "WARNING"

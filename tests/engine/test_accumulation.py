@@ -10,9 +10,9 @@ from shared_training import train as train_small
 from shared_training import write_configs
 from torch import nn
 
-from jepa_t.engine import load_checkpoint
-from jepa_t.engine.averaging import warmed_decay
+from jepa_t.engine.ema import warmed_decay
 from jepa_t.errors import UserError
+from jepa_t.files import load_checkpoint
 from jepa_t.registry import DATASETS
 
 
@@ -80,7 +80,7 @@ def test_everything_together_resumes_bit_for_bit_and_averages_once_a_step(tmp_pa
     for step in (2, 3, 4):
         before, now = (state["state_dict"] for state in states[step - 2 : step])
         for name in [name for name in now if name.startswith("network.encoder.")]:
-            average = name.replace("network.", "average.", 1)
+            average = name.replace("network.", "ema.", 1)
             expected = torch.lerp(before[average], now[name], 1 - warmed_decay(0.998, step))
             torch.testing.assert_close(now[average], expected)
 

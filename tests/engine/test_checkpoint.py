@@ -9,9 +9,10 @@ import time
 import pytest
 from engine_fakes import TinyModel, tiny_config, train
 
-from jepa_t.engine import SafeCheckpointHook, find_checkpoint, load_checkpoint
+from jepa_t.engine import SafeCheckpointHook
 from jepa_t.engine.checkpoint import Interrupted
 from jepa_t.errors import UserError
+from jepa_t.files import find_checkpoint, load_checkpoint
 
 
 def test_the_newest_stay_and_the_pointer_names_the_last(tmp_path):

@@ -7,8 +7,9 @@ import pytest
 import torch
 from engine_fakes import tiny_config
 
-from jepa_t.engine import find_checkpoint, load_config, set_threads
+from jepa_t.engine import load_config, set_threads
 from jepa_t.errors import UserError
+from jepa_t.files import find_checkpoint
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_options_change_the_config(path):
             "model.poison=3",
             "param_scheduler.0.end=9",
             "threads=2",
-            "default_hooks.average.decay=0.5",
+            "default_hooks.ema.decay=0.5",
             "optim_wrapper.optimizer.betas=(0.8,0.9)",
         ],
     )
@@ -45,7 +46,7 @@ def test_options_change_the_config(path):
     assert cfg.model.poison == 3
     assert cfg.param_scheduler[0].end == 9
     assert cfg.threads == 2
-    assert cfg.default_hooks.average.decay == 0.5
+    assert cfg.default_hooks.ema.decay == 0.5
     assert cfg.optim_wrapper.optimizer.betas == (0.8, 0.9)
 
 
@@ -69,8 +70,8 @@ def test_the_work_dir_is_named_after_the_config(path):
         ("trian_cfg.max_iters=7", "did you mean 'train_cfg'"),
         ("model.poisn=3", "did you mean 'poison'"),
         ("model.width.x=3", "key in model 'width'"),
-        ("default_hooks.average.decy=0.5", "did you mean 'decay'"),
-        ("default_hooks.averag.decay=0.5", "did you mean 'average'"),
+        ("default_hooks.ema.decy=0.5", "did you mean 'decay'"),
+        ("default_hooks.emaa.decay=0.5", "did you mean 'ema'"),
         ("train_cfg.max_iters=many", "a whole number"),
         ("train_cfg.max_iters=1.5", "a whole number"),
         ("model.type=7", "a text"),

@@ -20,11 +20,11 @@ def test_every_image_has_its_place_in_the_grid(count):
     assert grid.dtype == "uint8"
 
 
-def test_a_picture_every_interval_changes_nothing_of_the_training(tmp_path):
+def test_a_image_every_interval_changes_nothing_of_the_training(tmp_path):
     visualizer = {"type": "Visualizer", "vis_backends": [{"type": "LocalVisBackend"}]}
     preview = [{"type": "PreviewHook", "captions": ["a", "b", "c"], "interval": 2}, {"type": "ProgressHook"}]
     plain = train(tmp_path / "a", 4)
     shown = train(tmp_path / "b", 4, visualizer=visualizer, custom_hooks=preview)
     assert torch.equal(plain.model.network[0].weight, shown.model.network[0].weight)
-    pictures = sorted(p.name for p in tmp_path.glob("b/*/vis_data/vis_image/*.png"))
-    assert pictures == ["preview_2.png", "preview_4.png"]
+    images = sorted(p.name for p in tmp_path.glob("b/*/vis_data/vis_image/*.png"))
+    assert images == ["preview_2.png", "preview_4.png"]

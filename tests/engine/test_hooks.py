@@ -6,7 +6,7 @@ import pytest
 import torch
 from engine_fakes import TinyModel, train
 
-from jepa_t.engine import load_checkpoint
+from jepa_t.files import load_checkpoint
 
 
 def scalars(work_dir):
@@ -53,4 +53,4 @@ def test_fine_tuning_starts_the_clock_anew(tmp_path):
     assert runner.checkpoint_meta["train_steps"] == 3
     started = load_checkpoint(str(tmp_path / "b" / "iter_3.pth"))["meta"]
     assert started["train_steps"] == 3
-    assert torch.is_tensor(runner.model.average[0].weight)
+    assert torch.is_tensor(runner.model.ema[0].weight)

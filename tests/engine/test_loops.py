@@ -12,10 +12,10 @@ import pytest
 import torch
 from engine_fakes import TinyData, tiny_config, train
 
-from jepa_t.engine import find_checkpoint, load_checkpoint
 from jepa_t.engine.loops import seed_batch
 from jepa_t.engine.optim import GuardedOptimWrapper
 from jepa_t.errors import UserError
+from jepa_t.files import find_checkpoint, load_checkpoint
 
 
 def state(work_dir, step):
@@ -58,7 +58,7 @@ def test_a_resume_restores_the_average_and_the_fitted_tokenizer(tmp_path, monkey
     runner = train(tmp_path, 4, resume=True, load_from=str(tmp_path / "iter_4.pth"))
     assert runner.model.image_tokenizer.fitted
     saved = state(tmp_path, 4)["state_dict"]
-    assert torch.equal(saved["average.0.weight"], runner.model.average[0].weight)
+    assert torch.equal(saved["ema.0.weight"], runner.model.ema[0].weight)
 
 
 def test_after_kill_9_a_resume_reaches_the_same_weights(tmp_path):

@@ -15,9 +15,9 @@ from mmengine.config import Config
 from shared_training import OBJECTIVES, train, write_configs
 
 from jepa_t import randomness
-from jepa_t.engine import load_checkpoint
 from jepa_t.engine.compat import distribute
 from jepa_t.errors import UserError
+from jepa_t.files import load_checkpoint
 from jepa_t.randomness import dealt, generators
 
 HERE = Path(__file__).parent

@@ -4,7 +4,7 @@ import torch
 from engine_fakes import train
 from torch import nn
 
-from jepa_t.engine.runner import weights_hash
+from jepa_t.files import weights_hash
 
 
 def test_the_console_shows_no_dumps_but_the_log_file_has_them(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The oracle of the inked digits is right about real pictures, wrong ones fail, and garbage is just wrong."""
+"""The oracle of the inked digits is right about real images, wrong ones fail, and garbage is just wrong."""
 
 from functools import cache
 
@@ -43,13 +43,13 @@ def real(layout: str) -> torch.Tensor:
     return render_facts([prompt["facts"] for prompt in asked(layout)], LAYOUTS[layout])
 
 
-def shown(prompts: list[dict], pictures: torch.Tensor) -> list[dict]:
-    return [prompt | {"image": picture} for prompt, picture in zip(prompts, pictures, strict=True)]
+def shown(prompts: list[dict], images: torch.Tensor) -> list[dict]:
+    return [prompt | {"image": image} for prompt, image in zip(prompts, images, strict=True)]
 
 
-def measure(layout: str, pictures: torch.Tensor, prompts: list[dict] | None = None) -> dict[str, float]:
+def measure(layout: str, images: torch.Tensor, prompts: list[dict] | None = None) -> dict[str, float]:
     metric = DigitsMetric(layout)
-    samples = shown(prompts or asked(layout), pictures)
+    samples = shown(prompts or asked(layout), images)
     for start in range(0, len(samples), 70):
         metric.process(None, samples[start : start + 70])
     return metric.evaluate(len(samples))
@@ -72,7 +72,7 @@ def copies(layout: str, *, collapsed: bool) -> torch.Tensor:
 
 
 def changed(layout: str, **facts) -> torch.Tensor:
-    """Real pictures of the prompts with some facts replaced: functions of the right ones."""
+    """Real images of the prompts with some facts replaced: functions of the right ones."""
     told = [prompt["facts"] for prompt in asked(layout)]
     new = [old | {name: change(old[name]) for name, change in facts.items()} for old in told]
     return render_facts(new, LAYOUTS[layout])
@@ -85,8 +85,8 @@ def another(names):
 
 
 def test_the_oracle_is_right_about_held_out_scans():
-    pictures, scenes = held_out()
-    seen = parse(pictures)
+    images, scenes = held_out()
+    seen = parse(images)
     assert (seen.papers == scenes.papers).all()
     assert (seen.inks == scenes.inks[:, 0]).all()
     assert 0.985 <= (seen.digits == scenes.digits[:, 0]).mean() < 0.999  # all right: it has seen them before
@@ -95,16 +95,16 @@ def test_the_oracle_is_right_about_held_out_scans():
 
 
 def test_the_oracle_stands_noise():
-    pictures, scenes = held_out()
-    noise = 0.2 * torch.randn(pictures.shape, generator=torch.Generator().manual_seed(0))
-    seen = parse(pictures + noise)
+    images, scenes = held_out()
+    noise = 0.2 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    seen = parse(images + noise)
     assert (seen.papers == scenes.papers).mean() > 0.999
     assert (seen.inks == scenes.inks[:, 0]).mean() > 0.999
     assert (seen.digits == scenes.digits[:, 0]).mean() > 0.97
 
 
 @layouts
-def test_real_pictures_pass(layout):
+def test_real_images_pass(layout):
     figures = truth(layout)
     places, ending = (1, "") if layout == "single" else (2, "s")
     for split in {prompt["split"] for prompt in asked(layout)}:
@@ -150,10 +150,10 @@ def test_one_wrong_attribute_fails_and_the_others_stand(layout, place, wrong):
         assert figures[f"{split}/all"] <= 1 - np.mean([bool(asks) for asks in concerned]) + 0.03
 
 
-def test_half_a_picture_on_another_paper_is_wrong():
-    pictures = real("pairs").clone()
-    pictures[..., 8:] = changed("pairs", paper=lambda name: name and another(PAPERS)(name))[..., 8:]
-    assert measure("pairs", pictures)["seen/paper"] == 0
+def test_half_a_image_on_another_paper_is_wrong():
+    images = real("pairs").clone()
+    images[..., 8:] = changed("pairs", paper=lambda name: name and another(PAPERS)(name))[..., 8:]
+    assert measure("pairs", images)["seen/paper"] == 0
 
 
 @pytest.mark.parametrize("layout", ["pairs", "stacked"])
@@ -165,10 +165,10 @@ def test_swapped_places_fail_both_of_a_pair(layout):
 
 
 def test_a_swap_group_needs_both():
-    pictures = real("pairs").clone()
+    images = real("pairs").clone()
     second = [i for i, prompt in enumerate(asked("pairs")) if prompt["split"] == "swap"][1::2]
-    pictures[second] = 0
-    figures = measure("pairs", pictures)
+    images[second] = 0
+    figures = measure("pairs", images)
     assert figures["swap/all"] > 0.45
     assert figures["swap_group"] == 0
 
@@ -197,10 +197,10 @@ def test_garbage_is_wrong_and_nothing_worse(layout, kind):
     assert figures["frechet"] > 3 * figures["frechet_floor"]
 
 
-def test_one_bad_pixel_spoils_a_picture():
-    pictures = real("single").clone()
-    pictures[:, 0, 7, 7] = float("nan")
-    assert measure("single", pictures)["seen/all"] == 0
+def test_one_bad_pixel_spoils_a_image():
+    images = real("single").clone()
+    images[:, 0, 7, 7] = float("nan")
+    assert measure("single", images)["seen/all"] == 0
 
 
 @given(seed=st.integers(0, 2**32 - 1), processes=st.integers(1, 4))
@@ -217,7 +217,7 @@ def test_processes_padding_and_order_do_not_matter(seed, processes):
 
 
 @layouts
-def test_real_pictures_lie_near_the_floor_and_poor_ones_far_above(layout):
+def test_real_images_lie_near_the_floor_and_poor_ones_far_above(layout):
     figures = truth(layout)
     assert figures["frechet"] < figures["frechet_floor"] < 0.3
     noisy = measure(layout, real(layout) + 0.2 * torch.randn(real(layout).shape))

@@ -1,4 +1,4 @@
-"""Distances of pictures: torch-fidelity's own figures, closed forms, and laws."""
+"""Distances of images: torch-fidelity's own figures, closed forms, and laws."""
 
 import functools
 
@@ -22,7 +22,7 @@ from jepa_t.evaluation.distribution import (
 )
 from jepa_t.evaluation.features import extract
 from jepa_t.evaluation.frechet import Moments, frechet_distance
-from jepa_t.evaluation.pictures import open_pictures, pack, read
+from jepa_t.evaluation.images import open_images, pack, read
 from jepa_t.registry import FEATURES, METRICS, build
 
 COUNTS = {"generated": 70, "real": 72}
@@ -31,8 +31,8 @@ seeds = st.integers(0, 2**32 - 1)
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Two folders of pictures of different contrast."""
-    root = tmp_path_factory.mktemp("pictures")
+    """Two folders of images of different contrast."""
+    root = tmp_path_factory.mktemp("images")
     contrasts = {"generated": 50, "real": 60}
     return {
         name: write_folder(root / name, count, seed, contrasts[name])
@@ -62,11 +62,11 @@ def judge(folder, reference, batch_size=30, **options):
 
 
 def judge_with(metric, folder, batch_size=30):
-    pictures = open_pictures(folder)
-    metric.prepare(None, len(pictures))
-    for indices, batch in read(pictures, batch_size):
+    images = open_images(folder)
+    metric.prepare(None, len(images))
+    for indices, batch in read(images, batch_size):
         metric.process(None, [{"index": i, "image": image} for i, image in zip(indices, batch, strict=True)])
-    return metric.evaluate(len(pictures))
+    return metric.evaluate(len(images))
 
 
 @pytest.fixture(scope="module")
@@ -108,20 +108,20 @@ def test_figures_are_those_of_torch_fidelity(folders, ours):
 
 def test_figures_do_not_depend_on_batches_or_order(folders, ours):
     metric = metric_of(str(folders["real"]), batch_size=17)
-    indices, batch = next(read(open_pictures(folders["generated"]), 70))
+    indices, batch = next(read(open_images(folders["generated"]), 70))
     samples = [{"index": i, "image": image} for i, image in zip(indices, batch, strict=True)]
     for part in (samples[45:], samples[:20], samples[10:50]):  # in part twice, as MMEngine pads
         metric.process(None, part)
     assert metric.evaluate(70) == pytest.approx(ours, rel=1e-5)
 
 
-def test_pictures_in_minus_1_to_1_are_rounded(folders):
+def test_images_in_minus_1_to_1_are_rounded(folders):
     """D7: truncation darkens by half a step."""
     metric, rounded = metric_of(), metric_of()
-    pictures = torch.stack(next(read(open_pictures(folders["real"]), 4))[1])
-    noisy = (pictures.double() + torch.rand(pictures.shape) * 0.98 - 0.49) / 127.5 - 1
-    for judged, images in ((metric, noisy.float()), (rounded, pictures)):
-        judged.process(None, [{"index": index, "image": image} for index, image in enumerate(images)])
+    images = torch.stack(next(read(open_images(folders["real"]), 4))[1])
+    noisy = (images.double() + torch.rand(images.shape) * 0.98 - 0.49) / 127.5 - 1
+    for judged, shown in ((metric, noisy.float()), (rounded, images)):
+        judged.process(None, [{"index": index, "image": image} for index, image in enumerate(shown)])
     np.testing.assert_array_equal(metric.results[0][2]["features"], rounded.results[0][2]["features"])
 
 
@@ -133,8 +133,8 @@ def test_without_a_reference_there_is_the_score_alone(folders, ours):
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_statistics_serve_for_the_pictures(folders, extractor, ours, tmp_path, keep):
-    batches = (extract(extractor, batch) for _, batch in read(open_pictures(folders["real"]), 40))
+def test_statistics_serve_for_the_images(folders, extractor, ours, tmp_path, keep):
+    batches = (extract(extractor, batch) for _, batch in read(open_images(folders["real"]), 40))
     assert save_statistics(tmp_path / "real.npz", extractor, batches, keep) == 72
     figures = judge(folders["generated"], tmp_path / "real.npz")
     expected = ours if keep else {k: v for k, v in ours.items() if ("ID" in k and "KID" not in k) or "IS" in k}
@@ -145,32 +145,32 @@ def test_statistics_serve_for_the_pictures(folders, extractor, ours, tmp_path, k
 
 
 def test_adm_files_load_as_they_are(folders, ours, extractor, tmp_path):
-    """Pictures alone, as ADM's samples; and pictures whose statistics are of more, as its reference."""
-    pack(open_pictures(folders["real"]), tmp_path / "real.npz")
-    pack(open_pictures(folders["generated"]), tmp_path / "generated.npz")
+    """Images alone, as ADM's samples; and images whose statistics are of more, as its reference."""
+    pack(open_images(folders["real"]), tmp_path / "real.npz")
+    pack(open_images(folders["generated"]), tmp_path / "generated.npz")
     assert judge(tmp_path / "generated.npz", tmp_path / "real.npz") == pytest.approx(ours, rel=1e-4)
-    pictures = np.load(tmp_path / "real.npz")["arr_0"]
-    all_of_them = extract(extractor, next(read(open_pictures(folders["generated"]), 70))[1])
+    images = np.load(tmp_path / "real.npz")["arr_0"]
+    all_of_them = extract(extractor, next(read(open_images(folders["generated"]), 70))[1])
     moments = {name: Moments().add(all_of_them[name]).gaussian() for name in ("features", "spatial")}
     arrays = {
         f"{name}{ending}": value.float().numpy()
         for ending, fitted in (("", moments["features"]), ("_s", moments["spatial"]))
         for name, value in (("mu", fitted.mean), ("sigma", fitted.covariance))
     }
-    np.savez(tmp_path / "adm.npz", arr_0=pictures, **arrays)
+    np.savez(tmp_path / "adm.npz", arr_0=images, **arrays)
     figures = judge(folders["generated"], tmp_path / "adm.npz")
     assert figures["FID-70"] < 1e-4
     assert figures["sFID-70"] < 1e-4
     for name in ("precision", "recall", "KID"):
         assert figures[name] == pytest.approx(ours[name], rel=1e-4)
-    np.savez(tmp_path / "adm.npz", arr_0=pictures, mu=arrays["mu"], sigma=arrays["sigma"])
+    np.savez(tmp_path / "adm.npz", arr_0=images, mu=arrays["mu"], sigma=arrays["sigma"])
     figures = judge(folders["generated"], tmp_path / "adm.npz")
     assert figures["FID-70"] < 1e-4
-    assert "sFID-70" not in figures  # these pictures are a part of those that FID is of
+    assert "sFID-70" not in figures  # these images are a part of those that FID is of
 
 
 def test_facts_tell_features_and_reference(folders, extractor, tmp_path):
-    batches = (extract(extractor, batch) for _, batch in read(open_pictures(folders["real"]), 72))
+    batches = (extract(extractor, batch) for _, batch in read(open_images(folders["real"]), 72))
     save_statistics(tmp_path / "real.npz", extractor, batches, keep=False)
     facts = metric_of(str(tmp_path / "real.npz")).facts["InceptionFeatures"]
     assert facts["reference"] == "real.npz"
@@ -184,13 +184,13 @@ def test_facts_tell_features_and_reference(folders, extractor, tmp_path):
 
 
 def test_mistakes_are_told_before_anything_is_drawn(folders, extractor, tmp_path):
-    with pytest.raises(UserError, match=r"64 generated pictures in 64 features has no meaning.*50,000"):
+    with pytest.raises(UserError, match=r"64 generated images in 64 features has no meaning.*50,000"):
         metric_of(str(folders["real"])).prepare(None, 64)
     metric_of(str(folders["real"])).prepare(None, 65)
     metric_of(str(folders["real"]), allow_few=True).prepare(None, 3)
     judge_few = metric_of(str(folders["real"]))  # another loop than ours asks nothing beforehand
     judge_few.process(None, [{"index": i, "image": torch.zeros(3, 9, 9)} for i in range(64)])
-    with pytest.raises(UserError, match="64 generated pictures"):
+    with pytest.raises(UserError, match="64 generated images"):
         judge_few.evaluate(64)
     metric_of().prepare(None, 3)
     with pytest.raises(UserError, match="doesn't exist"):
@@ -205,7 +205,7 @@ def test_mistakes_are_told_before_anything_is_drawn(folders, extractor, tmp_path
     with pytest.raises(UserError, match="other feature weights"):
         open_reference(str(tmp_path / "hashed.npz"), extractor)
     np.savez(tmp_path / "few.npz", mu=np.zeros(64), sigma=np.eye(64), count=np.array(64))
-    with pytest.raises(UserError, match="64 real pictures in 64 features has no meaning"):
+    with pytest.raises(UserError, match="64 real images in 64 features has no meaning"):
         metric_of(str(tmp_path / "few.npz")).prepare(None, 100)
     np.savez(tmp_path / "useless.npz", labels=np.zeros(8))
     with pytest.raises(UserError, match="it needs mu and sigma, or arr_0"):
@@ -292,7 +292,7 @@ def test_the_kernel_distance_of_one_distribution_is_about_0_and_of_two_is_not():
     )
 
 
-def test_the_distance_falls_with_the_number_of_pictures():
+def test_the_distance_falls_with_the_number_of_images():
     """Why the name tells it."""
     features = torch.randn(20000, 16, generator=torch.Generator().manual_seed(0))
     truth = Moments().add(features[10000:]).gaussian()

@@ -1,4 +1,4 @@
-"""The networks that judge pictures: what they see, and what is told when they can't be had."""
+"""The networks that judge images: what they see, and what is told when they can't be had."""
 
 import itertools
 
@@ -20,7 +20,7 @@ from jepa_t.registry import FEATURES, METRICS, build
 DINO = "vit_tiny_patch16_224"
 
 
-def pictures(count, height=20, width=20, seed=0):
+def random_images(count, height=20, width=20, seed=0):
     return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=tiny.generator(seed))
 
 
@@ -34,7 +34,7 @@ def test_the_spatial_features_are_adm_s(network):
     seen = {}
     branch = network.network.Mixed_6d.branch1x1
     handle = branch.register_forward_hook(lambda _module, _inputs, output: seen.update(output=output))
-    spatial = network(pictures(2))["spatial"].reshape(2, 3, 3, 7)
+    spatial = network(random_images(2))["spatial"].reshape(2, 3, 3, 7)
     handle.remove()
     assert seen["output"].min() == 0 < spatial.max()
     for row, column, channel in itertools.product(range(3), range(3), range(7)):
@@ -42,19 +42,19 @@ def test_the_spatial_features_are_adm_s(network):
 
 
 def test_autocast_does_not_reach_the_features(network):
-    plain = network(pictures(3))
+    plain = network(random_images(3))
     with torch.autocast("cpu", torch.bfloat16):
-        inside = network(pictures(3))
+        inside = network(random_images(3))
     for name, value in plain.items():
         assert value.dtype == torch.float32
         assert torch.equal(inside[name], value)
 
 
-def test_pictures_of_several_sizes_keep_their_order(network):
-    mixed = [*pictures(2), *pictures(2, 30, 10), *pictures(1, seed=1)]
+def test_images_of_several_sizes_keep_their_order(network):
+    mixed = [*random_images(2), *random_images(2, 30, 10), *random_images(1, seed=1)]
     found = extract(network, mixed)
-    for row, picture in enumerate(mixed):
-        torch.testing.assert_close(found["features"][row], network(picture[None])["features"][0])
+    for row, image in enumerate(mixed):
+        torch.testing.assert_close(found["features"][row], network(image[None])["features"][0])
 
 
 def test_inception_s_mistakes_are_told(tmp_path, monkeypatch):
@@ -92,30 +92,30 @@ def test_offline_the_download_says_what_to_fetch(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("height", "width"), [(20, 20), (20, 40), (37, 16), (7, 9)])
 def test_resizing_is_pil_s(height, width):
-    picture = (tiny.smooth_images(1, (height, width))[0] * 100 + 128).to(torch.uint8)  # nothing overshoots
+    image = (tiny.smooth_images(1, (height, width))[0] * 100 + 128).to(torch.uint8)  # nothing overshoots
     scale = 14 / min(height, width)
     shape = max(round(width * scale), 14), max(round(height * scale), 14)
-    expected = Image.fromarray(picture.permute(1, 2, 0).numpy()).resize(shape, Image.Resampling.BICUBIC)
+    expected = Image.fromarray(image.permute(1, 2, 0).numpy()).resize(shape, Image.Resampling.BICUBIC)
     left, top = (shape[0] - 14) // 2, (shape[1] - 14) // 2
     expected = np.array(expected.crop((left, top, left + 14, top + 14)), dtype=np.float32)
-    found = resized(picture[None], 14, (0, 0, 0), (1, 1, 1))[0].permute(1, 2, 0) * 255
+    found = resized(image[None], 14, (0, 0, 0), (1, 1, 1))[0].permute(1, 2, 0) * 255
     assert np.abs(found.numpy() - expected).max() < 1.01
 
 
-def test_dinov2_is_the_class_token_of_the_normalised_picture(tmp_path):
+def test_dinov2_is_the_class_token_of_the_normalised_image(tmp_path):
     torch.manual_seed(0)
     model = timm.create_model(DINO, num_classes=0).eval()
     torch.save(model.state_dict(), tmp_path / "dino.pth")
     extractor = DINOv2Features(DINO, str(tmp_path / "dino.pth"), size=224)
-    found = extractor(pictures(2, 224, 224))["features"]
+    found = extractor(random_images(2, 224, 224))["features"]
     mean, std = (torch.tensor(model.pretrained_cfg[name])[:, None, None] for name in ("mean", "std"))
-    expected = model.forward_features((pictures(2, 224, 224) / 255 - mean) / std)[:, 0]
+    expected = model.forward_features((random_images(2, 224, 224) / 255 - mean) / std)[:, 0]
     torch.testing.assert_close(found, model.fc_norm(expected).detach(), atol=1e-5, rtol=1e-5)
     assert (extractor.width, extractor.prefix) == (192, "DINOv2")
     options = {"features": {"type": "DINOv2Features"}, "allow_few": True}
     metric = build({"type": "DistributionMetric", **options}, METRICS)
     metric.extractor = extractor
-    metric.process(None, [{"index": index, "image": image} for index, image in enumerate(pictures(5))])
+    metric.process(None, [{"index": index, "image": image} for index, image in enumerate(random_images(5))])
     (generated,) = metric.results
     figures = metric.compute_metrics([generated, ("reference", *generated[1:])])
     assert {"DINOv2/FD-5", "DINOv2/KD", "DINOv2/precision"} < figures.keys()
@@ -125,7 +125,7 @@ def test_dinov2_is_the_class_token_of_the_normalised_picture(tmp_path):
 
 def test_the_clip_score_is_the_mean_cosine(monkeypatch):
     extractor = CLIPFeatures(saved("open_clip"))
-    captions, drawn = ["a red three", "a blue five", "the green nine"], pictures(3, 40, 30)
+    captions, drawn = ["a red three", "a blue five", "the green nine"], random_images(3, 40, 30)
     images, texts = extractor(drawn)["features"], extractor.texts(captions)
     torch.testing.assert_close(images.norm(dim=1), torch.ones(3))
     torch.testing.assert_close(texts.norm(dim=1), torch.ones(3))

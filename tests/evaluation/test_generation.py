@@ -1,4 +1,4 @@
-"""Drawing many pictures: through kills, on any number of processes, never mixing settings."""
+"""Drawing many images: through kills, on any number of processes, never mixing settings."""
 
 import copy
 import json
@@ -21,7 +21,7 @@ from jepa_t.errors import UserError
 from jepa_t.evaluation.distribution import save_statistics
 from jepa_t.evaluation.features import extract
 from jepa_t.evaluation.generation import GenerationLoop, prompts_hash, settings
-from jepa_t.evaluation.pictures import open_pictures, read
+from jepa_t.evaluation.images import open_images, read
 from jepa_t.model import JEPAT
 from jepa_t.registry import FEATURES, build
 
@@ -56,8 +56,8 @@ runpy.run_path(tool, run_name="__main__")
 def root(tmp_path_factory):
     """A work dir with a checkpoint, and a config beside it."""
     root = tmp_path_factory.mktemp("evaluation")
-    pictures, extractor = open_pictures(write_folder(root / "real", 80, seed=5, side=6)), build(inception(), FEATURES)
-    save_statistics(root / "real.npz", extractor, (extract(extractor, part) for _, part in read(pictures, 80)), True)
+    images, extractor = open_images(write_folder(root / "real", 80, seed=5, side=6)), build(inception(), FEATURES)
+    save_statistics(root / "real.npz", extractor, (extract(extractor, part) for _, part in read(images, 80)), True)
     model = tiny.make_model()
     (root / "work").mkdir()
     torch.save({"state_dict": model.state_dict(), "meta": {"train_steps": 8}}, root / "work" / "iter_8.pth")
@@ -90,7 +90,7 @@ def config(root: Path) -> Config:
 
 
 def evaluate(root: Path, work: Path, prepare=lambda cfg: None):
-    """One evaluation in this process: its loop, its figures, and how many pictures it drew."""
+    """One evaluation in this process: its loop, its figures, and how many images it drew."""
     apply()
     cfg = config(root)
     cfg.work_dir, cfg.load_from = str(work), str(root / "work" / "iter_8.pth")
@@ -220,8 +220,8 @@ def test_each_setting_has_its_folder(root, unbroken, nothing_is_drawn):
     assert said["precision"] == "bf16"
     same = evaluate(root, root / "elsewhere", lambda cfg: cfg.model.update(sampler={"steps": 3, "solver_steps": 3}))
     assert same[1]["folder"] == names["unbroken"]
-    chosen = evaluate(root, root / "changed", lambda cfg: cfg.test_cfg.update(out=str(root / "pictures")))
-    assert (root / "pictures" / chosen[1]["folder"] / "settings.json").is_file()
+    chosen = evaluate(root, root / "changed", lambda cfg: cfg.test_cfg.update(out=str(root / "images")))
+    assert (root / "images" / chosen[1]["folder"] / "settings.json").is_file()
 
 
 def test_other_seeds_are_other_prompts():
@@ -242,16 +242,16 @@ def test_what_can_not_be_computed_is_told_before_anything_is_drawn(root):
     def few(cfg):
         cfg.test_dataloader.dataset.count = 64
 
-    with pytest.raises(UserError, match="64 generated pictures in 64 features"):
+    with pytest.raises(UserError, match="64 generated images in 64 features"):
         evaluate(root, root / "few", few)
     assert not (root / "few" / "generated").exists()
 
 
-def test_a_picture_of_no_numbers_is_told(root):
+def test_a_image_of_no_numbers_is_told(root):
     def poison(cfg):
         model = tiny.make_model()
         with torch.no_grad():
-            model.average.predictor.norm.weight.fill_(float("nan"))
+            model.ema.predictor.norm.weight.fill_(float("nan"))
         cfg.load_from = str(root / "work" / "poisoned.pth")
         torch.save({"state_dict": model.state_dict()}, cfg.load_from)
 

@@ -9,13 +9,13 @@ from tiny import random_images
 from jepa_t.evaluation import ReconstructionMetric
 
 
-def test_figures_of_known_pictures():
-    pictures, metric = random_images(4), ReconstructionMetric()
+def test_figures_of_known_images():
+    images, metric = random_images(4), ReconstructionMetric()
     for start, ids in ((0, [[0, 1], [0, 1]]), (2, [[0, 1], [0, 1]])):
-        inputs = pictures[start : start + 2]
+        inputs = images[start : start + 2]
         samples = [
-            {"image": picture + 0.2, "ids": torch.tensor(row), "codebook_size": 4}
-            for picture, row in zip(inputs, ids, strict=True)
+            {"image": image + 0.2, "ids": torch.tensor(row), "codebook_size": 4}
+            for image, row in zip(inputs, ids, strict=True)
         ]
         metric.process({"inputs": inputs}, samples)
     figures = metric.compute_metrics(metric.results)

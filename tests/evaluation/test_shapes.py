@@ -1,4 +1,4 @@
-"""The metric of ShapeScenes: right for true pictures, wrong for others, and the same in any order."""
+"""The metric of ShapeScenes: right for true images, wrong for others, and the same in any order."""
 
 import random
 
@@ -19,7 +19,7 @@ SPLITS = ("seen", "unseen_binding", "unseen_place", "unseen_relation", "unseen_t
 
 
 def samples_of(prompts, preset, draw=complete):
-    """Data samples with true pictures, of scenes that ``draw`` makes of the prompts' contents."""
+    """Data samples with true images, of scenes that ``draw`` makes of the prompts' contents."""
     preset = preset_named(preset)
     scenes = draw(contents_from(prompts.facts), preset, Stream(5, "test", np.arange(len(prompts))))
     images = torch.from_numpy(render(scenes, preset.size)) / 127.5 - 1
@@ -43,7 +43,7 @@ def tiny():
     return samples_of(ShapePrompts("tiny", SPLITS, per_split=60), "tiny")
 
 
-def test_true_pictures_are_right_in_everything(tiny):
+def test_true_images_are_right_in_everything(tiny):
     found = figures(tiny)
     for key in (
         "seen/all", "seen/located/all", "seen/related/all", "seen/colour", "seen/shape", "seen/place",
@@ -93,7 +93,7 @@ def test_kept_records_are_small(tiny):
                for record in metric.results)  # fmt: skip
 
 
-def test_pictures_of_other_prompts_are_wrong(tiny):
+def test_images_of_other_prompts_are_wrong(tiny):
     wrong = [{**sample, "image": other["image"]} for sample, other in zip(tiny, tiny[1:] + tiny[:1], strict=True)]
     found = figures(wrong)
     assert found["seen/all"] < 0.05
@@ -110,7 +110,7 @@ def test_a_bag_of_words_gets_half_of_the_swap_prompts_and_no_pair(tiny):
     assert found["unseen/swap_group"] == 0
 
 
-def test_blank_pictures_are_wrong_and_not_diverse(tiny):
+def test_blank_images_are_wrong_and_not_diverse(tiny):
     found = figures([{**sample, "image": torch.full((3, 24, 24), -1.0)} for sample in tiny])
     rates = {key: value for key, value in found.items() if key.endswith("/all") and "oracle" not in key}
     assert set(rates.values()) == {0}
@@ -143,6 +143,6 @@ def test_no_results_give_no_figures():
     assert ShapesMetric().compute_metrics([]) == {}
 
 
-def test_pictures_of_another_size_are_told_in_one_line(tiny):
+def test_images_of_another_size_are_told_in_one_line(tiny):
     with pytest.raises(UserError, match=r"images of \(3, 32, 32\), got \(3, 24, 24\)"):
         ShapesMetric("base").process(None, tiny[:1])

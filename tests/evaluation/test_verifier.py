@@ -36,7 +36,7 @@ MIRROR = {"left of": "right of", "right of": "left of"}
 
 @cache
 def examples(name, count, seed=0):
-    """Preset, true scenes, pictures and facts of all families in all splits' contents."""
+    """Preset, true scenes, images and facts of all families in all splits' contents."""
     preset = preset_named(RICH if name == "rich" else name)
     captions, parts, index = [], [], np.arange(count)
     splits = ("seen", "unseen_binding", "unseen_template")
@@ -58,8 +58,8 @@ def _widen(column, width):
                   constant_values=-1 if column.dtype.kind == "i" else 1)  # fmt: skip
 
 
-def floats(pictures):
-    return torch.from_numpy(pictures) / 127.5 - 1
+def floats(images):
+    return torch.from_numpy(images) / 127.5 - 1
 
 
 def counterfactuals(fact):
@@ -84,8 +84,8 @@ def counterfactuals(fact):
 
 @pytest.mark.parametrize(("name", "count"), COUNTS)
 def test_no_error_on_clean_scenes(name, count):
-    preset, _, pictures, facts = examples(name, count)
-    verdicts = judge(read(pictures, preset), facts, preset)
+    preset, _, images, facts = examples(name, count)
+    verdicts = judge(read(images, preset), facts, preset)
     assert [fact for fact, verdict in zip(facts, verdicts, strict=True) if not verdict["all"]] == []
     assert max(verdict["residual"] for verdict in verdicts) < 0.02
     stated = {name for verdict in verdicts for name in verdict}
@@ -96,8 +96,8 @@ def test_no_error_on_clean_scenes(name, count):
 
 @pytest.mark.parametrize(("name", "count"), COUNTS)
 def test_no_counterfactual_is_accepted(name, count):
-    preset, scenes, pictures, facts = examples(name, count)
-    reading, truth = read(pictures, preset), Reading(scenes, np.zeros(len(facts)))
+    preset, scenes, images, facts = examples(name, count)
+    reading, truth = read(images, preset), Reading(scenes, np.zeros(len(facts)))
     tried, accepted = Counter(), []
     for turn in range(3):
         others = [counterfactuals(fact) for fact in facts]
@@ -115,11 +115,11 @@ def test_no_counterfactual_is_accepted(name, count):
 
 @pytest.mark.parametrize("name", ["tiny", "base", "large"])
 def test_scenes_are_read_exactly(name):
-    preset, scenes, pictures, _ = examples(name, 300)
-    found = read(pictures, preset).scenes
+    preset, scenes, images, _ = examples(name, 300)
+    found = read(images, preset).scenes
     assert (found.background == scenes.background).all()
     assert ((found.colours >= 0).sum(1) == (scenes.colours >= 0).sum(1)).all()
-    for row in range(len(pictures)):
+    for row in range(len(images)):
         there = np.flatnonzero(scenes.colours[row] >= 0)
         distance = np.linalg.norm(found.centres[row][:, None] - scenes.centres[row, there], axis=-1)
         match = np.where(found.colours[row][:, None] >= 0, distance, 99).argmin(0)
@@ -131,9 +131,9 @@ def test_scenes_are_read_exactly(name):
 
 @pytest.mark.parametrize("name", ["tiny", "base", "large"])
 def test_noise_and_blur_are_forgiven(name):
-    preset, _, pictures, facts = examples(name, 100 if name == "large" else 300)
+    preset, _, images, facts = examples(name, 100 if name == "large" else 300)
     random = np.random.default_rng(0)
-    clean = pictures / 255
+    clean = images / 255
     noisy = clean + random.normal(size=clean.shape) * 0.05
     blurred = gaussian_filter(clean, (0, 0, 0.4, 0.4))
     grey = clean + random.choice([-1, 0, 1], clean.shape) / 255
@@ -144,9 +144,9 @@ def test_noise_and_blur_are_forgiven(name):
 
 
 def test_bytes_and_floats_are_read_alike_in_any_batch():
-    preset, _, pictures, _ = examples("base", 300)
-    once, again = read(pictures, preset), read(floats(pictures), preset)
-    alone = [read(pictures[row : row + 1], preset) for row in range(0, 300, 50)]
+    preset, _, images, _ = examples("base", 300)
+    once, again = read(images, preset), read(floats(images), preset)
+    alone = [read(images[row : row + 1], preset) for row in range(0, 300, 50)]
     assert (once.scenes.shapes == again.scenes.shapes).all()
     assert once.scenes.centres == pytest.approx(again.scenes.centres, abs=1e-4)
     for row, one in zip(range(0, 300, 50), alone, strict=True):
@@ -162,9 +162,9 @@ def cells(reading, row, size):
 
 
 @given(st.sampled_from(["tiny", "base"]), st.integers(1, 3), st.integers(0, 10))
-def test_turned_pictures_show_the_same_colours_at_turned_places(name, quarters, seed):
-    preset, _, pictures, _ = examples(name, 20, seed)
-    before, after = read(pictures, preset), read(np.rot90(pictures, quarters, (2, 3)).copy(), preset)
+def test_turned_images_show_the_same_colours_at_turned_places(name, quarters, seed):
+    preset, _, images, _ = examples(name, 20, seed)
+    before, after = read(images, preset), read(np.rot90(images, quarters, (2, 3)).copy(), preset)
     turned = np.rot90(np.arange(9).reshape(3, 3), quarters).ravel().tolist()
     for row in range(20):
         expected = {(colour, turned.index(cell)) for colour, cell in cells(before, row, preset.size)}
@@ -172,8 +172,8 @@ def test_turned_pictures_show_the_same_colours_at_turned_places(name, quarters, 
 
 
 @given(st.sampled_from(["tiny", "base", "large"]), st.integers(0, 10))
-def test_mirrored_pictures_show_what_mirrored_captions_say(name, seed):
-    preset, _, pictures, facts = examples(name, 20, seed)
+def test_mirrored_images_show_what_mirrored_captions_say(name, seed):
+    preset, _, images, facts = examples(name, 20, seed)
     across = [
         {
             **fact,
@@ -183,7 +183,7 @@ def test_mirrored_pictures_show_what_mirrored_captions_say(name, seed):
         }
         for fact in facts
     ]
-    reading = read(pictures[..., ::-1].copy(), preset)
+    reading = read(images[..., ::-1].copy(), preset)
     assert all(verdict["all"] for verdict in judge(reading, across, preset))
     for fact, verdict in zip(facts, judge(reading, facts, preset), strict=True):
         if fact["relation"] in MIRROR:
@@ -213,22 +213,22 @@ def garbage():
 @pytest.mark.parametrize("name", garbage())
 def test_garbage_is_wrong_and_nothing_else(name):
     preset, _, _, facts = examples("tiny", 40)
-    picture = garbage()[name]
-    verdicts = judge(read(picture.expand(40, 3, 24, 24), preset), facts, preset)
+    image = garbage()[name]
+    verdicts = judge(read(image.expand(40, 3, 24, 24), preset), facts, preset)
     assert not any(verdict["all"] for verdict in verdicts)
     assert all(0 <= verdict["residual"] <= 1 for verdict in verdicts)
 
 
-def test_one_pixel_that_is_no_number_spoils_its_picture_alone():
-    preset, _, pictures, facts = examples("tiny", 40)
-    images = floats(pictures)
+def test_one_pixel_that_is_no_number_spoils_its_image_alone():
+    preset, _, images, facts = examples("tiny", 40)
+    images = floats(images)
     images[3, 1, 5, 5] = torch.nan
     right = [verdict["all"] for verdict in judge(read(images, preset), facts, preset)]
     assert right == [row != 3 for row in range(40)]
 
 
 def edited(change):
-    """The attributes that are wrong of "a red circle left of a blue square" after a change of its picture."""
+    """The attributes that are wrong of "a red circle left of a blue square" after a change of its image."""
     preset = preset_named(RICH)
     fact = parse("a red circle left of a blue square on a white background")
     scene = Scenes(
@@ -238,17 +238,17 @@ def edited(change):
         centres=np.array([[[4.0, 12.0], [20.0, 12.0]]]),
         background=np.array([1]),
     )
-    picture = render(scene, 24)[0]
-    verdict = judge(read(change(picture)[None], preset), [fact], preset)[0]
+    image = render(scene, 24)[0]
+    verdict = judge(read(change(image)[None], preset), [fact], preset)[0]
     return {name for name, right in verdict.items() if name not in ("residual", "all") and not right}
 
 
-def recolour(picture, box, colour):
+def recolour(image, box, colour):
     """Objects of a box in another colour, flat."""
     rows, columns = box
-    part = picture[:, rows, columns]
+    part = image[:, rows, columns]
     part[:, (part != 255).any(0)] = np.array(COLOURS[colour], np.uint8)[:, None]
-    return picture
+    return image
 
 
 LEFT, RIGHT = (slice(8, 16), slice(0, 8)), (slice(8, 16), slice(16, 24))
@@ -257,14 +257,14 @@ LEFT, RIGHT = (slice(8, 16), slice(0, 8)), (slice(8, 16), slice(16, 24))
 @pytest.mark.parametrize(
     ("change", "wrong"),
     [
-        (lambda picture: picture, set()),
-        (lambda picture: picture[:, :, ::-1].copy(), {"relation"}),
-        (lambda picture: picture.transpose(0, 2, 1).copy(), {"relation"}),
-        (lambda picture: recolour(picture, RIGHT, "green"), {"colour", "binding", "relation"}),
-        (lambda picture: np.roll(picture, (-8, 8), (1, 2)), {"relation"}),
-        (lambda picture: np.where(picture.min(0) == 255, np.uint8(128), picture), {"background"}),
+        (lambda image: image, set()),
+        (lambda image: image[:, :, ::-1].copy(), {"relation"}),
+        (lambda image: image.transpose(0, 2, 1).copy(), {"relation"}),
+        (lambda image: recolour(image, RIGHT, "green"), {"colour", "binding", "relation"}),
+        (lambda image: np.roll(image, (-8, 8), (1, 2)), {"relation"}),
+        (lambda image: np.where(image.min(0) == 255, np.uint8(128), image), {"background"}),
         (
-            lambda picture: np.concatenate([picture[:, :8], picture[:, 8:16], picture[:, 8:16]], 1),
+            lambda image: np.concatenate([image[:, :8], image[:, 8:16], image[:, 8:16]], 1),
             {"count", "binding"},
         ),
     ],
@@ -274,17 +274,17 @@ def test_a_change_makes_its_attribute_wrong(change, wrong):
 
 
 def test_a_half_drawn_object_has_no_shape():
-    def halved(picture):
-        picture[:, 12:, 16:] = 255
-        return picture
+    def halved(image):
+        image[:, 12:, 16:] = 255
+        return image
 
     assert {"shape", "binding"} <= edited(halved)
 
 
 def test_dots_on_the_border_change_neither_background_nor_objects():
-    def dotted(picture):
-        picture[:, ::3, [0, -1]] = picture[:, [0, -1], ::3] = 0
-        return picture
+    def dotted(image):
+        image[:, ::3, [0, -1]] = image[:, [0, -1], ::3] = 0
+        return image
 
     assert edited(dotted) == set()
 
@@ -306,7 +306,7 @@ def test_a_distractor_at_the_place_does_not_count():
 
 
 def test_exchanged_colours_are_a_wrong_binding_of_right_colours_and_shapes():
-    def exchanged(picture):
-        return recolour(recolour(picture, LEFT, "blue"), RIGHT, "red")
+    def exchanged(image):
+        return recolour(recolour(image, LEFT, "blue"), RIGHT, "red")
 
     assert edited(exchanged) == {"binding", "relation"}

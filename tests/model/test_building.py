@@ -80,7 +80,7 @@ def test_fitting_is_done_once_and_for_both_copies():
     assert not model.image_tokenizer.fitted
     model.fit(random_images(64), CAPTIONS)
     words = model.network.text_tokenizer.clip_ids
-    assert torch.equal(words, model.average.text_tokenizer.clip_ids)
+    assert torch.equal(words, model.ema.text_tokenizer.clip_ids)
     before = words.clone(), model.image_tokenizer.basis.clone()
     model.fit(random_images(64, seed=1), ["violet"])
     assert torch.equal(words, before[0])

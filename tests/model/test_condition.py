@@ -58,7 +58,7 @@ def test_masked_tokens_never_change_the_condition_and_visible_ones_do(fusion, se
 @float64()
 def test_two_captions_of_an_image_share_what_comes_before_the_text(fusion):
     """The guidance's branches: as if each were alone, at the cost of one until the first fusion."""
-    model, tokens, split = make_model(fusion=fusion).average, random_tokens(2), random_split(2, 3)
+    model, tokens, split = make_model(fusion=fusion).ema, random_tokens(2), random_split(2, 3)
     text, other, encoded = random_text(2), random_text(2, seed=1), []
     alone = [model.condition(tokens, split, one) for one in (text, other)]
     model.encoder.register_forward_pre_hook(lambda _, args: encoded.append(len(args[0])))

@@ -38,15 +38,15 @@ def test_nothing_is_bound_to_a_device_or_waits_for_one(fusion):
         masking.draw(2, TOKENS, masking.MaskRatio(), torch.device("meta")),
     )
     prediction = model.network.condition(tokens, split, text)
-    target = Target(gather(tokens, split.asked), model.average.target(tokens, split))
+    target = Target(gather(tokens, split.asked), model.ema.target(tokens, split))
     for objective in model.network.objectives.values():
         for value in objective(prediction, target).values():
             assert value.device.type == "meta"
     for order in set(ORDERS) - {"confidence"}:  # of which this objective has none
         sampler = MaskedSampler(steps=2, solver_steps=2, order=order, guidance_interval=(0.0, 0.2))
-        assert sampler(model.average, text, [0, 1]).device.type == "meta"
-    pictures = model.image_tokenizer.decode(model.image_tokenizer.encode(torch.zeros(2, 3, *SIZE, device="meta")))
-    assert pictures.device.type == "meta"
+        assert sampler(model.ema, text, [0, 1]).device.type == "meta"
+    images = model.image_tokenizer.decode(model.image_tokenizer.encode(torch.zeros(2, 3, *SIZE, device="meta")))
+    assert images.device.type == "meta"
 
 
 @objectives
@@ -58,8 +58,8 @@ def test_no_objective_is_bound_to_a_device_or_waits_for_one(objective):
     prediction = model.network.condition(tokens, split, text)
     for value in model.network.objectives["own"](prediction, Target(gather(tokens, split.asked))).values():
         assert value.device.type == "meta"
-    few = {"solver_steps": 2} if "solver_steps" in options_read(model.average.draw) else {}
-    orders = ["random", "confidence"] if model.average.gives_confidence else ["random"]
+    few = {"solver_steps": 2} if "solver_steps" in options_read(model.ema.draw) else {}
+    orders = ["random", "confidence"] if model.ema.gives_confidence else ["random"]
     for order in orders:
         sampler = MaskedSampler(steps=2, order=order, temperature=0.5, guidance_scale=2.0, **few)
-        assert sampler(model.average, text, [0, 1]).device.type == "meta"
+        assert sampler(model.ema, text, [0, 1]).device.type == "meta"

@@ -34,7 +34,7 @@ def test_training_and_sampling_compute_one_condition(fusion, observed):
     (split,), (text,), (prediction,) = observed["splits"], observed["texts"], observed["predictions"]
     tokens = model.image_tokenizer.encode(random_images(4))
     hidden = masking.scatter(torch.zeros_like(tokens), split.visible, gather(tokens, split.visible))
-    again = model.average.condition(hidden, split, text)  # as the sampler calls it, the masked tokens unknown
+    again = model.ema.condition(hidden, split, text)  # as the sampler calls it, the masked tokens unknown
     torch.testing.assert_close(again.condition, prediction.condition)
     before = len(observed["predictions"])
     model.generate(["red"], [0])
@@ -47,7 +47,7 @@ def test_only_masked_tokens_are_compared(observed):
     (split,), targets = observed["splits"], observed["targets"]
     tokens = model.image_tokenizer.encode(random_images(4))
     assert torch.equal(targets[-1].tokens, gather(tokens, split.masked))
-    assert torch.equal(targets[-1].features, model.average.target(tokens, split))
+    assert torch.equal(targets[-1].features, model.ema.target(tokens, split))
     assert targets[-1].features.shape == observed["predictions"][0].features.shape
 
 
@@ -92,8 +92,8 @@ def test_every_trained_parameter_learns_and_none_of_the_average(fusion):
     learns = {name for name, p in model.network.named_parameters() if p.requires_grad}
     assert {name for name, value in found.items() if value > 0} == learns
     assert ("text_tokenizer.words" in learns) == (fusion != "none")
-    assert max(gradients(model.average).values()) == 0
-    assert not any(p.requires_grad for p in model.average.parameters())
+    assert max(gradients(model.ema).values()) == 0
+    assert not any(p.requires_grad for p in model.ema.parameters())
     assert not any(p.requires_grad for p in model.image_tokenizer.parameters())
 
 
@@ -114,11 +114,11 @@ def test_the_losses_are_finite_in_bfloat16():
     plain = loss(model)
     with torch.autocast("cpu", torch.bfloat16):
         half = loss(model)
-        picture = model.generate(["red"], [0])
+        image = model.generate(["red"], [0])
     for name, value in half.items():
         assert value.isfinite()
         assert value.item() == pytest.approx(plain[name].item(), rel=0.1)
-    assert picture.isfinite().all()
+    assert image.isfinite().all()
 
 
 def test_registers_stay_distinct_in_training_without_dropout():

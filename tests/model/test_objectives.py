@@ -37,10 +37,10 @@ def test_every_objective_learns_and_draws_under_every_fusion_beside_feature_pred
             assert found[name] > 0, name
     (split,), (prediction,) = observed["splits"], observed["predictions"]
     before = len(observed["predictions"])
-    pictures = model.generate(CAPTIONS[:2], [0, 1])
+    images = model.generate(CAPTIONS[:2], [0, 1])
     assert len(observed["predictions"]) == before + 3  # by the same function, one a sampling step
-    assert pictures.shape == (2, 3, *SIZE)
-    assert pictures.isfinite().all()
+    assert images.shape == (2, 3, *SIZE)
+    assert images.isfinite().all()
     assert prediction.condition.shape[:2] == split.asked.shape
 
 

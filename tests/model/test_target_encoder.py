@@ -19,7 +19,7 @@ from tiny import (
     shared_model,
 )
 
-from jepa_t.engine import update_average
+from jepa_t.engine import update_ema
 from jepa_t.fusion import PRESETS
 from jepa_t.masking import gather
 from jepa_t.registry import MODELS, build
@@ -63,25 +63,25 @@ def test_the_target_is_the_encoder_over_all_tokens_under_the_null_text(fusion):
 def test_the_target_follows_the_average_of_the_encoder(observed):
     model = copy_of(shared_model())
     tokens, split = random_tokens(2), random_split(2, 2)
-    old = model.average.target(tokens, split)
+    old = model.ema.target(tokens, split)
     randomise(model.network, seed=1)
-    update_average(model.network, model.average, 1.0)
-    assert torch.equal(model.average.target(tokens, split), old)
+    update_ema(model.network, model.ema, 1.0)
+    assert torch.equal(model.ema.target(tokens, split), old)
     loss(model)
     encoded = model.image_tokenizer.encode(random_images(4))
-    assert torch.equal(observed["targets"][-1].features, model.average.target(encoded, observed["splits"][-1]))
-    before = model.average.encoder.norm.weight.clone()
-    update_average(model.network, model.average, 0.5)
-    torch.testing.assert_close(model.average.encoder.norm.weight, (before + model.network.encoder.norm.weight) / 2)
-    update_average(model.network, model.average, 0.0)
-    assert torch.equal(model.average.target(tokens, split), model.network.target(tokens, split))
+    assert torch.equal(observed["targets"][-1].features, model.ema.target(encoded, observed["splits"][-1]))
+    before = model.ema.encoder.norm.weight.clone()
+    update_ema(model.network, model.ema, 0.5)
+    torch.testing.assert_close(model.ema.encoder.norm.weight, (before + model.network.encoder.norm.weight) / 2)
+    update_ema(model.network, model.ema, 0.0)
+    assert torch.equal(model.ema.target(tokens, split), model.network.target(tokens, split))
 
 
 def test_the_target_has_no_dropout_and_the_network_in_training_has():
     model = make_model(encoder=config()["encoder"] | {"dropout": 0.5})
     tokens, split, text = random_tokens(2), random_split(2, 2), random_text(2)
     assert model.train().training
-    assert torch.equal(model.average.target(tokens, split), model.average.target(tokens, split))
+    assert torch.equal(model.ema.target(tokens, split), model.ema.target(tokens, split))
     one, other = (model.network.condition(tokens, split, text).condition for _ in range(2))
     assert not torch.equal(one, other)
     model.eval()
@@ -92,13 +92,13 @@ def test_the_target_has_no_dropout_and_the_network_in_training_has():
 def test_the_average_starts_as_a_whole_copy_with_parts_of_its_own():
     torch.manual_seed(0)
     model = build(config(), MODELS)
-    theirs = dict(model.average.named_parameters())
+    theirs = dict(model.ema.named_parameters())
     for name, parameter in model.network.named_parameters():
         assert torch.equal(parameter, theirs[name])
         assert parameter.data_ptr() != theirs[name].data_ptr()
     with torch.no_grad():
-        model.average.text_tokenizer.words[1] += 1.0
-    assert not torch.equal(model.average.null(1).pooled, model.network.null(1).pooled)
+        model.ema.text_tokenizer.words[1] += 1.0
+    assert not torch.equal(model.ema.null(1).pooled, model.network.null(1).pooled)
 
 
 @pytest.mark.parametrize("frozen", ["encoder", ("encoder", "predictor")])
@@ -107,7 +107,7 @@ def test_what_is_frozen_is_the_averages_and_neither_learns_nor_drops(frozen):
     model = make_model(frozen=frozen, **part).train()
     names = [frozen] if isinstance(frozen, str) else frozen
     for name in ("encoder", "predictor"):
-        network, average = getattr(model.network, name), getattr(model.average, name)
+        network, average = getattr(model.network, name), getattr(model.ema, name)
         assert (network is average) == (name in names)
         assert network.training == (name not in names)
     sum(model.loss(random_images(2), CAPTIONS[:2]).values()).backward()

@@ -22,7 +22,7 @@ from tiny import (
 )
 
 from jepa_t import model as module
-from jepa_t.engine import update_average
+from jepa_t.engine import update_ema
 from jepa_t.errors import UserError
 from jepa_t.model import JEPAT
 from jepa_t.registry import MODELS, build
@@ -53,13 +53,13 @@ def test_images_of_another_size_are_told():
         shared_model().loss(torch.zeros(1, 3, 8, 8), ["red"])
 
 
-def test_predict_gives_a_record_with_its_picture_for_each_caption():
+def test_predict_gives_a_record_with_its_image_for_each_caption():
     model = shared_model()
     samples = {"caption": CAPTIONS[:2], "index": [7, 8], "split": ["a", "b"], "facts": [{"x": 1}, {"x": 2}]}
     records = model(None, samples, "predict")
-    pictures = model.generate(CAPTIONS[:2], [7, 8])
+    images = model.generate(CAPTIONS[:2], [7, 8])
     for row, record in enumerate(records):
-        assert torch.equal(record.pop("image"), pictures[row])
+        assert torch.equal(record.pop("image"), images[row])
         assert record == {key: values[row] for key, values in samples.items()}
     torch.manual_seed(0)
     assert torch.equal(
@@ -69,12 +69,12 @@ def test_predict_gives_a_record_with_its_picture_for_each_caption():
         model(None, samples, "tensor")
 
 
-def test_pictures_are_drawn_with_the_averaged_weights():
+def test_images_are_drawn_with_the_averaged_weights():
     model = copy_of(shared_model())
     before = model.generate(["red"], [0])
     randomise(model.network, seed=5)
     assert torch.equal(model.generate(["red"], [0]), before)
-    randomise(model.average, seed=5)
+    randomise(model.ema, seed=5)
     assert not torch.equal(model.generate(["red"], [0]), before)
     assert not before.requires_grad
 
@@ -97,7 +97,7 @@ def trained():
         optimizer.zero_grad()
         sum(model.loss(images, captions).values()).backward()
         optimizer.step()
-        update_average(model.network, model.average, 0.9)
+        update_ema(model.network, model.ema, 0.9)
     return model, images, captions, colours
 
 
@@ -113,17 +113,17 @@ def test_shuffled_captions_raise_the_loss_of_a_trained_model():
 
 def test_a_trained_model_draws_what_the_caption_says():
     model, _, _, colours = trained()
-    pictures = model.generate(list(colours) * 4, range(16))
-    found = pictures.mean((2, 3))[:, None] - torch.tensor(list(colours.values())).float()
+    images = model.generate(list(colours) * 4, range(16))
+    found = images.mean((2, 3))[:, None] - torch.tensor(list(colours.values())).float()
     assert (found.norm(dim=2).argmin(1) == torch.arange(16) % 4).float().mean() > 0.8
     assert isinstance(model, JEPAT)
-    assert pictures.shape == (16, 3, 2 * GRID[0], 2 * GRID[1])
+    assert images.shape == (16, 3, 2 * GRID[0], 2 * GRID[1])
 
 
-def test_under_autocast_weights_are_cast_once_and_pictures_stay_the_same(monkeypatch):
+def test_under_autocast_weights_are_cast_once_and_images_stay_the_same(monkeypatch):
     model, seen = make_model(), []
-    model.average.predictor.register_forward_hook(lambda *_: seen.append(next(linears(model.average)).weight.dtype))
-    before = {name: value.clone() for name, value in model.average.state_dict().items()}
+    model.ema.predictor.register_forward_hook(lambda *_: seen.append(next(linears(model.ema)).weight.dtype))
+    before = {name: value.clone() for name, value in model.ema.state_dict().items()}
     with torch.autocast("cpu", torch.bfloat16):
         once = model.generate(CAPTIONS[:2], [0, 1])
         monkeypatch.setattr(module, "cast_once", lambda *_: nullcontext())
@@ -132,14 +132,14 @@ def test_under_autocast_weights_are_cast_once_and_pictures_stay_the_same(monkeyp
     assert set(seen[:half]) == {torch.bfloat16}
     assert set(seen[half:]) == {torch.float32}
     assert torch.equal(once, each)
-    assert all(torch.equal(value, before[name]) for name, value in model.average.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in model.ema.state_dict().items())
 
 
 def linears(network):
     return (part for part in network.modules() if isinstance(part, torch.nn.Linear))
 
 
-def test_pictures_are_decoded_a_few_at_once(monkeypatch):
+def test_images_are_decoded_a_few_at_once(monkeypatch):
     model, sizes = make_model(), []
     whole = model.generate(CAPTIONS[:3], [0, 1, 2])
     decode = model.image_tokenizer.decode

@@ -106,7 +106,7 @@ def test_flow_matching_solves_from_scaled_noise_by_the_solver_it_is_told(solver)
     torch.testing.assert_close(draw(objective, condition, temperature=0.7, solver=solver, solver_steps=2), expected)
 
 
-def test_a_head_trained_on_one_picture_draws_it():
+def test_a_head_trained_on_one_image_draws_it():
     objective = FlowMatching(CHANNELS, WIDTH, head_width=64, head_depth=2)
     prediction, target = objective_inputs(batch=2)
     overfit(objective, prediction, target)

@@ -312,7 +312,7 @@ def test_a_temperature_of_0_takes_the_mean_of_each_ancestral_step():
     torch.testing.assert_close(found, x)
 
 
-def test_a_head_trained_on_one_picture_draws_it():
+def test_a_head_trained_on_one_image_draws_it():
     objective = GaussianDiffusion(CHANNELS, WIDTH, head_width=64, head_depth=2)
     prediction, target = inputs(batch=2)
     overfit(objective, prediction, target)

@@ -150,7 +150,7 @@ def test_every_code_comes_back():
 
 def test_the_tokenizer_is_neither_registered_nor_copied_with_the_network():
     model = make_model(**with_objective("TokenCrossEntropy"))
-    for network in (model.network, model.average, copy.deepcopy(model.network)):
+    for network in (model.network, model.ema, copy.deepcopy(model.network)):
         objective = network.objectives["own"]
         assert isinstance(objective.embed, Borrowed)
         assert objective.embed.owner is model.image_tokenizer
@@ -162,16 +162,16 @@ def test_the_tokenizer_is_neither_registered_nor_copied_with_the_network():
 def test_a_copy_of_the_whole_model_goes_on_with_its_own_tokenizer():
     model = make_model(**with_objective("TokenCrossEntropy"))
     other = copy.deepcopy(model)
-    for network in (other.network, other.average):
+    for network in (other.network, other.ema):
         assert network.objectives["own"].embed.owner is other.image_tokenizer
     other.to("meta")
     assert model.generate(["red"], [0]).device.type == "cpu"
     assert other.network.objectives["own"].embed(torch.zeros(2, device="meta").long()).device.type == "meta"
 
 
-def test_pictures_are_made_of_codes():
+def test_images_are_made_of_codes():
     model = make_model(**with_objective("TokenCrossEntropy"))
-    tokens = model.sampler(model.average, model.average.text_tokenizer(["red"]), [0])
+    tokens = model.sampler(model.ema, model.ema.text_tokenizer(["red"]), [0])
     assert torch.equal(model.image_tokenizer.embed(model.image_tokenizer.snap(tokens)), tokens)
     encoded = model.image_tokenizer.encode(random_images(4))
     assert torch.equal(model.image_tokenizer.encode(model.image_tokenizer.decode(encoded)), encoded)

@@ -40,7 +40,7 @@ seeds = st.integers(0, 2**40)
 def plain_loop(model, text, batch_seeds, steps, solver_steps, scale, linear):
     """The paper's sampling, token by token and Euler step by Euler step (JEPA-T; MAR, section 3.4)."""
     (flow,) = [o for o in model.objectives.values() if hasattr(o, "draw")]
-    pictures = []
+    images = []
     for row, seed in enumerate(batch_seeds):
         random = torch.Generator().manual_seed(seed)
         order = torch.rand(TOKENS, generator=random).argsort()[None]
@@ -61,8 +61,8 @@ def plain_loop(model, text, batch_seeds, steps, solver_steps, scale, linear):
             for k in range(asked):
                 tokens[0, order[0, TOKENS - masked + k]] = x[0, k]
             masked = left
-        pictures.append(tokens)
-    return torch.cat(pictures)
+        images.append(tokens)
+    return torch.cat(images)
 
 
 @pytest.mark.parametrize("fusion", ["jepa_t", "early", "late"])
@@ -119,7 +119,7 @@ def test_what_is_not_drawn_yet_is_never_read():
 
 
 @given(seed=seeds)
-def test_the_same_seed_gives_the_same_picture_and_another_seed_another(seed):
+def test_the_same_seed_gives_the_same_image_and_another_seed_another(seed):
     text = random_text(1)
     once = sample(text=text, batch_seeds=[seed])
     torch.manual_seed(seed % 7)  # the global state plays no part
@@ -129,7 +129,7 @@ def test_the_same_seed_gives_the_same_picture_and_another_seed_another(seed):
 
 @pytest.mark.parametrize("preset", [None, *PRESETS])
 @pytest.mark.parametrize("fusion", ["jepa_t", "early", "none"])
-def test_a_picture_does_not_depend_on_its_batch(preset, fusion):
+def test_a_image_does_not_depend_on_its_batch(preset, fusion):
     options = {} if preset is None else PRESETS[preset] | {"solver_steps": 5}
     model, text, numbers = network(fusion), random_text(3), [4, 5, 6]
     together = sample(model, text, numbers, **options)
@@ -141,7 +141,7 @@ def test_a_picture_does_not_depend_on_its_batch(preset, fusion):
     torch.testing.assert_close(turned, together[[2, 0, 1]], atol=close, rtol=0)
 
 
-def test_pictures_depend_on_their_captions_through_the_fusion_alone():
+def test_images_depend_on_their_captions_through_the_fusion_alone():
     one, other = random_text(2), random_text(2, seed=1)
     assert not torch.allclose(sample(text=one, batch_seeds=(0, 1)), sample(text=other, batch_seeds=(0, 1)))
     blind = network("none")
@@ -166,8 +166,8 @@ def test_the_head_runs_on_the_asked_tokens_only():
 
 @generative
 @pytest.mark.parametrize("options", [{}, {"temperature": 0.7, "steps": 4}], ids=str)
-def test_under_every_objective_a_picture_depends_on_caption_and_seed_alone(objective, options):
-    model, text, numbers = model_by(objective).average, random_text(3), [4, 5, 6]
+def test_under_every_objective_a_image_depends_on_caption_and_seed_alone(objective, options):
+    model, text, numbers = model_by(objective).ema, random_text(3), [4, 5, 6]
     together = sample(model, text, numbers, **options)
     for row in range(3):
         alone = sample(model, rows(text, slice(row, row + 1)), numbers[row : row + 1], **options)
@@ -180,7 +180,7 @@ def test_under_every_objective_a_picture_depends_on_caption_and_seed_alone(objec
 def test_over_discrete_tokens_the_context_is_codes_as_in_training(objective):
     """Whatever an objective draws: the network has never seen another vector among the visible."""
     model = model_by(objective)
-    watched, tokenizer = Watched(copy.deepcopy(model.average)), model.image_tokenizer
+    watched, tokenizer = Watched(copy.deepcopy(model.ema)), model.image_tokenizer
     drawn = sample(watched)
     seen = [gather(tokens, split.visible) for tokens, split in zip(watched.tokens, watched.splits, strict=True)]
     assert max(tokens.shape[1] for tokens in seen) > 1
@@ -194,7 +194,7 @@ def test_over_discrete_tokens_the_context_is_codes_as_in_training(objective):
 def test_without_guidance_the_null_branch_is_never_evaluated():
     watched = Watched(network())
     sample(watched, guidance_scale=1.0)
-    assert watched.evaluated == 3 * 3  # pictures x steps
+    assert watched.evaluated == 3 * 3  # images x steps
     assert [(guided, scale) for _, _, guided, scale in watched.draws] == [(False, 1.0)] * 3
     watched = Watched(network())
     sample(watched, guidance_scale=2.0)
@@ -242,11 +242,11 @@ OWN = {
 
 
 @generative
-def test_each_option_changes_the_picture_or_is_refused(objective):
+def test_each_option_changes_the_image_or_is_refused(objective):
     model, base = model_by(objective), {"guidance_scale": 2.0, "batch_seeds": range(8)}
-    before = sample(model.average, **base)
+    before = sample(model.ema, **base)
     for option, value in (CHANGES | OWN[objective]).items():
-        assert not torch.allclose(sample(model.average, **base | {option: value}), before, atol=1e-3), option
+        assert not torch.allclose(sample(model.ema, **base | {option: value}), before, atol=1e-3), option
     for option in set(OWN_OPTIONS) - set(OWN[objective]):
         value = next(own[option] for own in OWN.values() if option in own)
         with pytest.raises(UserError, match=f"sampler.{option}=.* would do nothing"):
@@ -348,9 +348,9 @@ def test_a_wrong_sampler_is_told_before_it_is_used(config, says):
 def test_the_text_is_encoded_once_for_all_steps(monkeypatch):
     """D11: the text encoder ran at every sampling step."""
     model, calls = shared_model(), []
-    encode = type(model.average.text_tokenizer)._encode
+    encode = type(model.ema.text_tokenizer)._encode
     monkeypatch.setattr(
-        type(model.average.text_tokenizer),
+        type(model.ema.text_tokenizer),
         "_encode",
         lambda self, ids: calls.append(len(ids)) or encode(self, ids),
     )
@@ -358,10 +358,10 @@ def test_the_text_is_encoded_once_for_all_steps(monkeypatch):
     assert sorted(calls) == [1, 4]  # the null text and the captions
 
 
-def test_pictures_are_decoded_and_stay_in_range():
+def test_images_are_decoded_and_stay_in_range():
     model = shared_model()
-    pictures = model.generate(CAPTIONS[:3], [0, 1, 2])
-    tokens = sample(model.average, model.average.text_tokenizer(CAPTIONS[:3]), (0, 1, 2))
-    assert pictures.shape == (3, 3, GRID[0] * 2, GRID[1] * 2)
-    assert torch.equal(pictures, model.image_tokenizer.decode(tokens).clamp(-1, 1))
-    assert pictures.abs().max() == 1.0  # something was clamped, so the clamp is tested
+    images = model.generate(CAPTIONS[:3], [0, 1, 2])
+    tokens = sample(model.ema, model.ema.text_tokenizer(CAPTIONS[:3]), (0, 1, 2))
+    assert images.shape == (3, 3, GRID[0] * 2, GRID[1] * 2)
+    assert torch.equal(images, model.image_tokenizer.decode(tokens).clamp(-1, 1))
+    assert images.abs().max() == 1.0  # something was clamped, so the clamp is tested

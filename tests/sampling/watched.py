@@ -10,7 +10,7 @@ from jepa_t.sampling import MaskedSampler, options_read
 
 def network(fusion="jepa_t", dtype=torch.float32):
     """The shared model's average, which is what samplers draw from."""
-    return shared_model(fusion, dtype).average
+    return shared_model(fusion, dtype).ema
 
 
 @functools.cache

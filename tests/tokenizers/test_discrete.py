@@ -69,10 +69,10 @@ def shared(name):
 @discrete
 @given(seed=seeds)
 def test_tokens_are_the_codes_of_the_ids(name, seed):
-    tokenizer, pictures = shared(name), smooth_images(4, seed=seed)
-    ids = tokenizer.ids(pictures)
-    assert torch.equal(tokenizer.encode(pictures), tokenizer.embed(ids))
-    assert torch.equal(tokenizer.snap(tokenizer.encode(pictures)), ids)
+    tokenizer, images = shared(name), smooth_images(4, seed=seed)
+    ids = tokenizer.ids(images)
+    assert torch.equal(tokenizer.encode(images), tokenizer.embed(ids))
+    assert torch.equal(tokenizer.snap(tokenizer.encode(images)), ids)
 
 
 @discrete
@@ -90,10 +90,10 @@ def test_decode_ends_on_real_codes(name, seed):
 
 @discrete
 def test_encoding_in_training_mode_changes_nothing(name):
-    tokenizer, pictures = fitted(name), smooth_images(8)
+    tokenizer, images = fitted(name), smooth_images(8)
     before = {key: value.clone() for key, value in tokenizer.state_dict().items()}
-    tokens = tokenizer.eval().encode(pictures)
-    assert torch.equal(tokenizer.train().encode(pictures), tokens)
+    tokens = tokenizer.eval().encode(images)
+    assert torch.equal(tokenizer.train().encode(images), tokens)
     for key, value in tokenizer.state_dict().items():
         assert torch.equal(value, before[key]), key
 
@@ -101,23 +101,23 @@ def test_encoding_in_training_mode_changes_nothing(name):
 @discrete
 def test_codes_that_never_vary_give_finite_tokens(name):
     tokenizer = make_tokenizer(name)
-    picture = smooth_images(1)
-    tokenizer.fit(picture.expand(8, -1, -1, -1))
+    image = smooth_images(1)
+    tokenizer.fit(image.expand(8, -1, -1, -1))
     assert tokenizer.codes.isfinite().all()
-    assert tokenizer.decode(tokenizer.encode(picture)).isfinite().all()
+    assert tokenizer.decode(tokenizer.encode(image)).isfinite().all()
 
 
 @discrete
 def test_many_images_are_measured_in_parts_and_by_an_even_share(name, monkeypatch):
-    pictures = smooth_images(240)
+    images = smooth_images(240)
     whole, parts, share = make_tokenizer(name), make_tokenizer(name), make_tokenizer(name)
-    whole.fit(pictures)
+    whole.fit(images)
     monkeypatch.setattr("jepa_t.tokenizers.discrete.PIXELS", 170)  # 7 images
-    parts.fit(pictures)
+    parts.fit(images)
     torch.testing.assert_close(parts.codes, whole.codes)
     monkeypatch.setattr("jepa_t.tokenizers.discrete.MEASURED", 130)  # every second image
-    share.fit(pictures)
-    whole.fit(pictures[::2])
+    share.fit(images)
+    whole.fit(images[::2])
     torch.testing.assert_close(share.codes, whole.codes)
 
 
@@ -206,16 +206,16 @@ def test_a_group_of_codes_is_one_token_without_an_id(name, patch):
     size = (4 * patch, 6 * patch)
     plain = fitted(name, size=size)
     grouped = fitted(name, size=size, patch=patch)
-    pictures = smooth_images(3, size)
-    tokens = grouped.encode(pictures)
+    images = smooth_images(3, size)
+    tokens = grouped.encode(images)
     assert grouped.grid == tuple(side // patch for side in plain.grid)
     assert grouped.stride == patch * plain.stride
     assert tokens.shape == (3, math.prod(grouped.grid), patch**2 * plain.channels)
-    maps = to_maps(plain.encode(pictures), plain.grid, 1)
+    maps = to_maps(plain.encode(images), plain.grid, 1)
     grouped.load_state_dict(plain.state_dict())
-    assert torch.equal(to_maps(grouped.encode(pictures), grouped.grid, patch), maps)
-    assert torch.equal(grouped.decode(grouped.encode(pictures)), plain.decode(plain.encode(pictures)))
-    for call, value in (("ids", pictures), ("embed", torch.zeros(1, dtype=torch.int64)), ("snap", tokens)):
+    assert torch.equal(to_maps(grouped.encode(images), grouped.grid, patch), maps)
+    assert torch.equal(grouped.decode(grouped.encode(images)), plain.decode(plain.encode(images)))
+    for call, value in (("ids", images), ("embed", torch.zeros(1, dtype=torch.int64)), ("snap", tokens)):
         with pytest.raises(UserError, match=f"patch={patch}: such a token has no id; ids need patch=1"):
             getattr(grouped, call)(value)
 

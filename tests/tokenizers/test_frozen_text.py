@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tiny import CAPTIONS, config, make_tokenizer, random_images, same_text, shared_tokenizer, tokenizer_config
 from tiny_text import WIDTH, saved
 
-from jepa_t.engine.averaging import update_average
 from jepa_t.engine.compat import save_checkpoint
+from jepa_t.engine.ema import update_ema
 from jepa_t.engine.optim import TaggedGroups
 from jepa_t.errors import UserError
 from jepa_t.model import JEPAT
@@ -52,7 +52,7 @@ def train(model: JEPAT, steps: int) -> None:
         optimizer.zero_grad()
         sum(model.loss(random_images(12), CAPTIONS).values()).backward()
         optimizer.step()
-        update_average(model.network, model.average, 0.9)
+        update_ema(model.network, model.ema, 0.9)
 
 
 # What they give
@@ -124,7 +124,7 @@ def test_the_encoder_is_in_no_parameter_state_or_optimizer_and_copies_share_it(n
     own = {id(p) for p in model.network.text_tokenizer.tower.encoder.parameters()}
     assert own
     assert not own & {id(x) for x in (*model.parameters(), *model.buffers())}
-    assert model.network.text_tokenizer.tower is model.average.text_tokenizer.tower
+    assert model.network.text_tokenizer.tower is model.ema.text_tokenizer.tower
     held = {n.split("text_tokenizer.")[1] for n in model.state_dict() if "text_tokenizer" in n}
     assert held == {"null_token", "tower_hash"}
     wrapper = TaggedGroups({"optimizer": {"type": "AdamW", "lr": 1e-3}})(model)
@@ -148,7 +148,7 @@ def test_no_init_training_saving_or_loading_changes_the_encoder(name, tmp_path):
     draw.save(tmp_path / "folder")
     again = Pipeline.load(tmp_path / "folder", device="cpu")
     for loaded in (draw, again):
-        assert loaded.model.average.text_tokenizer.tower.measure() == before
+        assert loaded.model.ema.text_tokenizer.tower.measure() == before
         assert loaded([CAPTIONS[0]], [0])[0].tobytes() == Pipeline(model, cfg)([CAPTIONS[0]], [0])[0].tobytes()
 
 
@@ -190,9 +190,9 @@ def test_the_text_follows_the_module(name):
 def test_a_frozen_text_trains_and_draws_with_every_preset(name, fusion):
     model = make_model(name, fusion=fusion, text_drop=0.5)
     train(model, 2)
-    pictures = model.generate(CAPTIONS[:2], [0, 0])
-    assert pictures.isfinite().all()
-    torch.testing.assert_close(model.generate(CAPTIONS[1:2], [0])[0], pictures[1], atol=1e-4, rtol=0)
+    images = model.generate(CAPTIONS[:2], [0, 0])
+    assert images.isfinite().all()
+    torch.testing.assert_close(model.generate(CAPTIONS[1:2], [0])[0], images[1], atol=1e-4, rtol=0)
     learned = model.network.text_tokenizer.null_token
     assert (learned.grad is not None and bool(learned.grad.any())) == (fusion != "none")
 
@@ -201,7 +201,7 @@ def test_a_frozen_text_trains_and_draws_with_every_preset(name, fusion):
 
 
 @frozen
-def test_captions_are_checked_before_any_picture_and_before_training(name, monkeypatch):
+def test_captions_are_checked_before_any_image_and_before_training(name, monkeypatch):
     model = make_model(name)
     draw = Pipeline(model, model_config(name))
     monkeypatch.setattr(JEPAT, "generate", lambda *_: pytest.fail("the captions come first"))

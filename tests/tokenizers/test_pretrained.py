@@ -42,15 +42,15 @@ def test_kl_tokens_are_the_scaled_mode_of_the_posterior():
 
     options = pretrained_kl()
     model, tokenizer = AutoencoderKL.from_pretrained(options["source"]), make_tokenizer("KLTokenizer")
-    pictures = smooth_images(3)
+    images = smooth_images(3)
     with torch.no_grad():
-        latents = model.encode(pictures).latent_dist.mode()
-        torch.testing.assert_close(tokenizer.decode(tokenizer.encode(pictures)), model.decode(latents).sample)
+        latents = model.encode(images).latent_dist.mode()
+        torch.testing.assert_close(tokenizer.decode(tokenizer.encode(images)), model.decode(latents).sample)
     scaled = (latents - model.config.shift_factor) * model.config.scaling_factor
-    torch.testing.assert_close(to_maps(tokenizer.encode(pictures), tokenizer.grid, 1), scaled)
+    torch.testing.assert_close(to_maps(tokenizer.encode(images), tokenizer.grid, 1), scaled)
     other = make_tokenizer("KLTokenizer", scale=2.0, shift=0.5)
-    torch.testing.assert_close(to_maps(other.encode(pictures), tokenizer.grid, 1), (latents - 0.5) * 2.0)
-    torch.testing.assert_close(other.decode(other.encode(pictures)), tokenizer.decode(tokenizer.encode(pictures)))
+    torch.testing.assert_close(to_maps(other.encode(images), tokenizer.grid, 1), (latents - 0.5) * 2.0)
+    torch.testing.assert_close(other.decode(other.encode(images)), tokenizer.decode(tokenizer.encode(images)))
 
 
 def test_scales_of_each_channel_are_read_too(tmp_path):
@@ -60,24 +60,24 @@ def test_scales_of_each_channel_are_read_too(tmp_path):
     (folder / "config.json").write_text(json.dumps(facts))
     plain = make_tokenizer("KLTokenizer", scale=1.0, shift=0.0)
     scaled = make_tokenizer("KLTokenizer", source=str(folder))
-    pictures = smooth_images(2)
-    latents = plain.encode(pictures)
+    images = smooth_images(2)
+    latents = plain.encode(images)
     expected = (latents - torch.tensor(facts["latents_mean"])) * 0.5 / torch.tensor(facts["latents_std"])
-    torch.testing.assert_close(scaled.encode(pictures), expected)
+    torch.testing.assert_close(scaled.encode(images), expected)
 
 
 def test_a_posterior_sample_comes_from_the_seed_and_spreads_around_the_mode():
     mode, sample = make_tokenizer("KLTokenizer"), make_tokenizer("KLTokenizer", posterior="sample")
-    pictures = smooth_images(1)
+    images = smooth_images(1)
     torch.manual_seed(3)
-    one, other = sample.encode(pictures), sample.encode(pictures)
+    one, other = sample.encode(images), sample.encode(images)
     torch.manual_seed(3)
-    assert torch.equal(sample.encode(pictures), one)
+    assert torch.equal(sample.encode(images), one)
     assert not torch.equal(one, other)
-    many = sample.encode(pictures.expand(4000, -1, -1, -1))
-    posterior = sample.autoencoder.module.encode(pictures).latent_dist
+    many = sample.encode(images.expand(4000, -1, -1, -1))
+    posterior = sample.autoencoder.module.encode(images).latent_dist
     deviation = (posterior.std * sample.scale).flatten(2).transpose(1, 2)[0]
-    assert ((many.mean(0) - mode.encode(pictures)[0]).abs() < 0.1 * deviation).all()
+    assert ((many.mean(0) - mode.encode(images)[0]).abs() < 0.1 * deviation).all()
     torch.testing.assert_close(many.std(0), deviation, rtol=0.1, atol=0)
 
 
@@ -85,24 +85,24 @@ def test_vq_tokens_are_diffusers_codes():
     from diffusers import VQModel
 
     model, tokenizer = VQModel.from_pretrained(pretrained_vq()["source"]), make_tokenizer("VQTokenizer")
-    pictures = smooth_images(5)
+    images = smooth_images(5)
     with torch.no_grad():
-        latents = model.encode(pictures).latents
+        latents = model.encode(images).latents
         _, _, (_, _, ids) = model.quantize(latents)
-        assert torch.equal(tokenizer.ids(pictures).flatten(), ids)
+        assert torch.equal(tokenizer.ids(images).flatten(), ids)
         painted = model.decode(latents).sample
-        torch.testing.assert_close(tokenizer.decode(tokenizer.encode(pictures)), painted)
+        torch.testing.assert_close(tokenizer.decode(tokenizer.encode(images)), painted)
 
 
 @pytest.mark.parametrize("patch", [2, 4])
 def test_a_group_of_latents_is_one_token(patch):
     size = (4 * patch, 6 * patch)
     plain, grouped = (make_tokenizer("KLTokenizer", size=size, patch=side) for side in (1, patch))
-    pictures = smooth_images(2, size)
+    images = smooth_images(2, size)
     assert (grouped.grid, grouped.stride, grouped.channels) == ((2, 3), 2 * patch, 4 * patch**2)
-    maps = [to_maps(t.encode(pictures), t.grid, t.patch) for t in (plain, grouped)]
+    maps = [to_maps(t.encode(images), t.grid, t.patch) for t in (plain, grouped)]
     assert torch.equal(*maps)
-    painted = [t.decode(t.encode(pictures)) for t in (plain, grouped)]
+    painted = [t.decode(t.encode(images)) for t in (plain, grouped)]
     torch.testing.assert_close(*painted, atol=1e-5, rtol=1e-5)
 
 
@@ -128,12 +128,12 @@ def test_an_ldm_file_computes_what_ldm_computes(tmp_path, key, prefix, suffix, a
         torch.save({key: named, "epoch": 3} if key else named, path)
     tokenizer = make_tokenizer("KLTokenizer", source=str(path), size=(8, 12), scale=0.2325)
     assert (tokenizer.grid, tokenizer.stride, tokenizer.channels) == ((4, 6), 2, 4)
-    pictures, reference = smooth_images(2, (8, 12)), Reference(weights)
-    mode, log_variance = reference.encode(pictures)
-    posterior = tokenizer.autoencoder.module.encode(pictures).latent_dist
+    images, reference = smooth_images(2, (8, 12)), Reference(weights)
+    mode, log_variance = reference.encode(images)
+    posterior = tokenizer.autoencoder.module.encode(images).latent_dist
     torch.testing.assert_close(posterior.logvar, log_variance, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(to_maps(tokenizer.encode(pictures), (4, 6), 1), 0.2325 * mode, atol=1e-4, rtol=1e-4)
-    painted = tokenizer.decode(tokenizer.encode(pictures))
+    torch.testing.assert_close(to_maps(tokenizer.encode(images), (4, 6), 1), 0.2325 * mode, atol=1e-4, rtol=1e-4)
+    painted = tokenizer.decode(tokenizer.encode(images))
     torch.testing.assert_close(painted, reference.decode(mode), atol=1e-4, rtol=1e-4)
 
 
@@ -142,16 +142,16 @@ def test_the_shape_of_mar_s_kl16_is_read(tmp_path):
     weights = ldm_weights(channels=(32, 32, 64, 64, 128), latents=16, attention=(4,))
     torch.save({"model": weights}, tmp_path / "kl16.ckpt")
     options = {"source": str(tmp_path / "kl16.ckpt"), "size": (32, 64), "scale": 0.2325}
-    tokenizer, pictures = make_tokenizer("KLTokenizer", **options), smooth_images(1, (32, 64))
+    tokenizer, images = make_tokenizer("KLTokenizer", **options), smooth_images(1, (32, 64))
     assert (tokenizer.grid, tokenizer.stride, tokenizer.channels) == ((2, 4), 16, 16)
     reference = Reference(weights)
-    mode, _ = reference.encode(pictures)
-    tokens = tokenizer.encode(pictures)
+    mode, _ = reference.encode(images)
+    tokens = tokenizer.encode(images)
     torch.testing.assert_close(to_maps(tokens, (2, 4), 1), 0.2325 * mode, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(tokenizer.decode(tokens), reference.decode(mode), atol=1e-4, rtol=1e-4)
     grouped = make_tokenizer("KLTokenizer", **options, patch=2)
     assert (grouped.grid, grouped.stride, grouped.channels) == ((1, 2), 32, 64)
-    assert torch.equal(to_maps(grouped.encode(pictures), (1, 2), 2), to_maps(tokens, (2, 4), 1))
+    assert torch.equal(to_maps(grouped.encode(images), (1, 2), 2), to_maps(tokens, (2, 4), 1))
 
 
 def test_the_same_weights_have_the_same_hash_in_either_format(tmp_path):
@@ -273,8 +273,8 @@ def test_it_moves_with_the_model(name):
     tokenizer.to(torch.float64)
     assert all(p.dtype == torch.float64 for p in tokenizer.autoencoder.module.parameters())
     assert tokenizer.autoencoder.sha256.dtype == torch.uint8
-    pictures = smooth_images(2).double()
-    assert tokenizer.encode(pictures).dtype == torch.float64
+    images = smooth_images(2).double()
+    assert tokenizer.encode(images).dtype == torch.float64
 
 
 @pretrained
@@ -305,17 +305,17 @@ def test_a_model_with_it_saves_its_hash_alone_and_refuses_another(tmp_path, name
 @pytest.mark.parametrize("patch", [1, 2])
 def test_encoding_is_reading_the_moments(posterior, patch):
     tokenizer = make_tokenizer("KLTokenizer", posterior=posterior, patch=patch, size=(8, 12))
-    pictures = smooth_images(3, (8, 12))
-    moments = tokenizer.moments(pictures)
+    images = smooth_images(3, (8, 12))
+    moments = tokenizer.moments(images)
     assert list(moments.shape[1:]) == tokenizer.identity["shape"] == [8, 4, 6]
     torch.manual_seed(5)
-    tokens = tokenizer.encode(pictures)
+    tokens = tokenizer.encode(images)
     torch.manual_seed(5)
     assert torch.equal(tokenizer.from_moments(moments), tokens)
     torch.manual_seed(5)
     torch.testing.assert_close(tokenizer.from_moments(moments.half()), tokens, rtol=2e-3, atol=2e-3)
     torch.manual_seed(5)
-    latents = tokenizer.autoencoder.module.encode(pictures).latent_dist
+    latents = tokenizer.autoencoder.module.encode(images).latent_dist
     latents = latents.sample() if posterior == "sample" else latents.mode()  # diffusers' own sampling
     expected = (latents - tokenizer.shift) * tokenizer.scale
     torch.testing.assert_close(to_maps(tokens, tokenizer.grid, patch), expected)

@@ -25,17 +25,17 @@ def untrained(name="FSQ", **options):
     return make_tokenizer("QuantizedAutoencoder", quantizer=QUANTIZERS[name], checkpoint=None, **options)
 
 
-def error(tokenizer, pictures):
-    return (tokenizer.decode(tokenizer.encode(pictures)) - pictures).square().mean().item()
+def error(tokenizer, images):
+    return (tokenizer.decode(tokenizer.encode(images)) - images).square().mean().item()
 
 
 @quantizers
-def test_training_lowers_the_error_on_other_pictures(name):
+def test_training_lowers_the_error_on_other_images(name):
     tokenizer, held_out = untrained(name), smooth_images(64, seed=9)
-    optimizer, pictures = torch.optim.Adam(tokenizer.parameters(), lr=0.01), smooth_images(256)
+    optimizer, images = torch.optim.Adam(tokenizer.parameters(), lr=0.01), smooth_images(256)
     for step in range(80):
         optimizer.zero_grad()
-        losses = tokenizer.loss(pictures[torch.randperm(256, generator=generator(step))[:64]])
+        losses = tokenizer.loss(images[torch.randperm(256, generator=generator(step))[:64]])
         sum(value for key, value in losses.items() if "loss" in key).backward()
         optimizer.step()
     assert 0 < losses["codes_used"] <= 1
@@ -56,12 +56,12 @@ def test_the_encoder_learns_through_the_quantizer(name):
 
 @quantizers
 def test_looking_ids_up_changes_nothing_even_while_training(name):
-    tokenizer, pictures = untrained(name), smooth_images(64, seed=1)
+    tokenizer, images = untrained(name), smooth_images(64, seed=1)
     tokenizer.loss(smooth_images(64))  # VQ draws its first codes here
     before = {key: value.clone() for key, value in tokenizer.state_dict().items()}
-    ids = tokenizer.ids(pictures)
-    assert torch.equal(tokenizer.ids(pictures), ids)
-    assert torch.equal(tokenizer.eval().ids(pictures), ids)
+    ids = tokenizer.ids(images)
+    assert torch.equal(tokenizer.ids(images), ids)
+    assert torch.equal(tokenizer.eval().ids(images), ids)
     for key, value in tokenizer.state_dict().items():
         assert torch.equal(value, before[key]), key
 
@@ -84,12 +84,12 @@ def assert_every_code_is_another(tokenizer):
 def test_every_code_is_another_even_where_all_patches_are_the_same(name, capfd):
     """VQ draws codes from the batch: here 256 from 6 patches, of which 3 are equal."""
     tokenizer = untrained(name).train()
-    pictures = smooth_images(1)
-    pictures[..., :2] = pictures[..., 4:] = 1.0
+    images = smooth_images(1)
+    images[..., :2] = images[..., 4:] = 1.0
     for _ in range(4):
-        tokenizer.loss(pictures.expand(50, -1, -1, -1))
+        tokenizer.loss(images.expand(50, -1, -1, -1))
         assert_every_code_is_another(tokenizer)
-    tokenizer.eval().ids(pictures)
+    tokenizer.eval().ids(images)
     assert capfd.readouterr() == ("", "")
 
 
@@ -183,15 +183,15 @@ def test_a_saved_model_needs_the_tokenizer_s_own_file_no_more(tmp_path):
     plain = config(image_tokenizer={"type": "QuantizedAutoencoder", **QUANTIZED, "checkpoint": str(own)})
     model = build(plain, MODELS)
     model.fit(smooth_images(64), CAPTIONS)
-    pictures = smooth_images(2, seed=5)
-    tokens = model.image_tokenizer.encode(pictures)
-    assert error(model.image_tokenizer, pictures) < 0.1 * pictures.var()
+    images = smooth_images(2, seed=5)
+    tokens = model.image_tokenizer.encode(images)
+    assert error(model.image_tokenizer, images) < 0.1 * images.var()
     own.unlink()
     torch.save({"state_dict": model.state_dict(), "meta": {"model": plain}}, tmp_path / "iter_1.pth")
     draw = Pipeline.load(tmp_path / "iter_1.pth", device="cpu")
     draw.save(tmp_path / "folder")
     for again in (draw, Pipeline.load(tmp_path / "folder", device="cpu")):
-        assert torch.equal(again.model.image_tokenizer.encode(pictures), tokens)
+        assert torch.equal(again.model.image_tokenizer.encode(images), tokens)
         assert again(["a red three on white paper"], [0])[0].size == (6, 4)
 
 
@@ -211,7 +211,7 @@ def test_inside_a_model_it_is_frozen_evaluates_and_is_fitted_once():
 
 
 @DATASETS.register_module(force=True)
-class SmoothPictures:
+class SmoothImages:
     """Smooth images for the runner."""
 
     def __init__(self, seed: int = 0):
@@ -230,13 +230,13 @@ def training_config(work_dir, steps, quantizer="VQ"):
         "type": "TokenizerTraining",
         "tokenizer": {"type": "QuantizedAutoencoder", **QUANTIZED, "quantizer": QUANTIZERS[quantizer]},
     }
-    cfg.train_dataloader.dataset = {"type": "SmoothPictures"}
-    for hook in ("average", "tokenizers"):
+    cfg.train_dataloader.dataset = {"type": "SmoothImages"}
+    for hook in ("ema", "tokenizers"):
         cfg.default_hooks.pop(hook)
     cfg.test_dataloader = {
         "batch_size": 16,
         "num_workers": 0,
-        "dataset": {"type": "SmoothPictures", "seed": 1},
+        "dataset": {"type": "SmoothImages", "seed": 1},
         "sampler": {"type": "DefaultSampler", "shuffle": False},
         "collate_fn": {"type": "keep_tiny"},
     }
@@ -262,13 +262,13 @@ def test_a_resumed_training_of_a_tokenizer_equals_an_unbroken_one(tmp_path, name
         sum(log.current() for key, log in logged.items() if key.startswith("train/loss_"))
     )
     figures = whole.test()
-    pictures = smooth_images(40, seed=1)
+    images = smooth_images(40, seed=1)
     tokenizer = whole.model.tokenizer
     with torch.no_grad():
-        painted = tokenizer.decode(tokenizer.encode(pictures)).clamp(-1, 1)
-        assert figures["mse"] == pytest.approx((painted - pictures).square().mean().item(), rel=1e-4)
+        painted = tokenizer.decode(tokenizer.encode(images)).clamp(-1, 1)
+        assert figures["mse"] == pytest.approx((painted - images).square().mean().item(), rel=1e-4)
         assert figures["codes_used"] == pytest.approx(
-            len(tokenizer.ids(pictures).unique()) / tokenizer.codebook_size, rel=1e-4
+            len(tokenizer.ids(images).unique()) / tokenizer.codebook_size, rel=1e-4
         )
 
 

@@ -37,24 +37,24 @@ def test_every_registered_tokenizer_is_tested_here():
 
 @images
 def test_shapes_and_the_image_comes_back(name):
-    tokenizer, pictures = fitted_tokenizer(name), smooth_images(3, seed=1)
-    tokens = tokenizer.encode(pictures)
+    tokenizer, images = fitted_tokenizer(name), smooth_images(3, seed=1)
+    tokens = tokenizer.encode(images)
     assert tokenizer.grid == GRID
     assert tokens.shape == (3, TOKENS, tokenizer.channels)
     assert tokenizer.stride * GRID[0] == SIZE[0]
     decoded = tokenizer.decode(tokens)
-    assert decoded.shape == pictures.shape
+    assert decoded.shape == images.shape
     if name not in PRETRAINED:
-        assert (decoded - pictures).square().mean() < 0.1 * pictures.var()
+        assert (decoded - images).square().mean() < 0.1 * images.var()
 
 
 @images
 def test_an_image_does_not_depend_on_its_batch(name):
-    tokenizer, pictures = fitted_tokenizer(name), smooth_images(3, seed=1)
-    tokens = tokenizer.encode(pictures)
+    tokenizer, images = fitted_tokenizer(name), smooth_images(3, seed=1)
+    tokens = tokenizer.encode(images)
     for row in range(3):
         one = slice(row, row + 1)
-        torch.testing.assert_close(tokenizer.encode(pictures[one]), tokens[one], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(tokenizer.encode(images[one]), tokens[one], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(tokenizer.decode(tokens[one]), tokenizer.decode(tokens)[one], atol=1e-5, rtol=1e-5)
 
 
@@ -73,12 +73,12 @@ def test_images_of_another_size_are_refused(name):
 
 @images
 def test_autocast_leaves_it_in_full_precision(name):
-    tokenizer, pictures = fitted_tokenizer(name), smooth_images(3)
-    tokens = tokenizer.encode(pictures)
+    tokenizer, images = fitted_tokenizer(name), smooth_images(3)
+    tokens = tokenizer.encode(images)
     painted = tokenizer.decode(tokens)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(tokenizer.encode(pictures), tokens)
-        assert torch.equal(tokenizer.encode(pictures.bfloat16()), tokenizer.encode(pictures.bfloat16().float()))
+        assert torch.equal(tokenizer.encode(images), tokens)
+        assert torch.equal(tokenizer.encode(images.bfloat16()), tokenizer.encode(images.bfloat16().float()))
         assert torch.equal(tokenizer.decode(tokens), painted)
 
 
@@ -93,14 +93,14 @@ def test_a_model_learns_from_full_precision_tokens_under_autocast(name, monkeypa
         return condition(self, tokens, split, text)
 
     monkeypatch.setattr(Network, "condition", watched)
-    pictures = smooth_images(3)
+    images = smooth_images(3)
     for strange in (False, True):
         if strange:
             bare = type(model.image_tokenizer).encode.__wrapped__
             monkeypatch.setattr(type(model.image_tokenizer), "encode", bare)
         with torch.autocast("cpu", torch.bfloat16):
-            model.loss(pictures, CAPTIONS[:3])
-        assert torch.equal(seen[-1], model.image_tokenizer.encode(pictures))
+            model.loss(images, CAPTIONS[:3])
+        assert torch.equal(seen[-1], model.image_tokenizer.encode(images))
 
 
 # Texts

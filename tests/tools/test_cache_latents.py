@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "data"), str(ROOT / "tools")]
 import benchmark_latents  # noqa: E402
 import cache_latents  # noqa: E402
-from picture_files import damage, write_classes  # noqa: E402
+from image_files import damage, write_classes  # noqa: E402
 
 ENV = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 CONFIG = """
@@ -27,7 +27,7 @@ train_dataloader = dict(
     dataset=dict(
         type="CachedLatents",
         folder={folder!r},
-        pictures=dict(type="ImageNet", root={root!r}, size=8, names=["a", "b", "c"], max_broken=0.5),
+        dataset=dict(type="ImageNet", root={root!r}, size=8, names=["a", "b", "c"], max_broken=0.5),
     ),
 )
 """
@@ -52,7 +52,7 @@ def contents(folder):
 
 def test_a_killed_run_and_two_processes_write_what_one_writes(config, tmp_path, capsys):
     assert cache_latents.main(words(config)) == 0
-    assert "120 pictures in" in capsys.readouterr().out
+    assert "120 images in" in capsys.readouterr().out
     expected = contents(tmp_path / "cache")
     assert len(expected) == 121
 
@@ -100,7 +100,7 @@ def test_a_config_without_a_cache_needs_a_folder(config, capsys):
 
 
 def test_the_benchmark_reads_both_formats(tmp_path, capsys):
-    arguments = ["--pictures", "64", "--batch-size", "16", "--shard", "20", "--folder", str(tmp_path), "--pairs", "2"]
+    arguments = ["--images", "64", "--batch-size", "16", "--shard", "20", "--folder", str(tmp_path), "--pairs", "2"]
     assert benchmark_latents.main(arguments) == 0
     out = capsys.readouterr().out
     assert out.count("images/s   ratio") == 2

@@ -31,7 +31,7 @@ def test_the_account_and_the_option_to_train_with_are_printed(theirs, tmp_path, 
     assert f"written to {out}" in said
     assert "--cfg-options model.encoder.norm_at=sequence" in said
     state = torch.load(out, weights_only=True)["state_dict"]
-    assert torch.equal(state["network.encoder.registers"], state["average.encoder.registers"])
+    assert torch.equal(state["network.encoder.registers"], state["ema.encoder.registers"])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ REFERENCE = {"preset": "reference", "steps": 6, "solver_steps": 5, "guidance_sca
 
 @pytest.mark.parametrize("fusion", ["jepa_t", "early", "late"])
 @float64()
-def test_the_reference_preset_draws_its_pictures(fusion):
+def test_the_reference_preset_draws_its_images(fusion):
     model = make_model(fusion=fusion, sampler=REFERENCE)
     found = model.generate(CAPTIONS[:3], [4, 5, 6])
     for count in range(len(ITEMS) + 1):

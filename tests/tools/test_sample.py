@@ -1,4 +1,4 @@
-"""The sampling command: pictures that carry what they were made from, and mistakes in one line."""
+"""The sampling command: images that carry what they were made from, and mistakes in one line."""
 
 import importlib.util
 import json
@@ -26,7 +26,7 @@ def checkpoint(tmp_path):
     return tmp_path / "iter_1.pth"
 
 
-def test_one_picture_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, capsys):
+def test_one_image_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, capsys):
     words = [
         str(checkpoint),
         "a red three",
@@ -49,18 +49,18 @@ def test_one_picture_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, caps
         "003_a_blue_seven_seed4.png",
         "samples.png",
     ]
-    picture = Image.open(tmp_path / "out" / files[3])
-    assert min(picture.size) >= 128
-    assert picture.text["caption"] == "a blue seven"
-    assert picture.text["seed"] == "4"
-    settings = json.loads(picture.text["sampler"])
+    image = Image.open(tmp_path / "out" / files[3])
+    assert min(image.size) >= 128
+    assert image.text["caption"] == "a blue seven"
+    assert image.text["seed"] == "4"
+    settings = json.loads(image.text["sampler"])
     assert (settings["guidance_scale"], settings["steps"], settings["solver_steps"]) == (2.5, 2, 4)
     assert settings["temperature"] == 0.9
-    assert len(picture.text["weights_sha256"]) == 64
+    assert len(image.text["weights_sha256"]) == 64
     assert json.loads(Image.open(tmp_path / "out" / "samples.png").text["seeds"]) == [3, 4, 3, 4]
-    assert "4 pictures" in capsys.readouterr().out
+    assert "4 images" in capsys.readouterr().out
     assert sample.main([str(checkpoint), "a red three", "--out", str(tmp_path / "one")]) == 0
-    assert "1 picture and" in capsys.readouterr().out
+    assert "1 image and" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

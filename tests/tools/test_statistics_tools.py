@@ -34,7 +34,7 @@ def run(monkeypatch):
 def test_a_folder_against_statistics_of_another(run, tmp_path, capsys):
     generated, real = write_folder(tmp_path / "a", 70, seed=0), write_folder(tmp_path / "b", 70, seed=1, side=40)
     assert run("make_statistics", real, tmp_path / "b.npz", "--keep", "--size", 24) == 0
-    assert "statistics of 70 pictures" in capsys.readouterr().out.replace("\n", " ")
+    assert "statistics of 70 images" in capsys.readouterr().out.replace("\n", " ")
     with np.load(tmp_path / "b.npz") as file:
         assert set(file.files) == {"mu", "sigma", "mu_s", "sigma_s", "features", "features_sha256", "count"}
     assert run("evaluate_images", generated, tmp_path / "b.npz", "--out", tmp_path / "report.json") == 0
@@ -48,8 +48,8 @@ def test_a_folder_against_statistics_of_another(run, tmp_path, capsys):
 def test_mistakes_are_one_line(run, tmp_path, capsys):
     write_folder(tmp_path / "a", 2, seed=0)
     assert run("make_statistics", tmp_path / "nothing", tmp_path / "b.npz") == 2
-    assert capsys.readouterr().err.startswith("error: no pictures in")
+    assert capsys.readouterr().err.startswith("error: no images in")
     assert run("evaluate_images", tmp_path / "a", tmp_path / "a") == 2
-    assert "2 generated pictures in 64 features" in capsys.readouterr().err
+    assert "2 generated images in 64 features" in capsys.readouterr().err
     assert run("evaluate_images", tmp_path / "a", tmp_path / "none.npz") == 2
     assert "doesn't exist" in capsys.readouterr().err

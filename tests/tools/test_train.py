@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from engine_fakes import tiny_config
 
-from jepa_t.engine import find_checkpoint, load_checkpoint
+from jepa_t.files import find_checkpoint, load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 ENV = os.environ | {

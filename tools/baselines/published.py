@@ -41,7 +41,7 @@ def sample(
     scale: float = 3.0,
     items: Sequence[str] = (),
 ) -> Tensor:
-    """Pictures ``[B, 3, H, W]`` in [-1, 1] under linear guidance.
+    """Images ``[B, 3, H, W]`` in [-1, 1] under linear guidance.
 
     Args:
         model: Its averaged weights draw.
@@ -54,7 +54,7 @@ def sample(
             predictor's last block and the fusions after it for the tokens of the step alone; what comes before the
             first fusion once for both branches; the head's modulations of all Euler steps in one product each.
     """
-    network, batch = model.average, len(seeds)
+    network, batch = model.ema, len(seeds)
     flow, count = flow_of(network), network.grid[0] * network.grid[1]
     steps = min(steps, count)
     random = Generators(seeds, next(network.parameters()).device)
@@ -106,8 +106,8 @@ def loss(model: JEPAT, images: Tensor, captions: Sequence[str]) -> dict[str, Ten
     for objective in network.objectives.values():
         if objective.needs_target_features:
             with torch.no_grad():
-                model.average.text_tokenizer(captions)
-                features = model.average.target(tokens, Split(split.order, 0, count))
+                model.ema.text_tokenizer(captions)
+                features = model.ema.target(tokens, Split(split.order, 0, count))
             errors = F.smooth_l1_loss(objective.mlp(z).float(), features, beta=objective.beta, reduction="none")
             losses["loss_feature"] = objective.weight * (errors.mean(-1) * asked).sum() / (asked.sum() * batch)
     return losses

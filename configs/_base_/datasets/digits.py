@@ -2,7 +2,7 @@
 # A config with two digits sets layout="pairs" or "stacked" in the three places.
 train_dataloader = dict(
     batch_size=64,
-    num_workers=0,  # the pictures are rendered once, into one tensor
+    num_workers=0,  # the images are rendered once, into one tensor
     dataset=dict(type="InkedDigits", size=24000, layout="single"),
     sampler=dict(type="SeededSampler"),
     collate_fn=dict(type="keep_batch"),

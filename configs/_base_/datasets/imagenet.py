@@ -1,11 +1,11 @@
-# ImageNet-1K, 256 x 256, both flips: latents where tools/cache_latents.py has written them, else the pictures.
+# ImageNet-1K, 256 x 256, both flips: latents where tools/cache_latents.py has written them, else the images.
 # The batch follows from train_cfg.total_batch.
 train_dataloader = dict(
     num_workers=8,
     dataset=dict(
         type="CachedLatents",
         folder="data/imagenet_latents",
-        pictures=dict(type="ImageNet", root="data/imagenet"),
+        dataset=dict(type="ImageNet", root="data/imagenet"),
     ),
     sampler=dict(type="SeededSampler"),
     collate_fn=dict(type="keep_batch"),

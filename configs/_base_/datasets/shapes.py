@@ -2,7 +2,7 @@
 # preset sets it in the three places.
 train_dataloader = dict(
     batch_size=64,
-    num_workers=0,  # the pictures are rendered once, into one tensor
+    num_workers=0,  # the images are rendered once, into one tensor
     dataset=dict(
         type="ShapeScenes",
         preset="tiny",

@@ -1,4 +1,4 @@
-# A network for pictures of a few tokens, which trains on a CPU in minutes. A config sets the image tokenizer.
+# A network for images of a few tokens, which trains on a CPU in minutes. A config sets the image tokenizer.
 model = dict(
     type="JEPAT",
     width=64,

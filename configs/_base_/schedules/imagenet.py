@@ -1,9 +1,9 @@
-# The paper's recipe. A config sets train_cfg.max_iters, in steps of the optimizer: _epoch of them see each picture once.
+# The paper's recipe. A config sets train_cfg.max_iters, in steps of the optimizer: _epoch of them see each image once.
 _base_ = ["./adamw_constant.py", "../default_runtime.py"]
 _batch = 2048
 _epoch = 1281167 / _batch
 optim_wrapper = dict(
-    optimizer=dict(lr=1e-4),  # of 256 pictures; a step's real number decides
+    optimizer=dict(lr=1e-4),  # of 256 images; a step's real number decides
     accumulative_counts=1,
     paramwise_cfg=dict(no_decay=["objectives"]),
 )
@@ -17,4 +17,4 @@ custom_hooks = [
         captions=["a photo of a goldfish", "a drawing of a goldfish", "a photo of a castle", "a photo of a volcano"],
     )
 ]
-default_hooks = dict(average=dict(decay=0.9999), checkpoint=dict(interval=2500))
+default_hooks = dict(ema=dict(decay=0.9999), checkpoint=dict(interval=2500))

@@ -1,4 +1,4 @@
-"""Small pictures as files, sound and broken, and a miniature ImageNet of them."""
+"""Small images as files, sound and broken, and a miniature ImageNet of them."""
 
 import io
 
@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 
 
-def picture(width=20, height=12, seed=0):
-    """A smooth picture of random colours, RGB."""
+def random_image(width=20, height=12, seed=0):
+    """A smooth image of random colours, RGB."""
     coarse = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -20,12 +20,12 @@ def encoded(image, kind="PNG", **options):
 
 
 def write_classes(root, counts=(3, 4, 2), size=(20, 12)):
-    """``root/train/<class>/*.JPEG``; the number of pictures of each class."""
+    """``root/train/<class>/*.JPEG``; the number of images of each class."""
     for label, count in enumerate(counts):
         folder = root / "train" / f"n{label:08d}"
         folder.mkdir(parents=True)
         for number in range(count):
-            data = encoded(picture(*size, seed=100 * label + number), "JPEG", quality=95)
+            data = encoded(random_image(*size, seed=100 * label + number), "JPEG", quality=95)
             (folder / f"{number}.JPEG").write_bytes(data)
     return root
 

@@ -1,4 +1,4 @@
-"""Pictures as they are in the wild: decoded right, or refused with a reason; and what is done about the refused."""
+"""Images as they are in the wild: decoded right, or refused with a reason; and what is done about the refused."""
 
 import io
 import logging
@@ -21,9 +21,9 @@ from .hashing import draw
 SUFFIXES = {"bmp", "gif", "jfif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"}  # of files taken as such
 HALVED = 2**26  # pixels; a JPEG of more is decoded at half its size, or less
 NARROW = 16  # times as long as wide; what is longer loses its ends before it is scaled
-REPORT = "work_dirs/broken_pictures"
-LEAST = 10  # broken pictures, not readings of them, before their share is judged
-SAMPLE = 1024  # pictures that a tokenizer is fitted on
+REPORT = "work_dirs/broken_images"
+LEAST = 10  # broken images, not readings of them, before their share is judged
+SAMPLE = 1024  # images that a tokenizer is fitted on
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -35,19 +35,19 @@ UPRIGHT = {
 }
 
 
-class BrokenPicture(Exception):
-    """A picture, or its caption, that can't be read; says why in one line."""
+class BrokenImage(Exception):
+    """An image, or its caption, that can't be read; says why in one line."""
 
 
 def decode(source: str | Path | bytes) -> Image.Image:
-    """A picture as 8-bit RGB, upright: from a file, or from the bytes of one.
+    """An image as 8-bit RGB, upright: from a file, or from the bytes of one.
 
     CMYK and palettes are converted, transparent parts lie on white, 16-bit grey is rounded to 8 bits, EXIF's
-    orientation is followed, the first frame of several is taken. Pictures of more pixels than twice PIL's
+    orientation is followed, the first frame of several is taken. Images of more pixels than twice PIL's
     ``Image.MAX_IMAGE_PIXELS``, which is 179 million, are refused.
 
     Raises:
-        BrokenPicture: It is truncated, damaged, too large, or no picture.
+        BrokenImage: It is truncated, damaged, too large, or no image.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # of metadata (some of ImageNet's are damaged), and of size
@@ -57,23 +57,23 @@ def decode(source: str | Path | bytes) -> Image.Image:
                     image.draft(None, (image.width // 2, image.height // 2))
                 image.load()
                 return _upright(image, _rgb(image))
-        except BrokenPicture:
+        except BrokenImage:
             raise
         except UnidentifiedImageError as error:  # its text is the address of an object
-            raise BrokenPicture("no picture, or its beginning is damaged") from error
+            raise BrokenImage("no image, or its beginning is damaged") from error
         except OSError as error:
-            raise BrokenPicture(error.strerror or first_line(error)) from error
+            raise BrokenImage(error.strerror or first_line(error)) from error
         except Exception as error:  # a damaged file can fail anywhere in PIL's many readers
-            raise BrokenPicture(first_line(error)) from error
+            raise BrokenImage(first_line(error)) from error
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
-        raise BrokenPicture("its pixels are fractions, of a range that nothing says")
+        raise BrokenImage("its pixels are fractions, of a range that nothing says")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise BrokenPicture("its grey values have more than 16 bits")
+            raise BrokenImage("its grey values have more than 16 bits")
         image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -112,14 +112,14 @@ def _middle(image: Image.Image, width: int, height: int) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
-def is_picture(name: str) -> bool:
-    """Whether a file's name ends as those of pictures do."""
+def is_image(name: str) -> bool:
+    """Whether a file's name ends as those of images do."""
     stem, _, suffix = name.rpartition("/")[2].rpartition(".")
     return bool(stem) and not stem.startswith(".") and suffix.lower() in SUFFIXES
 
 
 def to_inputs(pixels: Sequence[np.ndarray]) -> Tensor:
-    """Pictures ``[S, S, 3]``, uint8, as a batch ``[B, 3, S, S]``, float32 in [-1, 1]."""
+    """Images ``[S, S, 3]``, uint8, as a batch ``[B, 3, S, S]``, float32 in [-1, 1]."""
     batch = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
     return batch / 127.5 - 1
 
@@ -129,7 +129,7 @@ class Tally:
 
     Args:
         report: Folder of these files; processes and workers append to one each, so they share nothing.
-        max_broken: Share of the pictures read, in [0, 1].
+        max_broken: Share of the images read, in [0, 1].
 
     Attributes:
         read: How many were read, the broken among them.
@@ -147,10 +147,10 @@ class Tally:
         self.read, self.broken, self.reasons = 0, 0, {}
 
     def add(self, name: str, reason: str) -> None:
-        """Count a broken picture, and name it in the report.
+        """Count a broken image, and name it in the report.
 
         Raises:
-            UserError: More than ``max_broken`` of the pictures read are broken, and at least ten different ones.
+            UserError: More than ``max_broken`` of the images read are broken, and at least ten different ones.
         """
         self.read, self.broken = self.read + 1, self.broken + 1
         if name not in self.reasons:
@@ -159,7 +159,7 @@ class Tally:
         if len(self.reasons) >= LEAST and self.broken > self.max_broken * self.read:
             first = ", ".join(f"{name} ({reason})" for name, reason in list(self.reasons.items())[:3])
             raise UserError(
-                f"{self.broken} of {self.read} pictures read are broken, more than max_broken={self.max_broken}: "
+                f"{self.broken} of {self.read} images read are broken, more than max_broken={self.max_broken}: "
                 f"{first} ...; all are named in {self.report}; mend or remove them, or raise max_broken"
             )
 
@@ -170,49 +170,49 @@ class Tally:
             with file.open("a", encoding="utf-8", errors="surrogateescape") as lines:
                 lines.write(line)
         except OSError as error:
-            log.warning("broken picture %s; the report can't be written: %s", line.strip(), error)
+            log.warning("broken image %s; the report can't be written: %s", line.strip(), error)
             return
         if len(self.reasons) == 1:
-            log.warning("broken picture %s; all are named in %s", line.strip(), file)
+            log.warning("broken image %s; all are named in %s", line.strip(), file)
 
 
 def places(seed: int, index: int, count: int) -> Iterator[int]:
-    """The picture that sample ``index`` shows, of ``count``, and those that stand in for it while it is broken."""
+    """The image that sample ``index`` shows, of ``count``, and those that stand in for it while it is broken."""
     yield index % count
     for attempt in range(100):
         yield int(draw(seed, f"stand-in {attempt}", np.array([index]), count)[0])
-    raise UserError("100 pictures in turn are broken; mend or remove those that the report names")
+    raise UserError("100 images in turn are broken; mend or remove those that the report names")
 
 
 class Described(Protocol):
-    """Captions of pictures; `Labelled` and `Written` are such."""
+    """Captions of images; `Labelled` and `Written` are such."""
 
     kind: str
 
     def __call__(self, numbers: Sequence[int], indices: Sequence[int]) -> list[str]:
-        """A caption of each picture ``[B]``, drawn for the sample of that index ``[B]``."""
+        """A caption of each image ``[B]``, drawn for the sample of that index ``[B]``."""
 
     def fact(self, number: int) -> int | list[str]:
-        """What a cache keeps of a picture, to say the same."""
+        """What a cache keeps of an image, to say the same."""
 
     def covering(self) -> list[str]:
         """Captions that stand for all: a tokenizer is fitted on them and checks their lengths."""
 
 
-class PictureDataset(Dataset):
-    """Pictures in files, and their captions. Every sample is a function of the files, ``seed`` and its index alone.
+class ImageDataset(Dataset):
+    """Images in files, and their captions. Every sample is a function of the files, ``seed`` and its index alone.
 
-    With ``flip``, sample i + N is the mirror image of picture i, with a caption of its own. A broken picture is
+    With ``flip``, sample i + N is the mirror image of image i, with a caption of its own. A broken image is
     counted, named, and replaced by another that depends on seed and index.
 
     Args:
-        names: The pictures' names, by number ``[N]``.
-        locate: Where the picture of a number lies, or its bytes.
+        names: The images' names, by number ``[N]``.
+        locate: Where the image of a number lies, or its bytes.
         describe: Their captions.
         size: Height and width in pixels, of ADM's centre crop.
-        flip: Show each picture mirrored as well.
+        flip: Show each image mirrored as well.
         seed: Of all that is drawn.
-        max_broken: Share of the pictures read that may be broken, in [0, 1]; with more, and at least ten, reading
+        max_broken: Share of the images read that may be broken, in [0, 1]; with more, and at least ten, reading
             stops.
         report: Folder where the broken are named, with the reason, in a file a process.
     """
@@ -239,16 +239,16 @@ class PictureDataset(Dataset):
 
     @property
     def images(self) -> Tensor:
-        """A seeded sample of the pictures ``[n, 3, S, S]``, float32 in [-1, 1]; read when asked for."""
+        """A seeded sample of the images ``[n, 3, S, S]``, float32 in [-1, 1]; read when asked for."""
         count = len(self.names)
         chosen = draw(self.seed, "images", np.arange(SAMPLE), count) if count > SAMPLE else range(count)
         return self.__getitems__([int(number) for number in chosen])["inputs"]
 
     def pixels(self, number: int) -> np.ndarray:
-        """The picture ``[S, S, 3]``, uint8.
+        """The image ``[S, S, 3]``, uint8.
 
         Raises:
-            BrokenPicture: It can't be read.
+            BrokenImage: It can't be read.
         """
         return np.asarray(centre_crop(decode(self.locate(number)), self.size))
 
@@ -259,7 +259,7 @@ class PictureDataset(Dataset):
         """A batch: ``inputs [B, 3, S, S]`` in [-1, 1] and ``data_samples`` with the ``caption`` list.
 
         Raises:
-            UserError: Too many pictures are broken.
+            UserError: Too many images are broken.
         """
         pixels, captions = zip(*map(self._sample, indices), strict=True)
         return {"inputs": to_inputs(pixels), "data_samples": {"caption": list(captions)}}
@@ -269,7 +269,7 @@ class PictureDataset(Dataset):
             try:
                 (caption,) = self.describe([number], [index])
                 pixels = self.pixels(number)
-            except BrokenPicture as broken:
+            except BrokenImage as broken:
                 self.tally.add(self.names[number], str(broken))
                 continue
             self.tally.read += 1

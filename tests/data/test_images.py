@@ -1,4 +1,4 @@
-"""Pictures as they are in the wild: decoded as they look, or refused with a reason."""
+"""Images as they are in the wild: decoded as they look, or refused with a reason."""
 
 import contextlib
 import io
@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 sys.path.insert(0, str(Path(__file__).parent))
-from picture_files import encoded, picture
+from image_files import encoded, random_image
 
-from jepa_t.data import pictures
-from jepa_t.data.pictures import BrokenPicture, Tally, centre_crop, decode, is_picture, places, to_inputs
+from jepa_t.data import images
+from jepa_t.data.images import BrokenImage, Tally, centre_crop, decode, is_image, places, to_inputs
 from jepa_t.errors import UserError
 
 PAINT, PALE = (200, 40, 90), (227, 147, 172)  # the second is the first at half strength on white
@@ -88,10 +88,10 @@ def test_a_transparent_colour_of_a_palette_lies_on_white():
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
 @pytest.mark.parametrize("orientation", range(10))
-def test_exif_turns_the_picture_upright(kind, orientation):
+def test_exif_turns_the_image_upright(kind, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encoded(picture(), kind, exif=exif)
+    data = encoded(random_image(), kind, exif=exif)
     with Image.open(io.BytesIO(data)) as image:
         expected = ImageOps.exif_transpose(image)
     assert decode(data).size == ((12, 20) if orientation in (5, 6, 7, 8) else (20, 12))
@@ -99,22 +99,22 @@ def test_exif_turns_the_picture_upright(kind, orientation):
 
 
 def test_damaged_exif_says_nothing():
-    """Some pictures of ImageNet have it; PIL warns of it, and warnings are errors here."""
+    """Some images of ImageNet have it; PIL warns of it, and warnings are errors here."""
     entry = struct.pack("<HHIHHI", 1, 0x0112, 2, 3, 0, 99999) + struct.pack("<HHII", 0x011A, 5, 1, 88888)
-    data = encoded(picture(), "JPEG", exif=b"Exif\0\0II*\0" + struct.pack("<I", 8) + entry)
+    data = encoded(random_image(), "JPEG", exif=b"Exif\0\0II*\0" + struct.pack("<I", 8) + entry)
     assert decode(data).size == (20, 12)
 
 
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (encoded(picture(64, 64), "JPEG")[:-300], "truncated"),
-        (encoded(picture(64, 64))[:-300], "truncated"),
-        (encoded(picture(64, 64), "WEBP")[:-100], "decoder"),
-        (encoded(picture(64, 64), "GIF")[:-300], "truncated"),
-        (encoded(picture(64, 64), "BMP")[:-300], "truncated"),
-        (b"", "no picture"),
-        (b"<html>404</html>", "no picture"),
+        (encoded(random_image(64, 64), "JPEG")[:-300], "truncated"),
+        (encoded(random_image(64, 64))[:-300], "truncated"),
+        (encoded(random_image(64, 64), "WEBP")[:-100], "decoder"),
+        (encoded(random_image(64, 64), "GIF")[:-300], "truncated"),
+        (encoded(random_image(64, 64), "BMP")[:-300], "truncated"),
+        (b"", "no image"),
+        (b"<html>404</html>", "no image"),
         (encoded(flat("F", 0.5), "TIFF"), "fractions"),
         (encoded(flat("I", 70000), "TIFF"), "more than 16 bits"),
         ("absent.jpg", "No such file"),
@@ -122,7 +122,7 @@ def test_damaged_exif_says_nothing():
     ],
 )
 def test_what_cant_be_read_is_refused_with_a_reason(data, reason):
-    with pytest.raises(BrokenPicture, match=reason) as told:
+    with pytest.raises(BrokenImage, match=reason) as told:
         decode(data)
     assert str(told.value)
     assert "\n" not in str(told.value)
@@ -131,26 +131,26 @@ def test_what_cant_be_read_is_refused_with_a_reason(data, reason):
 
 @given(st.sampled_from(["JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP"]), st.data())
 def test_damage_is_decoded_or_refused_but_nothing_else(kind, data):
-    content = bytearray(encoded(picture(), kind))
+    content = bytearray(encoded(random_image(), kind))
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=8)):
         content[place] = data.draw(st.integers(0, 255))
-    with contextlib.suppress(BrokenPicture):
+    with contextlib.suppress(BrokenImage):
         assert decode(bytes(content)).mode == "RGB"
 
 
-def test_large_pictures_are_read_up_to_a_stated_size(monkeypatch):
+def test_large_images_are_read_up_to_a_stated_size(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     assert decode(encoded(flat("RGB", PAINT).resize((40, 50)))).size == (40, 50)  # PIL alone warns from 1,001
-    with pytest.raises(BrokenPicture, match=r"2040 pixels.* exceeds limit of 2000"):
+    with pytest.raises(BrokenImage, match=r"2040 pixels.* exceeds limit of 2000"):
         decode(encoded(flat("RGB", PAINT).resize((40, 51))))
 
 
 def test_a_huge_jpeg_is_decoded_smaller(monkeypatch):
-    data = encoded(picture(160, 240), "JPEG")
-    monkeypatch.setattr(pictures, "HALVED", 1000)
+    data = encoded(random_image(160, 240), "JPEG")
+    monkeypatch.setattr(images, "HALVED", 1000)
     small = decode(data)
     assert small.size == (80, 120)
-    assert np.abs(np.asarray(small, float) - np.asarray(picture(80, 120), float)).mean() < 3
+    assert np.abs(np.asarray(small, float) - np.asarray(random_image(80, 120), float)).mean() < 3
 
 
 # The crop
@@ -169,22 +169,22 @@ def adm(image, size):
 
 @given(st.integers(1, 150), st.integers(1, 150), st.integers(1, 40))
 def test_the_crop_is_adm_s(width, height, size):
-    image = picture(width, height)
+    image = random_image(width, height)
     cropped = centre_crop(image, size)
     assert cropped.size == (size, size)
-    if max(width, height) <= pictures.NARROW * min(width, height):
+    if max(width, height) <= images.NARROW * min(width, height):
         assert np.array_equal(cropped, adm(image, size))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 60000), (60000, 1), (3, 5000)])
 def test_a_strip_is_cut_before_it_is_scaled(shape):
     """Scaled whole, one of 1 x 60,000 pixels would take 12 GB."""
-    assert centre_crop(picture(*shape), 256).size == (256, 256)
+    assert centre_crop(random_image(*shape), 256).size == (256, 256)
 
 
 @given(st.integers(2, 40), st.integers(2, 40))
 def test_inputs_are_the_pixels_from_minus_one_to_one(width, height):
-    pixels = np.asarray(picture(width, height))
+    pixels = np.asarray(random_image(width, height))
     inputs = to_inputs([pixels, 255 - pixels])
     assert inputs.shape == (2, 3, height, width)
     assert inputs.is_contiguous()
@@ -193,13 +193,13 @@ def test_inputs_are_the_pixels_from_minus_one_to_one(width, height):
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "b/n01_1.JPEG", "c.d.webp"])
-def test_pictures_are_told_by_their_names(name):
-    assert is_picture(name)
+def test_images_are_told_by_their_names(name):
+    assert is_image(name)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "jpg", ".hidden.jpg", "b/._a.jpg", "a.jpg.part"])
 def test_other_files_are_left_out(name):
-    assert not is_picture(name)
+    assert not is_image(name)
 
 
 # What is done about the broken
@@ -228,15 +228,15 @@ def test_a_tally_names_each_once_and_stops_when_they_are_many(tmp_path, caplog):
     assert str(file) in caplog.text
 
 
-def test_a_few_broken_pictures_at_the_start_stop_nothing(tmp_path):
+def test_a_few_broken_images_at_the_start_stop_nothing(tmp_path):
     tally = Tally(tmp_path, 0.001)
-    for number in range(pictures.LEAST - 1):
+    for number in range(images.LEAST - 1):
         tally.add(f"{number}.jpg", "truncated")
     with pytest.raises(UserError, match="10 of 10"):
         tally.add("9.jpg", "truncated")
 
 
-def test_one_broken_picture_of_a_small_set_stops_no_long_training(tmp_path):
+def test_one_broken_image_of_a_small_set_stops_no_long_training(tmp_path):
     tally = Tally(tmp_path, 0.001)
     for _ in range(100):
         tally.read += 499

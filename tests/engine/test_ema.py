@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from jepa_t.engine import update_average
-from jepa_t.engine.averaging import warmed_decay
+from jepa_t.engine import update_ema
+from jepa_t.engine.ema import warmed_decay
 from jepa_t.errors import UserError
 
 
@@ -20,49 +20,49 @@ def pair():
 
 @given(decay=st.floats(0, 1))
 def test_the_average_stays_between_old_and_new(decay):
-    network, average = pair()
-    old = average.weight.clone()
-    update_average(network, average, decay)
+    network, ema = pair()
+    old = ema.weight.clone()
+    update_ema(network, ema, decay)
     low, high = torch.minimum(old, network.weight), torch.maximum(old, network.weight)
-    assert ((average.weight >= low - 1e-6) & (average.weight <= high + 1e-6)).all()
+    assert ((ema.weight >= low - 1e-6) & (ema.weight <= high + 1e-6)).all()
 
 
 def test_decay_0_copies_and_1_freezes():
-    network, average = pair()
-    old = average.weight.clone()
-    update_average(network, average, 1.0)
-    assert torch.equal(average.weight, old)
-    update_average(network, average, 0.0)
-    assert torch.equal(average.weight, network.weight)
+    network, ema = pair()
+    old = ema.weight.clone()
+    update_ema(network, ema, 1.0)
+    assert torch.equal(ema.weight, old)
+    update_ema(network, ema, 0.0)
+    assert torch.equal(ema.weight, network.weight)
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.9, 0.99])
 def test_after_n_updates_the_error_is_decay_to_the_n(decay):
-    network, average = pair()
-    error = average.weight - network.weight
+    network, ema = pair()
+    error = ema.weight - network.weight
     for _ in range(10):
-        update_average(network, average, decay)
-    torch.testing.assert_close(average.weight - network.weight, error * decay**10)
+        update_ema(network, ema, decay)
+    torch.testing.assert_close(ema.weight - network.weight, error * decay**10)
 
 
 def test_buffers_are_copied():
-    network, average = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    network, ema = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
     network(torch.randn(8, 2))
-    update_average(network, average, 0.9)
-    assert torch.equal(average.running_mean, network.running_mean)
-    assert average.num_batches_tracked == 1
+    update_ema(network, ema, 0.9)
+    assert torch.equal(ema.running_mean, network.running_mean)
+    assert ema.num_batches_tracked == 1
 
 
 def test_what_is_shared_is_left_alone():
     network = torch.nn.Sequential(*(torch.nn.Linear(1, 1) for _ in range(2)))
-    average = copy.deepcopy(network)
-    network[0] = average[0]
-    before = [value.clone() for value in average.parameters()]
+    ema = copy.deepcopy(network)
+    network[0] = ema[0]
+    before = [value.clone() for value in ema.parameters()]
     with torch.no_grad():
         for parameter in network[1:].parameters():
             parameter += 1
-    update_average(network, average, 0.75)
-    moved = [(new - old).item() for new, old in zip(average.parameters(), before, strict=True)]
+    update_ema(network, ema, 0.75)
+    moved = [(new - old).item() for new, old in zip(ema.parameters(), before, strict=True)]
     assert moved == pytest.approx([0, 0, 0.25, 0.25])
 
 
@@ -75,7 +75,7 @@ def test_the_warm_up_rises_to_the_decay():
 
 def test_the_hook_follows_each_step_of_the_optimizer(tmp_path, monkeypatch):
     decays = []
-    monkeypatch.setattr("jepa_t.engine.averaging._move", lambda kept, new, decay: decays.append(decay))
+    monkeypatch.setattr("jepa_t.engine.ema._move", lambda kept, new, decay: decays.append(decay))
     wrapper = {
         "type": "GuardedOptimWrapper",
         "constructor": "TaggedGroups",
@@ -88,7 +88,7 @@ def test_the_hook_follows_each_step_of_the_optimizer(tmp_path, monkeypatch):
 
 
 def test_a_decay_out_of_range_is_refused():
-    from jepa_t.engine import WeightAverageHook
+    from jepa_t.engine import EMAHook
 
     with pytest.raises(UserError, match=r"1\.5"):
-        WeightAverageHook(1.5)
+        EMAHook(1.5)

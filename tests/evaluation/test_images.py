@@ -1,4 +1,4 @@
-"""Folders and packed files of pictures: written whole, read the same."""
+"""Folders and packed files of images: written whole, read the same."""
 
 import numpy as np
 import pytest
@@ -9,17 +9,17 @@ from PIL import Image
 from tiny_features import write_folder
 
 from jepa_t.errors import UserError
-from jepa_t.evaluation.pictures import Files, blocks, open_pictures, pack, read, write_pictures
+from jepa_t.evaluation.images import Files, blocks, open_images, pack, read, write_images
 from jepa_t.pipeline import to_bytes
 
 
 def pixels(source, **options):
-    return [picture for _, batch in read(open_pictures(source, **options), 3) for picture in batch]
+    return [image for _, batch in read(open_images(source, **options), 3) for image in batch]
 
 
 def test_what_is_written_is_read(tmp_path):
     images = torch.randint(0, 256, (5, 3, 6, 4), dtype=torch.uint8)
-    write_pictures(tmp_path, [7, 3, 100000, 8, 1], images)
+    write_images(tmp_path, [7, 3, 100000, 8, 1], images)
     assert sorted(path.name for path in tmp_path.iterdir())[-1] == "100000.png"
     found = read(Files([tmp_path / f"{index:06d}.png" for index in (7, 3, 100000, 8, 1)]), 2)
     assert [indices for indices, _ in found] == [[0, 1], [2, 3], [4]]
@@ -28,7 +28,7 @@ def test_what_is_written_is_read(tmp_path):
 
 def test_a_packed_file_holds_the_folder(tmp_path):
     write_folder(tmp_path / "folder", 7, seed=0)
-    pack(open_pictures(tmp_path / "folder"), tmp_path / "packed.npz")
+    pack(open_images(tmp_path / "folder"), tmp_path / "packed.npz")
     expected = torch.stack(pixels(tmp_path / "folder"))
     array = np.load(tmp_path / "packed.npz")["arr_0"]
     assert array.dtype == np.uint8
@@ -64,22 +64,22 @@ def test_bytes_are_rounded_not_truncated():
 
 
 def test_mistakes_are_told(tmp_path):
-    with pytest.raises(UserError, match="no pictures in"):
-        open_pictures(tmp_path)
+    with pytest.raises(UserError, match="no images in"):
+        open_images(tmp_path)
     (tmp_path / "a.png").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"a\.png' can't be read.*remove it"):
         pixels(tmp_path)
     np.savez(tmp_path / "b.npz", mu=np.zeros(3))
     with pytest.raises(UserError, match="holds no arr_0: mu"):
-        open_pictures(tmp_path / "b.npz")
+        open_images(tmp_path / "b.npz")
     np.savez(tmp_path / "c.npz", np.zeros((2, 4, 4, 3)))
-    with pytest.raises(UserError, match="pictures are uint8"):
-        open_pictures(tmp_path / "c.npz")
+    with pytest.raises(UserError, match="images are uint8"):
+        open_images(tmp_path / "c.npz")
     (tmp_path / "d.npz").write_bytes(b"nothing")
     with pytest.raises(UserError, match="damaged"):
-        open_pictures(tmp_path / "d.npz")
+        open_images(tmp_path / "d.npz")
     write_folder(tmp_path / "e", 1, seed=0, side=12)
     Image.new("RGB", (9, 9)).save(tmp_path / "e" / "z.png")
     with pytest.raises(UserError, match="one size"):
-        pack(open_pictures(tmp_path / "e"), tmp_path / "f.npz")
+        pack(open_images(tmp_path / "e"), tmp_path / "f.npz")
     assert not (tmp_path / "f.npz").exists()

@@ -1,4 +1,4 @@
-"""Many pictures on the disk: a folder of files, or one of ADM's ``.npz``."""
+"""Many images on the disk: a folder of files, or one of ADM's ``.npz``."""
 
 import io
 import struct
@@ -14,33 +14,33 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..data.pictures import BrokenPicture, centre_crop, decode, is_picture
-from ..engine.compat import write_whole
+from ..data.images import BrokenImage, centre_crop, decode, is_image
 from ..errors import UserError
+from ..files import write_atomically
 
 THREADS = 8  # that encode at once; the work is done outside of Python's lock
-PACKED = "arr_0"  # ADM's name of the pictures
+PACKED = "arr_0"  # ADM's name of the images
 
 
 def name_of(index: int) -> str:
-    """The file of a generated picture."""
+    """The file of a generated image."""
     return f"{index:06d}.png"
 
 
-def write_pictures(folder: Path, indices: Sequence[int], images: Tensor) -> None:
-    """Write pictures ``[B, 3, H, W]``, uint8, as PNG files, each whole or not at all."""
+def write_images(folder: Path, indices: Sequence[int], images: Tensor) -> None:
+    """Write images ``[B, 3, H, W]``, uint8, as PNG files, each whole or not at all."""
 
     def write(index: int, pixels: np.ndarray) -> None:
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, "png", compress_level=1)  # half the time of the default for 10 % more
-        write_whole(folder / name_of(index), lambda file: file.write(buffer.getvalue()))
+        write_atomically(folder / name_of(index), lambda file: file.write(buffer.getvalue()))
 
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(write, indices, images.permute(0, 2, 3, 1).contiguous().cpu().numpy()))
 
 
 class Files:
-    """Pictures that are files, decoded as training pictures are.
+    """Images that are files, decoded as training images are.
 
     Args:
         paths: One each.
@@ -63,14 +63,14 @@ class Files:
 
     def _read(self, path: Path) -> np.ndarray:
         try:
-            picture = decode(path)
-        except BrokenPicture as error:
-            raise UserError(f"picture '{path}' can't be read ({error}); remove it and run again") from error
-        return np.array(centre_crop(picture, self.size) if self.size else picture)
+            image = decode(path)
+        except BrokenImage as error:
+            raise UserError(f"image '{path}' can't be read ({error}); remove it and run again") from error
+        return np.array(centre_crop(image, self.size) if self.size else image)
 
 
 class Packed:
-    """Pictures in an ``.npz`` as ADM writes it: ``arr_0 [N, H, W, 3]``, uint8; read as they are asked for.
+    """Images in an ``.npz`` as ADM writes it: ``arr_0 [N, H, W, 3]``, uint8; read as they are asked for.
 
     Args:
         path: The file.
@@ -83,7 +83,7 @@ class Packed:
         self.pixels = _mapped(path, f"{PACKED}.npy")
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4 or self.pixels.shape[-1] != 3:
             raise UserError(
-                f"'{path}': {PACKED} is {self.pixels.dtype} {self.pixels.shape}; pictures are uint8 [N, H, W, 3]"
+                f"'{path}': {PACKED} is {self.pixels.dtype} {self.pixels.shape}; images are uint8 [N, H, W, 3]"
             )
 
     def __len__(self) -> int:
@@ -94,11 +94,11 @@ class Packed:
         return [np.array(self.pixels[index]) for index in indices]
 
 
-Pictures = Files | Packed
+Images = Files | Packed
 
 
-def open_pictures(source: str | Path, size: int | None = None) -> Pictures:
-    """The pictures of a folder (those in its subfolders too, sorted by path) or of an ``.npz``.
+def open_images(source: str | Path, size: int | None = None) -> Images:
+    """The images of a folder (those in its subfolders too, sorted by path) or of an ``.npz``.
 
     Args:
         source: The path.
@@ -110,9 +110,9 @@ def open_pictures(source: str | Path, size: int | None = None) -> Pictures:
     path = Path(source).expanduser()
     if path.is_file():
         return Packed(path)
-    found = sorted(file for file in path.rglob("*") if is_picture(file.name))
+    found = sorted(file for file in path.rglob("*") if is_image(file.name))
     if not found:
-        raise UserError(f"no pictures in '{path}'; give a folder that has some, or an .npz with {PACKED}")
+        raise UserError(f"no images in '{path}'; give a folder that has some, or an .npz with {PACKED}")
     return Files(found, size)
 
 
@@ -126,44 +126,44 @@ def blocks(count: int, size: int, rank: int = 0, world_size: int = 1) -> Iterato
 
 
 def read(
-    pictures: Pictures, batch_size: int, workers: int = 0, rank: int = 0, world_size: int = 1
+    images: Images, batch_size: int, workers: int = 0, rank: int = 0, world_size: int = 1
 ) -> Iterator[tuple[list[int], list[Tensor]]]:
-    """This process's share of pictures, in :func:`blocks`: their numbers, and pixels ``[3, H, W]`` of each, uint8.
+    """This process's share of images, in :func:`blocks`: their numbers, and pixels ``[3, H, W]`` of each, uint8.
 
     Args:
-        pictures: All of them.
+        images: All of them.
         batch_size: How many at a time.
         workers: Processes that decode ahead.
         rank: Of this process.
         world_size: How many processes there are.
     """
-    mine = [list(block) for block in blocks(len(pictures), batch_size, rank, world_size)]
-    loader = DataLoader(pictures, batch_sampler=mine, num_workers=workers, collate_fn=list)
+    mine = [list(block) for block in blocks(len(images), batch_size, rank, world_size)]
+    loader = DataLoader(images, batch_sampler=mine, num_workers=workers, collate_fn=list)
     for indices, batch in zip(mine, loader, strict=True):
         yield indices, [torch.from_numpy(pixels).permute(2, 0, 1) for pixels in batch]
 
 
-def pack(pictures: Pictures, path: Path, workers: int = 0) -> None:
-    """Write pictures of one size as ADM's ``.npz``, a few at a time.
+def pack(images: Images, path: Path, workers: int = 0) -> None:
+    """Write images of one size as ADM's ``.npz``, a few at a time.
 
     Raises:
         UserError: Their sizes differ.
     """
-    shape = pictures.__getitems__([0])[0].shape
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(pictures), *shape)}
+    shape = images.__getitems__([0])[0].shape
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(images), *shape)}
 
     def write(file: IO[bytes]) -> None:
         with zipfile.ZipFile(file, "w") as archive, archive.open(f"{PACKED}.npy", "w", force_zip64=True) as array:
             np.lib.format.write_array_header_1_0(array, header)
-            for indices, batch in read(pictures, 64, workers):
-                for index, picture in zip(indices, batch, strict=True):
-                    pixels = picture.permute(1, 2, 0)
+            for indices, batch in read(images, 64, workers):
+                for index, image in zip(indices, batch, strict=True):
+                    pixels = image.permute(1, 2, 0)
                     if pixels.shape != shape:
-                        sizes = f"picture {index} is {tuple(pixels.shape)}, the first {shape}"
-                        raise UserError(f"'{path}' needs pictures of one size: {sizes}")
+                        sizes = f"image {index} is {tuple(pixels.shape)}, the first {shape}"
+                        raise UserError(f"'{path}' needs images of one size: {sizes}")
                     array.write(pixels.contiguous().numpy().tobytes())
 
-    write_whole(path, write)
+    write_atomically(path, write)
 
 
 def _mapped(path: Path, member: str) -> np.ndarray:

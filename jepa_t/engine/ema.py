@@ -12,20 +12,20 @@ from .runner import log_interval, unwrap
 Pairs = list[tuple[Tensor, Tensor]]  # averaged, trained
 
 
-def update_average(network: nn.Module, average: nn.Module, decay: float) -> None:
-    """Move every averaged parameter towards the network's: ``average * decay + network * (1 - decay)``.
+def update_ema(network: nn.Module, ema: nn.Module, decay: float) -> None:
+    """Move every averaged parameter towards the network's: ``ema * decay + network * (1 - decay)``.
 
     Args:
         network: The trained weights.
-        average: Its averaged copy, changed in place; buffers are copied.
+        ema: Its averaged copy, changed in place; buffers are copied.
         decay: From 0, copy, to 1, freeze.
     """
-    _move(*_pairs(network, average), decay)
+    _move(*_pairs(network, ema), decay)
 
 
-def _pairs(network: nn.Module, average: nn.Module) -> tuple[Pairs, Pairs]:
+def _pairs(network: nn.Module, ema: nn.Module) -> tuple[Pairs, Pairs]:
     """Parameters with their averages, and buffers with their copies; what both share is left out."""
-    kept = (average.parameters(), network.parameters()), (average.buffers(), network.buffers())
+    kept = (ema.parameters(), network.parameters()), (ema.buffers(), network.buffers())
     return tuple([(old, new) for old, new in zip(*both, strict=True) if old is not new] for both in kept)
 
 
@@ -43,8 +43,8 @@ def warmed_decay(decay: float, updates: int) -> float:
 
 
 @HOOKS.register_module()
-class WeightAverageHook(Hook):
-    """Keep ``model.average`` up to date after each optimizer step.
+class EMAHook(Hook):
+    """Keep ``model.ema`` up to date after each optimizer step.
 
     The number of updates follows from the step, so a resume needs no state of its own.
 
@@ -59,13 +59,13 @@ class WeightAverageHook(Hook):
 
     def __init__(self, decay: float = 0.9999) -> None:
         if not 0 <= decay <= 1:
-            raise UserError(f"WeightAverageHook.decay is {decay}; it must lie between 0 and 1")
+            raise UserError(f"EMAHook.decay is {decay}; it must lie between 0 and 1")
         self.decay = decay
 
     def before_train(self, runner: Runner) -> None:
         """Collect the tensors once; walking through the modules costs more than moving the values."""
         model = unwrap(runner.model)
-        self._pairs = _pairs(model.network, model.average)
+        self._pairs = _pairs(model.network, model.ema)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
         """Average."""
