@@ -64,7 +64,7 @@ def test_suites_stand_side_by_side(folder):
     ]  # fmt: skip
     assert "data_digits_scans.png" in text
     assert "sampler_digits_cost.png" in text
-    assert "| ms per image | network evaluations | times as fast as balanced, of the same config |" in text
+    assert "| ms per picture | network evaluations | times as fast as balanced, of the same config |" in text
     assert "| 1 | 32, 64 | 2.00 (1.50 to 2.00) |" in text
     assert "| math | 2.00 | 0.58 (0.50 to 0.67) |" in text
 

@@ -38,7 +38,7 @@ def write(folder, images, shard=4, batch_size=3, made_by=None, **options):
 
 
 def cached(folder, images, **options):
-    return build({"type": "CachedLatents", "folder": str(folder), "images": images, **options}, DATASETS)
+    return build({"type": "CachedLatents", "folder": str(folder), "dataset": images, **options}, DATASETS)
 
 
 @pytest.fixture
