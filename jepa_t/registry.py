@@ -96,19 +96,21 @@ BACKBONES = _own("backbone", "backbones")  # ContextEncoder, Predictor
 FUSIONS = _own("fusion", "fusion")  # Add, Concat, CrossAttention, FiLM, InContext
 OBJECTIVES = _own("objective", "objectives")  # FlowMatching, GaussianDiffusion, TokenCrossEntropy, FeaturePrediction
 SAMPLERS = _own("sampler", "sampling")  # MaskedSampler
-FEATURES = _own("features", "evaluation")  # InceptionFeatures, DINOv2Features, CLIPFeatures
+FEATURES = _own("features", "evaluation.features")  # InceptionFeatures, DINOv2Features, CLIPFeatures
 
 MODELS = _child(mmengine.MODELS, "model", "tokenizers")  # JEPAT, TokenizerTraining
-# ImageNet, CaptionedImages, CachedLatents, InkedDigits, ShapeScenes; ClassPrompts
-DATASETS = _child(mmengine.DATASETS, "data")
+# ImageNet, CaptionedImages, CachedLatents, InkedDigits, ShapeScenes; ClassPrompts, DigitPrompts, ShapePrompts
+DATASETS = _child(mmengine.DATASETS, "data", "worlds")
 DATA_SAMPLERS = _child(mmengine.DATA_SAMPLERS, "engine")  # SeededSampler
 FUNCTIONS = _child(mmengine.FUNCTIONS, "data")  # keep_batch
 HOOKS = _child(mmengine.HOOKS, "engine")  # EMAHook
-LOOPS = _child(mmengine.LOOPS, "engine", "evaluation")  # TrainLoop, GenerationLoop
+LOOPS = _child(mmengine.LOOPS, "engine", "evaluation.generation")  # TrainLoop, GenerationLoop
 OPTIM_WRAPPERS = _child(mmengine.OPTIM_WRAPPERS, "engine")  # GuardedOptimWrapper
 OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine.OPTIM_WRAPPER_CONSTRUCTORS, "engine")  # TaggedGroups
 # DigitsMetric, ShapesMetric, ReconstructionMetric, DistributionMetric, CLIPScoreMetric
-METRICS = _child(mmengine.METRICS, "evaluation")
+METRICS = _child(
+    mmengine.METRICS, "evaluation.clip_score", "evaluation.distribution", "evaluation.reconstruction", "worlds"
+)
 
 
 def plugins() -> EntryPoints:

@@ -174,7 +174,7 @@ def measure(
 
     Args:
         model: Draws with its averaged weights and its sampler.
-        prompts: Such as :class:`~jepa_t.data.ShapePrompts`.
+        prompts: Such as :class:`~jepa_t.worlds.shapes.ShapePrompts`.
         metric: The metric that goes with them.
         indices: Which of them; by default all.
         batch_size: Images drawn at once.

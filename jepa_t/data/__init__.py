@@ -1,14 +1,12 @@
-"""Captions and images."""
+"""A user's images and captions, and what a training reads of them."""
 
 from .captioned import CaptionedImages
 from .captions import Captions
 from .class_prompts import ClassPrompts
-from .digit_prompts import DigitPrompts
-from .digits import InkedDigits, keep_batch
+from .collate import keep_batch
 from .imagenet import ImageNet
 from .images import BrokenImage, ImageDataset, centre_crop, decode
 from .latents import CachedLatents
-from .shapes import ShapePrompts, ShapeScenes
 
 __all__ = [
     "BrokenImage",
@@ -16,12 +14,8 @@ __all__ = [
     "CaptionedImages",
     "Captions",
     "ClassPrompts",
-    "DigitPrompts",
     "ImageDataset",
     "ImageNet",
-    "InkedDigits",
-    "ShapePrompts",
-    "ShapeScenes",
     "centre_crop",
     "decode",
     "keep_batch",

@@ -28,7 +28,7 @@ from ..files import write_atomically
 from ..registry import DATASETS, resolve
 from .images import BrokenImage, ImageDataset, Tally, to_inputs
 
-FORMAT = 1
+FORMAT = 2
 SETTINGS = "cache.json"
 BROKEN = "broken_images"  # folder in the cache's, of the reports
 SHARD = 4096  # images; 134 MB of KL-16's moments at 256 pixels

@@ -11,7 +11,7 @@ from torch import nn
 from ..pipeline import to_bytes
 from ..registry import FEATURES, METRICS, build
 from .features import extract
-from .verdicts import in_order
+from .records import in_order
 
 SCALE = 100.0
 

@@ -13,8 +13,8 @@ from tiny_features import inception, inception_weights
 from tiny_text import saved
 
 from jepa_t.errors import UserError
-from jepa_t.evaluation import CLIPFeatures, CLIPScoreMetric, DINOv2Features
-from jepa_t.evaluation.features import extract, resized
+from jepa_t.evaluation.clip_score import CLIPScoreMetric
+from jepa_t.evaluation.features import CLIPFeatures, DINOv2Features, extract, resized
 from jepa_t.registry import FEATURES, METRICS, build
 
 DINO = "vit_tiny_patch16_224"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny import random_images
 
-from jepa_t.evaluation import ReconstructionMetric
+from jepa_t.evaluation.reconstruction import ReconstructionMetric
 
 
 def test_figures_of_known_images():

@@ -3,26 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..errors import UserError, unknown
-from ..registry import DATASETS
-from .digits import (
-    DIGITS,
-    INKS,
-    PAPERS,
-    Layout,
-    Scenes,
-    describe,
-    draw_scenes,
-    draw_templates,
-    layout_named,
-    load_scans,
-    pick_at_random,
-    render,
-)
-from .hashing import draw
+from ...errors import UserError, unknown
+from ...registry import DATASETS
+from .captions import describe, draw_templates
+from .layouts import Layout, layout_named
+from .rendering import render_facts
+from .scenes import DIGITS, INKS, PAPERS, Scenes, draw_scenes
 
 SPLITS = ("seen", "unseen", "paraphrase", "synonym")  # of every layout
 SWAP = "swap"  # of layouts with two scans
@@ -94,18 +82,6 @@ class DigitPrompts(Dataset):
         samples = {name: [column[i] for i in indices] for name, column in columns.items()}
         inputs = None if self.images is None else self.images[indices]
         return {"inputs": inputs, "data_samples": {**samples, "index": list(indices)}}
-
-
-def render_facts(facts: Sequence[dict], layout: Layout) -> Tensor:
-    """Real images of the facts ``[N, 3, H, W]``, of held-out scans; a paper left open is drawn."""
-    _, held_out = load_scans()
-    index = np.arange(len(facts))
-    digits = np.array([fact["digits"] for fact in facts])
-    inks = np.array([[list(INKS).index(ink) for ink in fact["inks"]] for fact in facts])
-    said = [-1 if fact["paper"] is None else list(PAPERS).index(fact["paper"]) for fact in facts]
-    papers = np.where(np.array(said) < 0, draw(0, "held-out paper", index, len(PAPERS)), said)
-    coverage = pick_at_random(held_out, digits, 0, "held-out", index)
-    return render(coverage, Scenes(digits, inks, papers), layout)
 
 
 def _prompts(layout: Layout, split: str, seed: int, index: np.ndarray) -> tuple[list[str], list[dict]]:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.scene_rendering import coverage, render, window
-from ..data.scenes import BACKGROUNDS, COLOURS, PLACES, REACH, RELATIONS, SHAPES, SIZES, Preset, Scenes, cell_of, lead
+from .rendering import coverage, render, window
+from .scenes import BACKGROUNDS, COLOURS, PLACES, REACH, RELATIONS, SHAPES, SIZES, Preset, Scenes, cell_of, lead
 
 SIMILAR = 0.78  # soft intersection over union below which a shape is unknown
 DIRT = 0.25  # a component below this part of the smallest object's area is none
@@ -175,7 +175,7 @@ def judge(reading: Reading, facts: list[dict], preset: Preset) -> list[dict]:
 
     Args:
         reading: What N images show.
-        facts: What was asked of each, as `jepa_t.data.scene_captions.parse` gives it.
+        facts: What was asked of each, as `captions.parse` gives it.
         preset: The scenes' preset.
 
     Returns:

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..errors import UserError, unknown
-from .hashing import Stream
+from ...data.hashing import Stream
+from ...errors import UserError, unknown
 
 BACKGROUNDS = {"black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128)}
 COLOURS = {
@@ -32,7 +32,7 @@ PLACES = (
 )
 RELATIONS = ("left of", "right of", "above", "below")
 
-REACH = 1.5552  # from a centre to the farthest point, the corners of the triangle as scene_rendering has it, in radii
+REACH = 1.5552  # from a centre to the farthest point, the corners of the triangle as rendering has it, in radii
 APART = 1.38  # beyond this many radii of both, two objects can't touch
 MARGIN = 0.75  # pixels between a centre and the border of its cell: its place is beyond doubt
 ATTEMPTS = 16

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jepa_t.data.scene_rendering import coverage, render, window
-from jepa_t.data.scenes import BACKGROUNDS, COLOURS, SHAPES, Scenes
+from jepa_t.worlds.shapes.rendering import coverage, render, window
+from jepa_t.worlds.shapes.scenes import BACKGROUNDS, COLOURS, SHAPES, Scenes
 
 
 @given(st.sampled_from(SHAPES), st.floats(3, 12), st.floats(-0.5, 0.5), st.floats(-0.5, 0.5))

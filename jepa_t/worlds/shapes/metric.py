@@ -7,14 +7,15 @@ import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
 
-from ..data.hashing import Stream
-from ..data.scene_captions import contents_from
-from ..data.scene_rendering import render
-from ..data.scenes import SHAPES, Contents, Preset, Scenes, cell_of, complete, preset_named
-from ..errors import UserError
-from ..registry import METRICS
-from .verdicts import Columns, in_order, shares, swap_group
-from .verifier import judge, nearest_size, read
+from ...data.hashing import Stream
+from ...errors import UserError
+from ...evaluation.records import in_order
+from ...registry import METRICS
+from ..verdicts import Columns, shares, swap_group
+from .captions import contents_from
+from .judge import judge, nearest_size, read
+from .rendering import render
+from .scenes import SHAPES, Contents, Preset, Scenes, cell_of, complete, preset_named
 
 # The split that holds a family's own unseen compositions.
 UNSEEN = {
@@ -46,7 +47,7 @@ class ShapesMetric(BaseMetric):
     ``oracle/diversity``              Total variation of these images: what chance alone gives.
     ================================  ====================================================================
 
-    The attributes are those of `verifier.judge` that the prompts state, and ``all``. The splits are those of
+    The attributes are those of `judge` that the prompts state, and ``all``. The splits are those of
     `ShapePrompts`, but the split of a family's own unseen compositions is called ``unseen``: `unseen_binding`
     for ``single``, `unseen_place` for ``located``, `unseen_relation` for ``related`` and `unseen_count` for
     ``counted``.

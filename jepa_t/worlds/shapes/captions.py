@@ -5,14 +5,14 @@ of a word. The first and the third template of ``related`` hold the same words, 
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 
-from ..errors import UserError
-from .hashing import Stream, draw
+from ...data.hashing import Stream, draw
+from ...errors import UserError, unknown
 from .scenes import (
     BACKGROUNDS,
     COLOURS,
@@ -31,16 +31,16 @@ TEMPLATES = {
     "single": (
         "{a}",  # the bare name of the class
         "a {a}",
-        "an image of a {a}",
+        "a picture of a {a}",
         "a {a} on a {background} background",
         "on a {background} background a {a}",
-        "an image of a {a} on a {background} background",
+        "a picture of a {a} on a {background} background",
     ),
     "located": (
         "a {a} at the {place}",
         "at the {place} is a {a}",
         "a {a} at the {place} on a {background} background",
-        "an image of a {a} at the {place}",
+        "a picture of a {a} at the {place}",
         "on a {background} background a {a} is at the {place}",
         "at the {place} is a {a} on a {background} background",
     ),
@@ -50,15 +50,15 @@ TEMPLATES = {
         "{relation} a {b} is a {a}",
         "a {a} {relation} a {b} on a {background} background",
         "on a {background} background {relation} a {b} is a {a}",
-        "an image of a {a} {relation} a {b}",
+        "a picture of a {a} {relation} a {b}",
     ),
     "counted": (
         "{count} {many}",
         "there are {count} {many}",
         "{count} {many} on a {background} background",
-        "an image of {count} {many}",
+        "a picture of {count} {many}",
         "on a {background} background there are {count} {many}",
-        "there are {count} {many} in an image",
+        "there are {count} {many} in a picture",
     ),
 }
 TRAINED = 4
@@ -125,6 +125,19 @@ SPLITS = {
     "swap": ("related",),
     "class_only": ("single",),
 }
+
+
+def check_families(names: Iterable[str]) -> None:
+    """See that caption families are named, and known.
+
+    Raises:
+        UserError: They aren't.
+    """
+    if not names:
+        raise UserError(f"families is empty: use some of {', '.join(TEMPLATES)}")
+    for name in names:
+        if name not in TEMPLATES:
+            raise unknown("caption family", name, TEMPLATES)
 
 
 @cache

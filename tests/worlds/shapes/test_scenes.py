@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
 from jepa_t.data.hashing import Stream, draw, hash_bits
-from jepa_t.data.scene_captions import TEMPLATES, write
-from jepa_t.data.scene_rendering import coverage, render, window
-from jepa_t.data.scenes import (
+from jepa_t.errors import UserError
+from jepa_t.worlds.shapes.captions import TEMPLATES, write
+from jepa_t.worlds.shapes.rendering import coverage, render, window
+from jepa_t.worlds.shapes.scenes import (
     BACKGROUNDS,
     COLOURS,
     PRESETS,
@@ -23,7 +24,6 @@ from jepa_t.data.scenes import (
     preset_named,
     withheld_kind,
 )
-from jepa_t.errors import UserError
 
 SEEDS = st.integers(0, 2**40)
 FAMILIES = st.sampled_from(tuple(TEMPLATES))

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from jepa_t.data.hashing import Stream
-from jepa_t.data.scene_captions import TEMPLATES, contents_from
-from jepa_t.data.scene_rendering import render
-from jepa_t.data.scenes import complete, preset_named
-from jepa_t.data.shapes import ShapePrompts
 from jepa_t.errors import UserError
-from jepa_t.evaluation.shapes import ShapesMetric, total_variation
 from jepa_t.registry import METRICS, build
+from jepa_t.worlds.shapes import ShapePrompts
+from jepa_t.worlds.shapes.captions import TEMPLATES, contents_from
+from jepa_t.worlds.shapes.metric import ShapesMetric, total_variation
+from jepa_t.worlds.shapes.rendering import render
+from jepa_t.worlds.shapes.scenes import complete, preset_named
 
 SPLITS = ("seen", "unseen_binding", "unseen_place", "unseen_relation", "unseen_template", "swap")
 

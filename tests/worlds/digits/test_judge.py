@@ -8,12 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jepa_t.data import DigitPrompts
-from jepa_t.data.digits import INKS, LAYOUTS, PAPERS, Scenes, load_scans, pick, render
 from jepa_t.errors import UserError
-from jepa_t.evaluation import DigitsMetric
-from jepa_t.evaluation.digits import parse, render_facts
 from jepa_t.registry import METRICS, build
+from jepa_t.worlds.digits import DigitPrompts, DigitsMetric
+from jepa_t.worlds.digits.judge import parse
+from jepa_t.worlds.digits.layouts import LAYOUTS
+from jepa_t.worlds.digits.rendering import render, render_facts
+from jepa_t.worlds.digits.scans import load_scans, pick
+from jepa_t.worlds.digits.scenes import INKS, PAPERS, Scenes
 
 layouts = pytest.mark.parametrize("layout", LAYOUTS)
 

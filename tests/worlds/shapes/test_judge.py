@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from jepa_t.data.hashing import Stream
-from jepa_t.data.scene_captions import TEMPLATES, parse, write
-from jepa_t.data.scene_rendering import render
-from jepa_t.data.scenes import (
+from jepa_t.worlds.shapes.captions import TEMPLATES, parse, write
+from jepa_t.worlds.shapes.judge import Reading, judge, read
+from jepa_t.worlds.shapes.rendering import render
+from jepa_t.worlds.shapes.scenes import (
     BACKGROUNDS,
     COLOURS,
     PLACES,
@@ -26,7 +27,6 @@ from jepa_t.data.scenes import (
     complete,
     preset_named,
 )
-from jepa_t.evaluation.verifier import Reading, judge, read
 
 # All that `tiny` can have, besides the presets themselves.
 RICH = {"name": "tiny", "colours": 6, "shapes": 4, "backgrounds": 3}

@@ -12,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jepa_t.data.hashing import Stream
-from jepa_t.data.scene_captions import (
+from jepa_t.errors import UserError
+from jepa_t.registry import DATASETS, build
+from jepa_t.worlds.shapes import ShapePrompts, ShapeScenes
+from jepa_t.worlds.shapes.captions import (
     COUNTS,
     SLOTS,
     SPLITS,
@@ -24,10 +27,7 @@ from jepa_t.data.scene_captions import (
     parse,
     write,
 )
-from jepa_t.data.scenes import COLOURS, PRESETS, SHAPES, Contents, withheld_kind
-from jepa_t.data.shapes import ShapePrompts, ShapeScenes
-from jepa_t.errors import UserError
-from jepa_t.registry import DATASETS, build
+from jepa_t.worlds.shapes.scenes import COLOURS, PRESETS, SHAPES, Contents, withheld_kind
 
 ALL = dict.fromkeys(TEMPLATES, 1.0)
 SEEDS = st.integers(0, 2**40)

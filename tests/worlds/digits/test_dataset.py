@@ -13,19 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from jepa_t.data import DigitPrompts, InkedDigits, keep_batch
-from jepa_t.data.digit_prompts import SPLITS, SYNONYMS
-from jepa_t.data.digits import (
-    DIGITS,
-    INKS,
-    LAYOUTS,
-    PAPERS,
-    WITHHELD,
-    load_scans,
-    training_prefix,
-)
+from jepa_t.data import keep_batch
 from jepa_t.errors import UserError
-from jepa_t.evaluation.digits import judge, parse
+from jepa_t.worlds.digits import DigitPrompts, InkedDigits
+from jepa_t.worlds.digits.judge import judge, parse
+from jepa_t.worlds.digits.layouts import LAYOUTS
+from jepa_t.worlds.digits.prompts import SPLITS, SYNONYMS
+from jepa_t.worlds.digits.scans import load_scans, training_prefix
+from jepa_t.worlds.digits.scenes import DIGITS, INKS, PAPERS, WITHHELD
 
 WORDS = {new: old for old, new in SYNONYMS.items()}
 GOLDEN = {"single": "7d75a97d5190aade", "pairs": "da063f3534660def", "stacked": "c4f6b0db18903bca"}

@@ -1,4 +1,5 @@
-from jepa_t.evaluation.verdicts import in_order, shares, swap_group
+from jepa_t.evaluation.records import in_order
+from jepa_t.worlds.verdicts import shares, swap_group
 
 
 def record(index, right, **facts):

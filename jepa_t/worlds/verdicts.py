@@ -5,12 +5,6 @@ from collections.abc import Mapping, Sequence
 Columns = dict[str, list[bool]]  # by the figure's name: whether each image is right
 
 
-def in_order(results: Sequence[dict]) -> list[dict]:
-    """Records sorted by ``index``, each once: several processes may have padded their share with repetitions."""
-    once = {record["index"]: record for record in results}
-    return [once[index] for index in sorted(once)]
-
-
 def swap_group(records: Sequence[dict]) -> list[bool]:
     """For each pair of swapped prompts (equal ``facts["group"]``): whether both are right in all."""
     groups: dict[int, bool] = {}
