@@ -13,13 +13,9 @@ model = dict(
     ),
     mask_ratio=dict(low=0.05, std=0.6),  # sampling goes on until one token is left
 )
-_steps = 1600
-train_cfg = dict(max_iters=_steps)
+train_cfg = dict(max_iters=1600)
 optim_wrapper = dict(optimizer=dict(lr=4e-3))
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=100),
-    dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False, begin=_steps // 2, end=_steps),
-]
+param_scheduler = dict(warmup=1 / 16, decay=0.5)
 default_hooks = dict(ema=dict(decay=0.998), checkpoint=dict(interval=500))
 custom_hooks = [
     dict(

@@ -18,9 +18,5 @@ model = dict(
         guidance_schedule="linear",
     ),
 )
-_steps = 3200
-train_cfg = dict(max_iters=_steps)
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=100),
-    dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False, begin=_steps // 2, end=_steps),
-]
+train_cfg = dict(max_iters=3200)
+param_scheduler = dict(warmup=1 / 32)

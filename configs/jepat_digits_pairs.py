@@ -13,13 +13,9 @@ model = dict(
 train_dataloader = dict(dataset=dict(layout="pairs"))
 test_dataloader = dict(dataset=dict(layout="pairs", splits=("seen", "unseen", "paraphrase", "swap")))
 test_evaluator = dict(layout="pairs")
-_steps = 3600
-train_cfg = dict(max_iters=_steps)
+train_cfg = dict(max_iters=3600)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=100),
-    dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False, begin=900, end=_steps),
-]
+param_scheduler = dict(warmup=1 / 36, decay=0.75)
 custom_hooks = [
     dict(
         type="PreviewHook",

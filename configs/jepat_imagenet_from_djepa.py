@@ -5,4 +5,4 @@ _base_ = ["./jepat_imagenet.py"]
 load_from = "checkpoints/djepa_base_backbone.pth"
 model = dict(frozen=("encoder", "predictor"))
 train_cfg = dict(max_iters=round(100 * _base_._epoch))
-param_scheduler = [dict(type="LinearLR", start_factor=1e-6, by_epoch=False, end=round(5 * _base_._epoch))]
+param_scheduler = dict(warmup=0.05)

@@ -12,13 +12,9 @@ model = dict(
     objectives=dict(flow=dict(draws=2)),
     sampler=dict(type="MaskedSampler", steps=9, solver="euler", solver_steps=20, guidance_scale=2.0),
 )
-_steps = 12000
-train_cfg = dict(max_iters=_steps)
+train_cfg = dict(max_iters=12000)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=240),
-    dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False, begin=240, end=_steps),
-]
+param_scheduler = dict(warmup=0.02, decay=0.98)
 default_hooks = dict(ema=dict(decay=0.998), checkpoint=dict(interval=1000))
 custom_hooks = [
     dict(

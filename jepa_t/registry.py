@@ -107,6 +107,7 @@ HOOKS = _child(mmengine.HOOKS, "engine")  # EMAHook
 LOOPS = _child(mmengine.LOOPS, "engine", "evaluation.generation")  # TrainLoop, GenerationLoop
 OPTIM_WRAPPERS = _child(mmengine.OPTIM_WRAPPERS, "engine")  # GuardedOptimWrapper
 OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine.OPTIM_WRAPPER_CONSTRUCTORS, "engine")  # TaggedGroups
+PARAM_SCHEDULERS = _child(mmengine.PARAM_SCHEDULERS, "engine")  # WarmupStableDecayLR
 # DigitsMetric, ShapesMetric, ReconstructionMetric, DistributionMetric, CLIPScoreMetric
 METRICS = _child(
     mmengine.METRICS, "evaluation.clip_score", "evaluation.distribution", "evaluation.reconstruction", "worlds"

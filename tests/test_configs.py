@@ -82,8 +82,6 @@ def test_a_config_is_whole(path, tmp_path):
     assert all(torch.isfinite(loss) for loss in losses.values())
     metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
     assert all(build(dict(metric), METRICS) for metric in metrics)
-    decay = cfg.param_scheduler[-1]
-    assert decay.end == cfg.train_cfg.max_iters
 
 
 def test_the_config_of_ones_own_images_in_the_docs_is_whole(tmp_path, monkeypatch):
@@ -99,6 +97,4 @@ def test_the_config_of_ones_own_images_in_the_docs_is_whole(tmp_path, monkeypatc
     batch = build(cfg.train_dataloader.dataset.to_dict(), DATASETS).__getitems__([0, 1])
     assert batch["inputs"].shape == (2, 3, *cfg.model.image_tokenizer["size"])
     assert batch["data_samples"]["caption"] == ["a red wall"] * 2
-    (warm_up,) = cfg.param_scheduler
-    assert warm_up.end < cfg.train_cfg.max_iters
     assert cfg.get("test_evaluator") is None

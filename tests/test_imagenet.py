@@ -74,7 +74,7 @@ class Folder:
         ]
         self.training = [
             "train_cfg.total_batch=8",
-            "param_scheduler.0.end=4",
+            "param_scheduler.warmup=4",
             "default_hooks.checkpoint.interval=4",
             "default_hooks.logger.interval=4",
         ]

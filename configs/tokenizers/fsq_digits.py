@@ -11,13 +11,9 @@ _base_ = [
 model = dict(type="TokenizerTraining", tokenizer=_base_._tokenizer)
 test_dataloader = dict(dataset=dict(splits=("seen", "unseen"), images=True))
 test_evaluator = [dict(type="ReconstructionMetric"), dict(type="DigitsMetric", layout="single")]
-_steps = 1500
-train_cfg = dict(max_iters=_steps)
+train_cfg = dict(max_iters=1500)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=50),
-    dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False, begin=50, end=_steps),
-]
+param_scheduler = dict(warmup=1 / 30, decay=29 / 30)
 default_hooks = dict(
     _delete_=True,  # no average is kept, and nothing but the tokenizer itself is fitted
     runtime_info=dict(type="MeanLossHook"),

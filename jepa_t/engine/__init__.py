@@ -10,6 +10,7 @@ from .loops import TrainLoop
 from .optim import GuardedOptimWrapper, TaggedGroups
 from .runner import JEPATRunner
 from .sampler import SeededSampler
+from .schedule import WarmupStableDecayLR
 
 __all__ = [
     "EMAHook",
@@ -25,6 +26,7 @@ __all__ = [
     "SpeedHook",
     "TaggedGroups",
     "TrainLoop",
+    "WarmupStableDecayLR",
     "apply",
     "load_config",
     "set_threads",

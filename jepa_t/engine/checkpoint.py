@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_comm_device, is_main_process
@@ -16,6 +15,7 @@ from mmengine.runner import Runner
 from ..errors import UserError
 from ..files import write_atomically
 from ..registry import HOOKS
+from .resume import plain, settings
 
 
 @HOOKS.register_module()
@@ -51,7 +51,8 @@ class SafeCheckpointHook(Hook):
         """Add the place in the data, and the model's config as plain data, from which the pipeline builds it again."""
         loop = runner.train_loop
         checkpoint["meta"].update(train_samples=loop.samples, total_batch=loop.total_batch)
-        checkpoint["meta"]["model"] = _plain(runner.cfg.model.to_dict())
+        checkpoint["meta"]["model"] = plain(runner.cfg.model.to_dict())
+        checkpoint["meta"]["settings"] = settings(runner.cfg.to_dict())
         checkpoint["meta"]["threads"] = torch.get_num_threads()  # other counts sum in another order
 
     def save(self, runner: Runner) -> None:
@@ -73,15 +74,6 @@ class SafeCheckpointHook(Hook):
             write_atomically(folder / "last_checkpoint", lambda file: file.write(name.encode()))
             for old in outdated:
                 (folder / old).unlink(missing_ok=True)
-
-
-def _plain(value: Any) -> Any:
-    """A config without objects: a class becomes its dotted path."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return f"{value.__module__}.{value.__qualname__}" if callable(value) else value
 
 
 class Interrupted(KeyboardInterrupt):

@@ -2,6 +2,9 @@
 
 import itertools
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +12,7 @@ from mmengine.config import Config
 from mmengine.hooks import LoggerHook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, _ParamScheduler
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -17,6 +20,8 @@ from torch.utils.data import DataLoader
 from ..errors import UserError, first_line, whole
 from ..files import check_weights, load_checkpoint
 from ..registry import FUNCTIONS, resolve
+from .resume import NEW_STATE, differences, restore_optimizer, restore_schedules, settings, told
+from .schedule import count_steps, stand_in, unmet
 
 # What MMEngine says to no one in particular; it stays in the log file.
 CHATTER = ("has no metainfo", "SyncBatchNorm", "Exp name:", "The prefix is not set")
@@ -30,6 +35,17 @@ def unwrap(model: nn.Module) -> nn.Module:
 def log_interval(runner: Runner) -> int:
     """Steps between two log lines: the interval of the runner's ``LoggerHook``."""
     return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 50)
+
+
+@contextmanager
+def _mistakes_told(place: str) -> Iterator[None]:
+    """Make one line of what MMEngine and PyTorch raise where a config's value doesn't suit them."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, TypeError, KeyError, AssertionError, AttributeError, ArithmeticError) as error:
+        raise UserError(f"{place}: {type(error).__name__}: {first_line(error)}") from error
 
 
 class JEPATRunner(Runner):
@@ -49,29 +65,62 @@ class JEPATRunner(Runner):
         Raises:
             UserError: A value is refused, such as a batch size of 0.
         """
-        try:
+        with _mistakes_told(str(cfg.filename)):
             return super().from_cfg(cfg)
-        except UserError:
-            raise
-        except (ValueError, TypeError, KeyError, AssertionError) as error:
-            raise UserError(f"{cfg.filename}: {type(error).__name__}: {first_line(error)}") from error
 
-    def resume(self, filename: str, **options: Any) -> None:
-        """Go on from a checkpoint.
+    def build_param_scheduler(self, scheduler: _ParamScheduler | dict | list) -> list[_ParamScheduler]:
+        """MMEngine's schedulers, which count steps here; what doesn't agree with the training's length is logged.
 
         Raises:
-            UserError: It holds weights alone.
+            UserError: A schedule can't be built or computed, or counts epochs.
         """
-        if "optimizer" not in load_checkpoint(filename):
+        parts = scheduler if isinstance(scheduler, (list, tuple)) else [scheduler]
+        if any(isinstance(part, _ParamScheduler) for part in parts):
+            return super().build_param_scheduler(parts)
+        parts = [count_steps(f"param_scheduler[{index}]", part) for index, part in enumerate(parts)]
+        with _mistakes_told("param_scheduler"):
+            built = super().build_param_scheduler(parts)
+            trial = stand_in(self.optim_wrapper)
+            lines = unmet(parts, self._build_param_scheduler(parts, trial), trial, self.max_iters)
+        for line in lines:
+            self.logger.warning(line)
+        return built
+
+    def resume(self, filename: str, **_: Any) -> None:
+        """Go on from a checkpoint: with its weights, averages, step and place in the data, and the config's settings.
+
+        Raises:
+            UserError: It holds weights alone, or those of other parameters.
+        """
+        checkpoint = self.load_checkpoint(filename)
+        meta, loop = self.checkpoint_meta, self.train_loop
+        if not {"optimizer", "message_hub"} <= checkpoint.keys() or "iter" not in meta:
             raise UserError(f"checkpoint {filename!r} holds weights alone; start from them with load_from={filename!r}")
-        super().resume(filename, **options)
-        now = self.train_loop.total_batch
-        before = self.checkpoint_meta.get("total_batch", now)
-        if now != before:
+        loop._iter = whole(f"the step of {filename!r}", meta["iter"])
+        self._go_on_with_seed(meta.get("seed"))
+        own = dict(self.message_hub.runtime_info)
+        self.message_hub.load_state_dict(checkpoint["message_hub"])
+        self.message_hub.update_info_dict(own)
+        changed = differences(meta["settings"], settings(self.cfg.to_dict())) if "settings" in meta else {}
+        for line in told(changed):
+            self.logger.warning(f"since {Path(filename).name}, {line}")
+        if changed.keys().isdisjoint(NEW_STATE):
+            restore_optimizer(self.optim_wrapper, checkpoint["optimizer"])
+        restore_schedules(self.param_schedulers or [], self.optim_wrapper, checkpoint, loop.iter)
+        before = meta.get("total_batch", loop.total_batch)
+        if loop.total_batch != before:
             self.logger.warning(
-                f"the checkpoint's steps held {before} samples and now hold {now}; the learning rate goes on as it "
-                f"was. train_cfg.total_batch keeps a step's samples whatever the number of processes"
+                f"the checkpoint's steps held {before} samples and now hold {loop.total_batch}; the learning rate goes "
+                "on as it was. train_cfg.total_batch keeps a step's samples whatever the number of processes"
             )
+        self.logger.info(f"going on after step {loop.iter} of {loop.max_iters}")
+
+    def _go_on_with_seed(self, seed: int | None) -> None:
+        """A config without a seed goes on with that of the checkpoint."""
+        if self._randomness_cfg.get("seed") is None and seed is not None:
+            self._randomness_cfg = {**self._randomness_cfg, "seed": seed}
+            self.set_randomness(**self._randomness_cfg)
+            self.train_dataloader.sampler.seed = seed
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         """Multiply the learning rate by the samples of a step over ``base_batch_size``, and log what a step is.

@@ -42,8 +42,7 @@ def start(tmp_path, sources):
         "train_dataloader.num_workers=0",
         "train_cfg.total_batch=4",
         "train_cfg.max_iters=3",
-        "param_scheduler.0.start_factor=1.0",
-        "param_scheduler.0.end=3",
+        "param_scheduler.start_factor=1.0",
         "optim_wrapper.optimizer.lr=0.05",
     ]
 

@@ -34,7 +34,7 @@ train_dataloader = dict(
 )
 optim_wrapper = dict(optimizer=dict(_delete_=True, type="SGD", lr=0.2))
 train_cfg = dict(total_batch=12)
-param_scheduler = [dict(type="LinearLR", start_factor=0.5, by_epoch=False, end=4)]
+param_scheduler = dict(warmup=4, decay=0.0, start_factor=0.5)
 default_hooks = dict(checkpoint=dict(interval=2, max_keep_ckpts=9))
 custom_hooks = []
 test_dataloader = test_cfg = test_evaluator = None

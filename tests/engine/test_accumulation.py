@@ -1,7 +1,6 @@
 """Steps, batches and samples: what a step holds, what follows from it, and where a resume goes on."""
 
 import json
-import logging
 
 import pytest
 import torch
@@ -98,14 +97,6 @@ def test_everything_together_resumes_bit_for_bit_and_averages_once_a_step(tmp_pa
 def test_what_does_not_fit_is_told(tmp_path, changes, says):
     with pytest.raises(UserError, match=says):
         train(tmp_path, **changes)
-
-
-@pytest.fixture
-def said(monkeypatch):
-    """The log's lines."""
-    lines = []
-    monkeypatch.setattr(logging.Logger, "handle", lambda self, record: lines.append(record.getMessage()))
-    return lines
 
 
 def test_the_learning_rate_follows_the_samples_of_a_step(tmp_path, said):

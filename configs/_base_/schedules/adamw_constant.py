@@ -1,5 +1,5 @@
-# AdamW with a linear warm-up, then a constant rate. A config sets train_cfg.max_iters, the rate and the warm-up:
-# param_scheduler = [dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=STEPS)]
+# AdamW with a linear warm-up, then a constant rate. A config sets train_cfg.max_iters, the rate and the warm-up, a share
+# of the training or a number of steps: param_scheduler = dict(warmup=0.05)
 optim_wrapper = dict(
     type="GuardedOptimWrapper",
     constructor="TaggedGroups",
@@ -7,5 +7,5 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=3.0),
     precision="auto",
 )
-param_scheduler = [dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=100)]
+param_scheduler = dict(type="WarmupStableDecayLR", warmup=0.1)
 train_cfg = dict(type="TrainLoop", max_iters=1000)

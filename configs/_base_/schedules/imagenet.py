@@ -8,7 +8,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(no_decay=["objectives"]),
 )
 auto_scale_lr = dict(enable=True, base_batch_size=256)
-param_scheduler = [dict(type="LinearLR", start_factor=1e-6, by_epoch=False, end=round(100 * _epoch))]
+param_scheduler = dict(warmup=round(100 * _epoch), start_factor=1e-6)
 train_cfg = dict(total_batch=_batch)
 custom_hooks = [
     dict(
