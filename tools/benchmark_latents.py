@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from jepa_t.data import CachedLatents, Captions
-from jepa_t.data.imagenet import Labelled
-from jepa_t.data.images import Tally
+from jepa_t.data.broken import Tally
+from jepa_t.data.imagenet import LabelCaptions
 from jepa_t.data.latent_cache import SHARD, write_cache
 from jepa_t.engine.cli import friendly
 
@@ -63,7 +63,7 @@ def write(folder: Path, count: int, shard: int) -> tuple[Callable[[list[int]], T
     """The same latents packed and as archives; how each is read, a batch of samples at once."""
     images = SimpleNamespace(
         names=[f"{number}.JPEG" for number in range(count)],
-        describe=Labelled(np.zeros(count), Captions(IMAGES["names"], IMAGES["templates"])),
+        describe=LabelCaptions(np.zeros(count), Captions(IMAGES["names"], IMAGES["templates"])),
         pixels=lambda _: np.zeros((1, 1, 3), np.uint8),
         tally=Tally(folder, 0.0),
     )

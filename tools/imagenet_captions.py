@@ -3,7 +3,7 @@
 import argparse
 from importlib.metadata import distribution
 
-from jepa_t.data.captions import IMAGENET
+from jepa_t.data.class_captions import IMAGENET
 from jepa_t.engine.cli import friendly
 
 HEADER = """{what}

@@ -19,6 +19,7 @@ from ..errors import UserError
 from ..model import JEPAT
 from ..registry import METRICS, MODELS, build, plugins, resolve
 from ..tokenizers.quantized_autoencoder import trained_checkpoint
+from ..worlds.verdicts import PromptMetric
 
 TUNED_ON = "seen"  # the split of the validation prompts that decides the guidance scale
 VALIDATION_SEED = 2  # of the prompts; the test prompts have another
@@ -59,10 +60,10 @@ def configure(
             raise UserError(f"{path} has no {key}; a benchmark needs one")
     if cfg.model.type not in ("JEPAT", JEPAT) or not isinstance(cfg.test_evaluator, dict):
         raise UserError(f"{path} is no benchmark's: it needs a model of type JEPAT and one test_evaluator")
-    if not hasattr(resolve(cfg.test_evaluator.type, METRICS), "columns"):
+    if not issubclass(resolve(cfg.test_evaluator.type, METRICS), PromptMetric):
         raise UserError(
             f"{path}: test_evaluator {cfg.test_evaluator.type!r} doesn't tell which prompts came out right, which a "
-            "benchmark compares; use DigitsMetric, ShapesMetric or one with `columns` of your own"
+            "benchmark compares; use DigitsMetric, ShapesMetric or a PromptMetric of your own"
         )
     for variable in [key for key in cfg if key.startswith("_")]:  # a config's own, of which nothing depends
         cfg.pop(variable)

@@ -1,21 +1,26 @@
 """A user's images and captions, and what a training reads of them."""
 
+from .broken import BrokenSample
 from .captioned import CaptionedImages
-from .captions import Captions
+from .class_captions import Captions
 from .class_prompts import ClassPrompts
 from .collate import keep_batch
+from .decoding import centre_crop, decode
+from .image_dataset import ImageDataset
 from .imagenet import ImageNet
-from .images import BrokenImage, ImageDataset, centre_crop, decode
 from .latents import CachedLatents
+from .sets import PromptSet, TrainingSet
 
 __all__ = [
-    "BrokenImage",
+    "BrokenSample",
     "CachedLatents",
     "CaptionedImages",
     "Captions",
     "ClassPrompts",
     "ImageDataset",
     "ImageNet",
+    "PromptSet",
+    "TrainingSet",
     "centre_crop",
     "decode",
     "keep_batch",

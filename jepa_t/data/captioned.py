@@ -12,14 +12,16 @@ import numpy as np
 
 from ..errors import UserError
 from ..registry import DATASETS
+from .broken import REPORT, BrokenSample
+from .decoding import SUFFIXES, is_image
 from .hashing import draw
-from .images import REPORT, SUFFIXES, BrokenImage, ImageDataset, is_image
+from .image_dataset import ImageDataset
 from .storage import Mapped, Texts
 
 COVERING = 10_000  # images whose captions stand for all: a fifth have the longest, the others lie evenly
 
 
-class Written:
+class OwnCaptions:
     """Captions that the images came with, read when they are needed; one of several is drawn.
 
     Args:
@@ -37,7 +39,7 @@ class Written:
         """A caption of each image ``[B]``, drawn for the sample's index ``[B]``.
 
         Raises:
-            BrokenImage: A caption is empty, or no text.
+            BrokenSample: A caption is empty, or no text.
         """
         captions = [self.fact(number) for number in numbers]
         chosen = draw(self.seed, "caption", np.asarray(indices), np.array([len(some) for some in captions]))
@@ -47,11 +49,11 @@ class Written:
         """All captions of an image.
 
         Raises:
-            BrokenImage: There is none, one is empty, or one is no text.
+            BrokenSample: There is none, one is empty, or one is no text.
         """
         captions = self.read(number)
         if not captions or not all(caption.strip() for caption in captions):
-            raise BrokenImage("its caption is empty")
+            raise BrokenSample("its caption is empty")
         return captions
 
     def covering(self) -> list[str]:
@@ -64,7 +66,7 @@ class Written:
         for number in numbers.tolist():
             try:
                 captions.update(dict.fromkeys(self.fact(number)))
-            except BrokenImage:  # told when the image's turn comes
+            except BrokenSample:  # told when the image's turn comes
                 continue
         return list(captions)
 
@@ -103,8 +105,8 @@ class CaptionedImages(ImageDataset):
         report: str = REPORT,
     ) -> None:
         found = _find(source)
-        written = Written(found.captions, found.sizes, seed)
-        super().__init__(found.names, found.image, written, size, flip, seed, max_broken, report)
+        captions = OwnCaptions(found.captions, found.sizes, seed)
+        super().__init__(found.names, found.image, captions, size, flip, seed, max_broken, report)
 
 
 def _find(source: str) -> "Folder | Manifest | Shards":
@@ -128,7 +130,7 @@ def _one_text(data: bytes) -> list[str]:
     try:
         return [" ".join(data.decode("utf-8-sig").split())]
     except UnicodeDecodeError as error:
-        raise BrokenImage("its caption isn't in UTF-8") from error
+        raise BrokenSample("its caption isn't in UTF-8") from error
 
 
 def _refuse_lone(lone: list[str], count: int, where: object, remedy: str) -> None:
@@ -172,7 +174,7 @@ class Folder:
         try:
             return _one_text((self.path / self.names[number]).with_suffix(".txt").read_bytes())
         except OSError as error:
-            raise BrokenImage(f"its caption can't be read: {error.strerror}") from error
+            raise BrokenSample(f"its caption can't be read: {error.strerror}") from error
 
 
 class Manifest:

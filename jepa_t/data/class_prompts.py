@@ -1,17 +1,15 @@
 """Prompts of classes, equally many of each: what a model of ImageNet is asked to draw for FID."""
 
-from functools import cached_property
-
 import numpy as np
-from torch.utils.data import Dataset
 
 from ..errors import whole
 from ..registry import DATASETS
-from .captions import Captions
+from .class_captions import Captions
+from .sets import PromptSet
 
 
 @DATASETS.register_module()
-class ClassPrompts(Dataset):
+class ClassPrompts(PromptSet):
     """Prompt i is about class ``i % classes``, and its image is drawn from seed i.
 
     So the first n prompts are the same for every count, and any run of them is balanced.
@@ -36,21 +34,7 @@ class ClassPrompts(Dataset):
         templates: str | list[str] | tuple[str, ...] = ("a photo of a {}",),
         seed: int = 0,
     ) -> None:
-        self.count = whole("ClassPrompts count", count)
-        self._say = Captions(names, templates, seed)
-        self.classes = len(self._say.names)
-
-    def __len__(self) -> int:
-        return self.count
-
-    @cached_property
-    def captions(self) -> list[str]:
-        """All prompts."""
-        index = np.arange(self.count)
-        return self._say(index % self.classes, index)
-
-    def __getitems__(self, indices: list[int]) -> dict:
-        """A batch: ``inputs`` None, ``data_samples``: lists of caption, index and label."""
-        labels = [index % self.classes for index in indices]
-        captions = [self.captions[index] for index in indices]
-        return {"inputs": None, "data_samples": {"caption": captions, "index": list(indices), "label": labels}}
+        say, index = Captions(names, templates, seed), np.arange(whole("ClassPrompts count", count))
+        self.classes = len(say.names)
+        labels = index % self.classes
+        super().__init__(say(labels, index), label=labels.tolist())

@@ -8,12 +8,14 @@ import numpy as np
 
 from ..errors import UserError
 from ..registry import DATASETS
-from .captions import Captions
-from .images import REPORT, ImageDataset, is_image
+from .broken import REPORT
+from .class_captions import Captions
+from .decoding import is_image
+from .image_dataset import ImageDataset
 from .storage import Texts
 
 
-class Labelled:
+class LabelCaptions:
     """Captions of images that have labels.
 
     Args:
@@ -85,7 +87,7 @@ class ImageNet(ImageDataset):
         files = [_images(self.folder, name) for name in classes]
         labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(each) for each in files])
         listed = Texts(name for each in files for name in each)
-        super().__init__(listed, self._path, Labelled(labels, captions), size, flip, seed, max_broken, report)
+        super().__init__(listed, self._path, LabelCaptions(labels, captions), size, flip, seed, max_broken, report)
 
     def _path(self, number: int) -> Path:
         return self.folder / self.names[number]

@@ -26,7 +26,9 @@ from torch.utils.data import DataLoader, Dataset
 from ..errors import UserError, whole
 from ..files import write_atomically
 from ..registry import DATASETS, resolve
-from .images import BrokenImage, ImageDataset, Tally, to_inputs
+from .broken import BrokenSample, Tally
+from .decoding import to_inputs
+from .image_dataset import ImageDataset
 
 FORMAT = 2
 SETTINGS = "cache.json"
@@ -202,7 +204,7 @@ class _Decoded(Dataset):
             try:
                 self.images.describe.fact(number)
                 pixels.append(self.images.pixels(number))
-            except BrokenImage as error:
+            except BrokenSample as error:
                 broken[number] = str(error)
         return pixels, broken
 

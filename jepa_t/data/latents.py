@@ -10,22 +10,23 @@ import numpy as np
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import get_worker_info
 
 from ..errors import UserError, first_line
 from ..registry import DATASETS, build
-from .captioned import Written
-from .captions import Captions
-from .imagenet import Labelled
-from .images import places
+from .broken import candidates
+from .captioned import OwnCaptions
+from .class_captions import Captions
+from .imagenet import LabelCaptions
 from .latent_cache import SETTINGS, Cache, options_of
+from .sets import TrainingSet
 from .storage import Mapped, Texts
 
 AGREE = ("type", "split", "size")  # options of the images that a cache must have been made with
 
 
 @DATASETS.register_module()
-class CachedLatents(Dataset):
+class CachedLatents(TrainingSet):
     """Latents from a cache where a whole one is there, and images where not; the log says which.
 
     Sample i is of the same image, mirrored or not, with the same caption, either way; so a training goes on where
@@ -72,17 +73,17 @@ class CachedLatents(Dataset):
         if device != "cpu":
             self.held = self._hold(device)
 
-    def _described(self, facts: list, options: Mapping[str, Any]) -> Labelled | Written:
+    def _described(self, facts: list, options: Mapping[str, Any]) -> LabelCaptions | OwnCaptions:
         """Captions by row."""
-        if self.cache.settings["kind"] == Labelled.kind:
+        if self.cache.settings["kind"] == LabelCaptions.kind:
             captions = Captions(options["names"], options["templates"], self.seed)
             names, labels = len(captions.names), max(facts, default=-1) + 1
             if names != labels:
                 where = f"the cache {str(self.cache.folder)!r} has {labels} classes"
                 raise UserError(f"{where} and names has {names}; give one name for each")
-            return Labelled(facts, captions)
+            return LabelCaptions(facts, captions)
         packed = Texts(json.dumps(captions, ensure_ascii=False) for captions in facts)
-        return Written(_Packed(packed), packed.sizes, self.seed)
+        return OwnCaptions(_Packed(packed), packed.sizes, self.seed)
 
     def _hold(self, device: str) -> Tensor:
         """All moments ``[rows, 2, 2C, h, w]`` on the device."""
@@ -107,8 +108,8 @@ class CachedLatents(Dataset):
         """A sample of the images to fit a tokenizer on; None from the cache, which is of one that isn't fitted."""
         return None if self.cache else self.dataset.images
 
-    def check(self, image_tokenizer: nn.Module) -> None:
-        """See that the cache is of this tokenizer.
+    def check(self, image_tokenizer: nn.Module, text_tokenizer: nn.Module) -> None:  # noqa: ARG002
+        """See that the cache is of this image tokenizer.
 
         Raises:
             UserError: It is of another, or of another size.
@@ -132,7 +133,7 @@ class CachedLatents(Dataset):
         return {"inputs": {"moments": self._moments(rows, mirrored)}, "data_samples": samples}
 
     def _row(self, index: int) -> int:
-        for number in places(self.seed, index, self.count):
+        for number in candidates(self.seed, index, self.count):
             row = int(np.searchsorted(self.sound, number))
             if row < len(self.sound) and self.sound[row] == number:
                 return row

@@ -7,6 +7,8 @@ import torch
 from mmengine.hooks import Hook, IterTimerHook, RuntimeInfoHook
 from mmengine.runner import Runner
 
+from ..data.sets import TrainingSet
+from ..errors import UserError
 from ..registry import HOOKS
 from .runner import log_interval, unwrap
 
@@ -22,11 +24,13 @@ class FitTokenizersHook(Hook):
         """Let the model fit on the training images ``[N, 3, H, W]`` in [-1, 1], if it must, and their captions.
 
         Raises:
-            UserError: The data set has a ``check``, and refuses the image tokenizer.
+            UserError: The data set is no `TrainingSet`, or refuses a tokenizer.
         """
         dataset, model = runner.train_dataloader.dataset, unwrap(runner.model)
-        if hasattr(dataset, "check"):
-            dataset.check(model.image_tokenizer)
+        if not isinstance(dataset, TrainingSet):
+            name = type(dataset).__name__
+            raise UserError(f"train_dataloader.dataset is a {name}; derive it from jepa_t.data.TrainingSet")
+        dataset.check(model.image_tokenizer, model.network.text_tokenizer)
         fitted = getattr(model.image_tokenizer, "fitted", True)  # else images on a disk would be read for nothing
         model.fit(None if fitted else dataset.images, dataset.captions)
 

@@ -5,19 +5,18 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from mmengine.evaluator import BaseMetric
 from torch import nn
 
 from ..pipeline import to_bytes
 from ..registry import FEATURES, METRICS, build
 from .features import extract
-from .records import in_order
+from .metric import Metric, in_order
 
 SCALE = 100.0
 
 
 @METRICS.register_module()
-class CLIPScoreMetric(BaseMetric):
+class CLIPScoreMetric(Metric):
     """``clip_score``: the mean of ``max(100 cos, 0)`` of images and their captions (Hessel et al., arXiv 2104.08718,
     whose own scale is 2.5).
 
@@ -27,8 +26,6 @@ class CLIPScoreMetric(BaseMetric):
     Raises:
         UserError: ``features`` can't be used.
     """
-
-    default_prefix = ""  # flat keys; with None MMEngine warns of it
 
     def __init__(self, features: dict) -> None:
         super().__init__()
@@ -44,7 +41,7 @@ class CLIPScoreMetric(BaseMetric):
         """What a reader must know of the figure, by the extractor's name."""
         return {type(self.extractor).__name__: self.extractor.facts}
 
-    def prepare(self, model: nn.Module, _count: int) -> None:
+    def prepare(self, model: nn.Module | None, count: int) -> None:  # noqa: ARG002
         """See before anything is drawn that this isn't the text encoder that the model was conditioned on.
 
         Raises:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from mmengine.device import get_device
 from mmengine.dist import get_dist_info
-from mmengine.evaluator import BaseMetric
 from torch import Tensor, nn
 
 from ..errors import UserError
@@ -23,6 +22,7 @@ from ..registry import FEATURES, METRICS, build
 from .features import extract
 from .frechet import Gaussian, Moments, frechet_distance
 from .images import PACKED, Images, Packed, open_images, read
+from .metric import Metric
 
 NEIGHBOURS = 3  # of precision and recall
 SEED = 2020  # torch-fidelity's, and its generators: the same splits and subsets
@@ -193,7 +193,7 @@ def open_reference(source: str, extractor: Any) -> Reference:
 
 
 @METRICS.register_module()
-class DistributionMetric(BaseMetric):
+class DistributionMetric(Metric):
     """Distances of generated images to real ones, in the features of another network.
 
     Figures, where N is the number of images: ``FID-<N>``, ``sFID-<N>`` and ``IS-<N>`` (without ``-<N>`` for
@@ -210,8 +210,6 @@ class DistributionMetric(BaseMetric):
     Raises:
         UserError: ``features`` or ``reference`` can't be used.
     """
-
-    default_prefix = ""  # flat keys; with None MMEngine warns of it
 
     def __init__(
         self, features: dict, reference: str | None = None, allow_few: bool = False, batch_size: int = 64

@@ -16,21 +16,23 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from ..engine.runner import unwrap
 from ..errors import UserError
 from ..files import installed, weights_hash, write_atomically
+from ..model import JEPAT
 from ..pipeline import to_bytes
 from ..registry import LOOPS
 from .images import Files, blocks, name_of, pack, read, write_images
+from .metric import Metric
 
 
 def settings(runner: Runner) -> dict[str, Any]:
     """What decides the images beside the prompts, as every reported figure carries it."""
     model = unwrap(runner.model)
-    averaged, sampler = hasattr(model, "ema"), getattr(model, "sampler", None)
-    options = {} if sampler is None else runner.cfg.model.get("sampler", "balanced")
+    draws = isinstance(model, JEPAT)
+    options = runner.cfg.model.get("sampler", "balanced") if draws else {}
     return {
-        "weights": "averaged" if averaged else "as trained",
-        "weights_sha256": weights_hash(model.ema if averaged else model),
+        "weights": "averaged" if draws else "as trained",
+        "weights_sha256": weights_hash(model.ema if draws else model),
         "preset": options if isinstance(options, str) else options.get("preset"),
-        "sampler": dataclasses.asdict(sampler) if dataclasses.is_dataclass(sampler) else options,
+        "sampler": dataclasses.asdict(model.sampler) if draws and dataclasses.is_dataclass(model.sampler) else options,
         "seeds": "the number of each prompt",
         "precision": "bf16" if torch.is_autocast_enabled(get_device().split(":")[0]) else "fp32",
     }
@@ -73,7 +75,7 @@ class GenerationLoop(TestLoop):
         runner, prompts = self.runner, self.dataloader.dataset
         runner.model.eval()
         for metric in self.evaluator.metrics:
-            if hasattr(metric, "prepare"):
+            if isinstance(metric, Metric):
                 metric.prepare(unwrap(runner.model), len(prompts))
         folder = self._open()
         runner.call_hook("before_test")
@@ -93,7 +95,7 @@ class GenerationLoop(TestLoop):
             "jepa_t": installed("jepa_t"),
         }
         model = unwrap(self.runner.model)
-        if hasattr(model, "image_tokenizer"):
+        if isinstance(model, JEPAT):
             facts["image_tokenizer_sha256"] = weights_hash(model.image_tokenizer)
         said = json.dumps(facts, indent=2, sort_keys=True, default=str).encode()
         folder = self.out / hashlib.sha256(said).hexdigest()[:16]

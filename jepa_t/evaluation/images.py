@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..data.images import BrokenImage, centre_crop, decode, is_image
+from ..data.broken import BrokenSample
+from ..data.decoding import centre_crop, decode, is_image
 from ..errors import UserError
 from ..files import write_atomically
 
@@ -64,7 +65,7 @@ class Files:
     def _read(self, path: Path) -> np.ndarray:
         try:
             image = decode(path)
-        except BrokenImage as error:
+        except BrokenSample as error:
             raise UserError(f"image '{path}' can't be read ({error}); remove it and run again") from error
         return np.array(centre_crop(image, self.size) if self.size else image)
 

@@ -3,21 +3,19 @@
 from collections.abc import Sequence
 
 import torch
-from mmengine.evaluator import BaseMetric
 
 from ..registry import METRICS
 from ..tokenizers.discrete import usage
+from .metric import Metric
 
 
 @METRICS.register_module()
-class ReconstructionMetric(BaseMetric):
+class ReconstructionMetric(Metric):
     """Error of images after a discrete tokenizer, and the codes it gave them.
 
     Figures: ``mse``, the mean square error of pixels in [-1, 1]; ``psnr``, that in decibels; ``codes_used``, the
     share of the codebook that occurs; ``perplexity`` of how often each code does.
     """
-
-    default_prefix = ""  # flat keys; with None MMEngine warns of it
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep each image's error and ids."""

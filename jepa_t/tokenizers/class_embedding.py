@@ -38,7 +38,7 @@ class ClassEmbedding(nn.Module):
 
     def __init__(self, names: str | Sequence[str | Sequence[str]] = "imagenet", width: int = 768) -> None:
         super().__init__()
-        from ..data.captions import Captions  # here, since jepa_t.data brings every data set
+        from ..data.class_captions import Captions  # here, since jepa_t.data brings every data set
 
         self.names, self.width = Captions(names).names, width
         self.labels: dict[tuple[str, ...], int] = {}

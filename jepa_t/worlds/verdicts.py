@@ -1,8 +1,28 @@
-"""What the metrics of prompts share: verdicts, one per image, and what becomes of them."""
+"""What judges by prompts: verdicts, one per image, and what becomes of them."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
+from ..evaluation.metric import Metric, in_order
+
 Columns = dict[str, list[bool]]  # by the figure's name: whether each image is right
+
+
+class PromptMetric(Metric):
+    """A metric with a verdict on each prompt: records have ``index``, ``split``, ``facts`` and ``verdict``."""
+
+    @abstractmethod
+    def columns(self, results: Sequence[dict]) -> Columns:
+        """By the name of each figure that is a share: whether each image, or pair, is right."""
+
+    @abstractmethod
+    def further(self, records: list[dict]) -> dict[str, float]:
+        """The figures that are no shares of verdicts; of all records, each once and in order."""
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """The figures of all results, whose order and repetitions don't matter."""
+        records = in_order(results)
+        return shares(self.columns(records)) | self.further(records) if records else {}
 
 
 def swap_group(records: Sequence[dict]) -> list[bool]:

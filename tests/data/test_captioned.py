@@ -121,7 +121,7 @@ def test_a_caption_that_cant_be_read_breaks_its_image(tmp_path, content, reason)
 def test_captions_of_many_images_are_sampled_with_the_longest(monkeypatch):
     monkeypatch.setattr(captioned, "COVERING", 50)
     texts = Texts("word " * (number % 97) + str(number) for number in range(1000))
-    found = captioned.Written(lambda number: [texts[number]], texts.sizes, 0).covering()
+    found = captioned.OwnCaptions(lambda number: [texts[number]], texts.sizes, 0).covering()
     assert len(found) <= 50
     assert sorted(map(len, texts))[-10:] == sorted(map(len, found))[-10:]
     assert texts[0] in found

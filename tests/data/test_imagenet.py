@@ -111,7 +111,7 @@ def test_nothing_but_broken_images_ends(tmp_path):
 def test_what_fitting_reads(tmp_path, monkeypatch):
     data = make(write_classes(tmp_path))
     assert torch.equal(data.images, data.__getitems__(list(range(9)))["inputs"])
-    monkeypatch.setattr("jepa_t.data.images.SAMPLE", 4)
+    monkeypatch.setattr("jepa_t.data.image_dataset.SAMPLE", 4)
     assert data.images.shape == (4, 3, 8, 8)
     assert torch.equal(data.images, make(tmp_path).images)
     said = "\n".join(data.captions)

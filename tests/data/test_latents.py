@@ -189,7 +189,7 @@ def test_an_interrupted_run_goes_on_where_it_was(whole, tmp_path):
     (other / ".00001.bin.tmp").write_bytes(b"half of it")
     before = (other / "00000.bin").stat().st_mtime_ns
     data = cached(other, images)
-    assert data.images is not None  # it isn't whole: images are read
+    assert data.dataset is not None  # it isn't whole: images are read
     assert write(other, images) == ["00001", "00002"]
     assert (other / "00000.bin").stat().st_mtime_ns == before
     assert contents(other) == contents(folder)
@@ -286,7 +286,7 @@ def test_images_are_read_where_no_whole_cache_is(whole, said, tmp_path):
         assert batch["data_samples"] == plain["data_samples"]
         assert torch.equal(data.images, build(images, DATASETS).images)
         assert (len(data), data.captions) == (18, build(images, DATASETS).captions)
-        data.check(make_tokenizer("PatchTokenizer"))  # images suit every tokenizer
+        data.check(make_tokenizer("PatchTokenizer"), None)  # images suit every tokenizer
     assert said[0] == f"reading the cache of latents '{folder}': 9 images of {images['root']!r}"
     assert said[1] == f"the cache of latents '{folder}' lacks 1 shards, such as 00001; reading images"
     assert "isn't there; reading images" in said[2]
@@ -304,7 +304,8 @@ def test_a_cache_of_other_images_is_refused(whole):
 
 
 def fit(data, image_tokenizer):
-    model = SimpleNamespace(image_tokenizer=image_tokenizer, fit=lambda images, captions: captions)
+    network = SimpleNamespace(text_tokenizer=None)
+    model = SimpleNamespace(image_tokenizer=image_tokenizer, network=network, fit=lambda images, captions: captions)
     runner = SimpleNamespace(train_dataloader=SimpleNamespace(dataset=data), model=model)
     FitTokenizersHook().before_train(runner)
 

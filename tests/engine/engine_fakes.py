@@ -8,6 +8,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from torch import nn
 
+from jepa_t.data import TrainingSet
 from jepa_t.engine import JEPATRunner, apply
 from jepa_t.registry import DATASETS, FUNCTIONS, METRICS, MODELS
 
@@ -19,6 +20,7 @@ class TinyModel(BaseModel):
     def __init__(self, width: int = 4, poison: int = 0, noise: float = 1.0):
         super().__init__()
         self.network = nn.Sequential(nn.Linear(3, width), nn.LayerNorm(width), nn.Linear(width, 3))
+        self.network.text_tokenizer = None
         self.ema = copy.deepcopy(self.network).requires_grad_(False)
         self.image_tokenizer = TinyTokenizer()
         self.poison, self.noise = poison, noise
@@ -59,7 +61,7 @@ class TinyTokenizer(nn.Module):
 
 
 @DATASETS.register_module(force=True)
-class TinyData:
+class TinyData(TrainingSet):
     """Ten flat images; remembers which it was asked for."""
 
     def __init__(self, size: int = 10):

@@ -1,4 +1,4 @@
-from jepa_t.evaluation.records import in_order
+from jepa_t.evaluation.metric import in_order
 from jepa_t.worlds.verdicts import shares, swap_group
 
 

@@ -1,8 +1,8 @@
 """Inked digits to train on."""
 
 import numpy as np
-from torch.utils.data import Dataset
 
+from ...data.sets import TrainingSet
 from ...errors import UserError
 from ...registry import DATASETS
 from .captions import describe, draw_templates
@@ -13,7 +13,7 @@ from .scenes import draw_scenes
 
 
 @DATASETS.register_module()
-class InkedDigits(Dataset):
+class InkedDigits(TrainingSet):
     """Training images and captions; number ``i`` depends on ``seed``, ``scans`` and ``i`` alone.
 
     Args:

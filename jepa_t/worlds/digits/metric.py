@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.evaluator import BaseMetric
 
 from ...errors import UserError
 from ...evaluation.frechet import Moments, frechet_distance, nearest_distance
-from ...evaluation.records import in_order
+from ...evaluation.metric import in_order
 from ...registry import METRICS
-from ..verdicts import Columns, shares, swap_group
+from ..verdicts import Columns, PromptMetric, shares, swap_group
 from .judge import Verdict, judge
 from .layouts import layout_named
 from .rendering import render_facts
@@ -19,7 +18,7 @@ from .scans import SIDE, load_scans, occurrence, pick
 
 
 @METRICS.register_module()
-class DigitsMetric(BaseMetric):
+class DigitsMetric(PromptMetric):
     """Accuracy of generated inked digits, Fréchet distance and memorisation, each beside what reality gets.
 
     Figures, the attributes being those of `judge`:
@@ -42,8 +41,6 @@ class DigitsMetric(BaseMetric):
         UserError: There is no such layout.
     """
 
-    default_prefix = ""  # flat keys; with None MMEngine warns of it
-
     def __init__(self, layout: str = "single") -> None:
         super().__init__()
         self.layout_name, self.layout = layout, layout_named(layout)
@@ -62,18 +59,14 @@ class DigitsMetric(BaseMetric):
             kept = {name: sample[name] for name in ("index", "split", "facts")}
             self.results.append({**kept, "verdict": verdict, "coverage": covered})
 
-    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """The figures of all results, whose order and repetitions don't matter."""
-        records = in_order(results)
-        if not records:
-            return {}
+    def further(self, records: list[dict]) -> dict[str, float]:
+        """The judge's own accuracy, and likeness."""
         facts = [record["facts"] for record in records]
         oracle = judge(render_facts(facts, self.layout), facts, self.layout)[0]
-        figures = shares(self.columns(records)) | shares(_by_attribute("oracle", oracle))
-        return figures | _likeness([r for r in records if r["split"] in ("seen", "unseen")])
+        plain = [record for record in records if record["split"] in ("seen", "unseen")]
+        return shares(_by_attribute("oracle", oracle)) | _likeness(plain)
 
-    @staticmethod
-    def columns(results: Sequence[dict]) -> Columns:
+    def columns(self, results: Sequence[dict]) -> Columns:
         """By the name of each figure that is a share: whether each image, or pair, is right."""
         records, columns = in_order(results), {}
         for split in dict.fromkeys(record["split"] for record in records):

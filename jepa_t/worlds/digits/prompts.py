@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from torch.utils.data import Dataset
 
+from ...data.sets import PromptSet
 from ...errors import UserError, unknown
 from ...registry import DATASETS
 from .captions import describe, draw_templates
@@ -24,7 +24,7 @@ SYNONYMS = {
 
 
 @DATASETS.register_module()
-class DigitPrompts(Dataset):
+class DigitPrompts(PromptSet):
     """Prompts to draw, with the facts that the images are judged by.
 
     Splits: ``seen`` and ``unseen`` compositions of digit and ink in the words of training; ``paraphrase``,
@@ -64,24 +64,12 @@ class DigitPrompts(Dataset):
                 raise unknown(f"split of layout {layout!r}", split, known)
         if per_split < 1 or (SWAP in splits and per_split % 2):
             raise UserError(f"DigitPrompts per_split={per_split}: use 1 or more, even with {SWAP!r}")
-        self.captions: list[str] = []
-        self.facts: list[dict] = []
+        parts = [_prompts(form, split, seed, np.arange(per_split)) for split in splits]
         self.splits = [split for split in splits for _ in range(per_split)]
-        for split in splits:
-            captions, facts = _prompts(form, split, seed, np.arange(per_split))
-            self.captions += captions
-            self.facts += facts
-        self.images = render_facts(self.facts, form) if images else None
-
-    def __len__(self) -> int:
-        return len(self.captions)
-
-    def __getitems__(self, indices: list[int]) -> dict:
-        """A batch: ``inputs [B, 3, H, W]`` or None, ``data_samples``: lists of caption, index, split and facts."""
-        columns = {"caption": self.captions, "split": self.splits, "facts": self.facts}
-        samples = {name: [column[i] for i in indices] for name, column in columns.items()}
-        inputs = None if self.images is None else self.images[indices]
-        return {"inputs": inputs, "data_samples": {**samples, "index": list(indices)}}
+        self.facts = [fact for _, facts in parts for fact in facts]
+        captions = [caption for some, _ in parts for caption in some]
+        real = render_facts(self.facts, form) if images else None
+        super().__init__(captions, real, split=self.splits, facts=self.facts)
 
 
 def _prompts(layout: Layout, split: str, seed: int, index: np.ndarray) -> tuple[list[str], list[dict]]:

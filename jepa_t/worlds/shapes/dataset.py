@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ...data.hashing import Stream
+from ...data.sets import TrainingSet
 from ...errors import UserError
 from ...registry import DATASETS
 from .captions import check_families, write
@@ -16,7 +16,7 @@ from .scenes import Contents, Preset, complete, preset_named
 
 
 @DATASETS.register_module()
-class ShapeScenes(Dataset):
+class ShapeScenes(TrainingSet):
     """Training images and captions; number ``i`` depends on all arguments but ``size``, and ``i``, alone.
 
     So the first images of a larger set are the smaller set.

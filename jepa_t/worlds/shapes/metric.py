@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.evaluator import BaseMetric
 
 from ...data.hashing import Stream
 from ...errors import UserError
-from ...evaluation.records import in_order
+from ...evaluation.metric import in_order
 from ...registry import METRICS
-from ..verdicts import Columns, shares, swap_group
+from ..verdicts import Columns, PromptMetric, swap_group
 from .captions import contents_from
 from .judge import judge, nearest_size, read
 from .rendering import render
@@ -29,7 +28,7 @@ SAID, ABSENT = -2, -1
 
 
 @METRICS.register_module()
-class ShapesMetric(BaseMetric):
+class ShapesMetric(PromptMetric):
     """Accuracy of generated scenes by the exact verifier, quality of the drawing, and diversity.
 
     ================================  ====================================================================
@@ -59,8 +58,6 @@ class ShapesMetric(BaseMetric):
         UserError: There is no such preset.
     """
 
-    default_prefix = ""  # flat keys; with None MMEngine warns of it
-
     def __init__(self, preset: str | Mapping = "tiny") -> None:
         super().__init__()
         self.preset = preset_named(preset)
@@ -87,17 +84,7 @@ class ShapesMetric(BaseMetric):
             residual = verdict.pop("residual")
             self.results.append({**kept, "verdict": verdict, "residual": residual, "factor": factor})
 
-    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """The figures of all results, whose order and repetitions don't matter."""
-        records = in_order(results)
-        if not records:
-            return {}
-        figures = shares(self.columns(records))
-        figures["residual"] = float(np.mean([record["residual"] for record in records]))
-        return figures | self._against_truth(records)
-
-    @staticmethod
-    def columns(results: Sequence[dict]) -> Columns:
+    def columns(self, results: Sequence[dict]) -> Columns:
         """By the name of each figure that is a share: whether each image, or pair, is right."""
         records, columns = in_order(results), {}
         for record in records:
@@ -108,8 +95,8 @@ class ShapesMetric(BaseMetric):
                     columns.setdefault(key, []).append(right)
         return dict(sorted(columns.items())) | {"unseen/swap_group": swap_group(records)}
 
-    def _against_truth(self, records: list[dict]) -> dict[str, float]:
-        """Diversity, and what the verifier makes of true images."""
+    def further(self, records: list[dict]) -> dict[str, float]:
+        """Quality of the drawing, diversity, and what the judge makes of true images."""
         facts, index = [record["facts"] for record in records], np.arange(len(records))
         contents = contents_from(facts)
 
@@ -121,6 +108,7 @@ class ShapesMetric(BaseMetric):
         reading = read(render(true_scenes("oracle"), self.preset.size), self.preset)
         right = [verdict["all"] for verdict in judge(reading, facts, self.preset)]
         return {
+            "residual": float(np.mean([record["residual"] for record in records])),
             "diversity": total_variation(np.array([record["factor"] for record in records]), truth),
             "oracle/all": float(np.mean(right)),
             "oracle/diversity": total_variation(factors(reading.scenes, contents, self.preset), truth),

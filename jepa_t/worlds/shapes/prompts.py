@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from ...data.hashing import Stream
+from ...data.sets import PromptSet
 from ...errors import UserError, unknown
 from ...registry import DATASETS
 from .captions import SPLITS, check_families, parse, write
@@ -13,7 +13,7 @@ from .scenes import Preset, preset_named
 
 
 @DATASETS.register_module()
-class ShapePrompts(Dataset):
+class ShapePrompts(PromptSet):
     """Prompts to draw, with the facts that the images are judged by.
 
     Splits, of seen contents in the words of training unless said otherwise:
@@ -61,37 +61,28 @@ class ShapePrompts(Dataset):
         chosen = preset_named(preset)
         names = tuple(dict(chosen.families) if families is None else families)
         check_families(names)
-        self.captions: list[str] = []
-        self.facts: list[dict] = []
-        self.splits = [split for split in splits for _ in range(per_split)]
         for split in splits:
             if split not in SPLITS:
                 raise unknown("split of ShapePrompts", split, SPLITS)
             if per_split < 1 or (split == "swap" and per_split % 2):
                 raise UserError(f"ShapePrompts per_split={per_split}: use 1 or more, even with 'swap'")
-            turns = [family for family in names if family in SPLITS[split]]
-            if not turns:
-                raise UserError(
-                    f"ShapePrompts split {split!r} needs a family of {', '.join(SPLITS[split])}; "
-                    f"families are {', '.join(names)}"
-                )
-            captions = _prompts(split, turns, chosen, seed, per_split)
-            groups = [{"group": i // 2} if split == "swap" else {} for i in range(per_split)]
-            self.captions += captions
-            self.facts += [parse(caption) | group for caption, group in zip(captions, groups, strict=True)]
-
-    def __len__(self) -> int:
-        return len(self.captions)
-
-    def __getitems__(self, indices: list[int]) -> dict:
-        """A batch: ``inputs`` None, ``data_samples`` with lists of caption, index, split and facts."""
-        columns = {"caption": self.captions, "split": self.splits, "facts": self.facts}
-        samples = {name: [column[i] for i in indices] for name, column in columns.items()}
-        return {"inputs": None, "data_samples": {**samples, "index": list(indices)}}
+        captions = [caption for split in splits for caption in _prompts(split, names, chosen, seed, per_split)]
+        self.splits = [split for split in splits for _ in range(per_split)]
+        self.facts = [parse(caption) for caption in captions]
+        for row, (split, fact) in enumerate(zip(self.splits, self.facts, strict=True)):
+            if split == "swap":
+                fact["group"] = row % per_split // 2
+        super().__init__(captions, split=self.splits, facts=self.facts)
 
 
-def _prompts(split: str, families: list[str], preset: Preset, seed: int, count: int) -> list[str]:
-    """The captions of one split, the families by turns."""
+def _prompts(split: str, names: Sequence[str], preset: Preset, seed: int, count: int) -> list[str]:
+    """The captions of one split, of the families that it has by turns."""
+    families = [family for family in names if family in SPLITS[split]]
+    if not families:
+        raise UserError(
+            f"ShapePrompts split {split!r} needs a family of {', '.join(SPLITS[split])}; "
+            f"families are {', '.join(names)}"
+        )
     captions = [""] * count
     for turn, family in enumerate(families):
         index = np.arange(turn, count, len(families))

@@ -15,8 +15,9 @@ from PIL import Image, ImageOps
 sys.path.insert(0, str(Path(__file__).parent))
 from image_files import encoded, random_image
 
-from jepa_t.data import images
-from jepa_t.data.images import BrokenImage, Tally, centre_crop, decode, is_image, places, to_inputs
+from jepa_t.data import decoding
+from jepa_t.data.broken import LEAST, BrokenSample, Tally, candidates
+from jepa_t.data.decoding import centre_crop, decode, is_image, to_inputs
 from jepa_t.errors import UserError
 
 PAINT, PALE = (200, 40, 90), (227, 147, 172)  # the second is the first at half strength on white
@@ -122,7 +123,7 @@ def test_damaged_exif_says_nothing():
     ],
 )
 def test_what_cant_be_read_is_refused_with_a_reason(data, reason):
-    with pytest.raises(BrokenImage, match=reason) as told:
+    with pytest.raises(BrokenSample, match=reason) as told:
         decode(data)
     assert str(told.value)
     assert "\n" not in str(told.value)
@@ -134,20 +135,20 @@ def test_damage_is_decoded_or_refused_but_nothing_else(kind, data):
     content = bytearray(encoded(random_image(), kind))
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=8)):
         content[place] = data.draw(st.integers(0, 255))
-    with contextlib.suppress(BrokenImage):
+    with contextlib.suppress(BrokenSample):
         assert decode(bytes(content)).mode == "RGB"
 
 
 def test_large_images_are_read_up_to_a_stated_size(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     assert decode(encoded(flat("RGB", PAINT).resize((40, 50)))).size == (40, 50)  # PIL alone warns from 1,001
-    with pytest.raises(BrokenImage, match=r"2040 pixels.* exceeds limit of 2000"):
+    with pytest.raises(BrokenSample, match=r"2040 pixels.* exceeds limit of 2000"):
         decode(encoded(flat("RGB", PAINT).resize((40, 51))))
 
 
 def test_a_huge_jpeg_is_decoded_smaller(monkeypatch):
     data = encoded(random_image(160, 240), "JPEG")
-    monkeypatch.setattr(images, "HALVED", 1000)
+    monkeypatch.setattr(decoding, "HALVED", 1000)
     small = decode(data)
     assert small.size == (80, 120)
     assert np.abs(np.asarray(small, float) - np.asarray(random_image(80, 120), float)).mean() < 3
@@ -172,7 +173,7 @@ def test_the_crop_is_adm_s(width, height, size):
     image = random_image(width, height)
     cropped = centre_crop(image, size)
     assert cropped.size == (size, size)
-    if max(width, height) <= images.NARROW * min(width, height):
+    if max(width, height) <= decoding.NARROW * min(width, height):
         assert np.array_equal(cropped, adm(image, size))
 
 
@@ -207,9 +208,9 @@ def test_other_files_are_left_out(name):
 
 @given(st.integers(0, 3), st.integers(0, 99), st.integers(1, 50))
 def test_stand_ins_depend_on_seed_and_index_alone(seed, index, count):
-    first, *others = [number for number, _ in zip(places(seed, index, count), range(12), strict=False)]
+    first, *others = [number for number, _ in zip(candidates(seed, index, count), range(12), strict=False)]
     assert first == index % count
-    assert others == [number for number, _ in zip(places(seed, index, count), range(12), strict=False)][1:]
+    assert others == [number for number, _ in zip(candidates(seed, index, count), range(12), strict=False)][1:]
     assert all(0 <= number < count for number in others)
     assert count < 20 or len(set(others)) > 3
 
@@ -230,7 +231,7 @@ def test_a_tally_names_each_once_and_stops_when_they_are_many(tmp_path, caplog):
 
 def test_a_few_broken_images_at_the_start_stop_nothing(tmp_path):
     tally = Tally(tmp_path, 0.001)
-    for number in range(images.LEAST - 1):
+    for number in range(LEAST - 1):
         tally.add(f"{number}.jpg", "truncated")
     with pytest.raises(UserError, match="10 of 10"):
         tally.add("9.jpg", "truncated")

@@ -1,0 +1,58 @@
+"""What a training reads and what a test asks: the two kinds of data sets. Both give whole batches."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+
+class TrainingSet(Dataset, ABC):
+    """Images with captions. Sample i depends on i and the options alone, so that a resumed training reads the same.
+
+    Attributes:
+        captions: All captions, or some that stand for them: text tokenizers are fitted on these, and must read them.
+        images: Images ``[n, 3, H, W]``, float32 in [-1, 1], on which an image tokenizer is fitted; None where there
+            are none.
+    """
+
+    captions: Sequence[str]
+    images: Tensor | None
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many samples there are."""
+
+    @abstractmethod
+    def __getitems__(self, indices: list[int]) -> dict:
+        """A batch: ``inputs [B, 3, H, W]`` in [-1, 1] and ``data_samples`` with the ``caption`` list."""
+
+    def check(self, image_tokenizer: nn.Module, text_tokenizer: nn.Module) -> None:
+        """See, before anything is fitted or read, that these two can read the samples.
+
+        Raises:
+            UserError: One can't.
+        """
+
+
+class PromptSet(Dataset):
+    """Captions to draw, and what is known of each. The image of prompt i is drawn from seed i.
+
+    Args:
+        captions: All of them ``[N]``.
+        images: Real images of them ``[N, 3, H, W]`` in [-1, 1], for what is measured by these.
+        **known: By name, what metrics read of each prompt ``[N]``, such as ``split`` and ``facts``.
+    """
+
+    def __init__(self, captions: Sequence[str], images: Tensor | None = None, **known: Sequence) -> None:
+        self.captions, self.images, self.known = captions, images, known
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __getitems__(self, indices: list[int]) -> dict:
+        """A batch: ``inputs [B, 3, H, W]`` or None, ``data_samples``: lists of caption, index and what is known."""
+        columns = {"caption": self.captions, **self.known}
+        samples = {name: [column[i] for i in indices] for name, column in columns.items()}
+        inputs = None if self.images is None else self.images[indices]
+        return {"inputs": inputs, "data_samples": {**samples, "index": list(indices)}}
