@@ -62,7 +62,7 @@ class Tally:
         log, file = logging.getLogger("jepa_t"), self.report / f"{socket.gethostname()}_{os.getpid()}.tsv"
         try:
             self.report.mkdir(parents=True, exist_ok=True)
-            with file.open("a", encoding="utf-8", errors="surrogateescape") as lines:
+            with file.open("a", encoding="utf-8", errors="backslashreplace") as lines:
                 lines.write(line)
         except OSError as error:
             log.warning("broken image %s; the report can't be written: %s", line.strip(), error)

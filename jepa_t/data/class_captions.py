@@ -1,12 +1,13 @@
 """Captions for data sets that have class labels: the names of the classes in sentences."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import UserError
 from .hashing import draw
+from .text_files import read_lines
 
 HERE = Path(__file__).parent
 IMAGENET = {"names": HERE / "imagenet_classes.txt", "templates": HERE / "imagenet_templates.txt"}
@@ -16,8 +17,8 @@ class Captions:
     """Sentences about classes; the caption of an image is a function of seed, index and label alone.
 
     Args:
-        names: A name per class, or a list of names for one that has several; or ``"imagenet"``, ImageNet's 1,000 in
-            the order of its labels; or a text file of one class per line.
+        names: A name per class, or a list of names for one that has several; or a dict of these by the classes'
+            folders; or ``"imagenet"``, ImageNet's 1,000 in the order of its labels; or a text file, a class a line.
         templates: Sentences with ``{}`` for the name; or ``"imagenet"``, the 80 of CLIP; or a text file of one per
             line. Lines that begin with ``#`` are left out.
         seed: Seed of the choice.
@@ -32,10 +33,12 @@ class Captions:
 
     def __init__(
         self,
-        names: str | Sequence[str | Sequence[str]],
+        names: str | Sequence[str | Sequence[str]] | Mapping[str, str | Sequence[str]],
         templates: str | Sequence[str] = ("a photo of a {}",),
         seed: int = 0,
     ) -> None:
+        if isinstance(names, Mapping):
+            names = [names[folder] for folder in in_label_order(names)]
         named = _lines("names", names)
         named = [tuple(name) if isinstance(name, Sequence) and not isinstance(name, str) else (name,) for name in named]
         self.names, self.templates, self.seed = named, list(_lines("templates", templates)), seed
@@ -79,6 +82,12 @@ class Captions:
         return [template.replace("{}", each) for each in names] + [each.replace("{}", name) for each in self.templates]
 
 
+def in_label_order(folders: Iterable[str]) -> list[str]:
+    """Class folders sorted by their names; as numbers, if all of them are."""
+    folders = sorted(folders)
+    return sorted(folders, key=int) if all(name.isascii() and name.isdigit() for name in folders) else folders
+
+
 def _numbers(field: str, given: Sequence[int] | np.ndarray) -> np.ndarray:
     found = np.asarray(given)
     if found.size and found.dtype.kind not in "iu":
@@ -91,8 +100,7 @@ def _lines(field: str, given: str | Sequence) -> Sequence:
         path = IMAGENET[field] if given == "imagenet" else Path(given).expanduser()
         if not path.is_file():
             raise UserError(f"Captions {field}={given!r} is no file; give a list, a text file or 'imagenet'")
-        given = [line.strip() for line in path.read_text("utf-8").splitlines()]
-        given = [line for line in given if line and not line.startswith("#")]
+        given = read_lines(path, f"Captions {field}")
     if not isinstance(given, Sequence):
         raise UserError(f"Captions {field} is {given!r}; give a list, a text file or 'imagenet'")
     if not given:

@@ -1,7 +1,8 @@
 """ImageNet, or any other folder of class folders."""
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import numpy as np
 from ..errors import UserError
 from ..registry import DATASETS
 from .broken import REPORT
-from .class_captions import Captions
+from .class_captions import Captions, in_label_order
 from .decoding import is_image
 from .image_dataset import ImageDataset
 from .storage import Texts
+
+_log = logging.getLogger("jepa_t")
 
 
 class LabelCaptions:
@@ -43,7 +46,9 @@ class LabelCaptions:
 
 @DATASETS.register_module()
 class ImageNet(ImageDataset):
-    """Images in class folders, ``root/split/<class>/*.JPEG``; the folders' names, sorted, are labels 0, 1, ...
+    """Images in class folders, ``root/split/<class>/*.JPEG``; the folders, sorted, are labels 0, 1, ...
+
+    Folders whose names are all numbers are sorted as numbers.
 
     A caption is the name of the class in a sentence, by `Captions`. Sample i is a function of the files, ``seed``
     and i alone; with ``flip``, sample i + N is image i mirrored, with a caption of its own.
@@ -52,8 +57,8 @@ class ImageNet(ImageDataset):
         root: The data set's folder.
         split: The folder in it, such as ``train`` or ``val``.
         size: Height and width in pixels, of ADM's centre crop.
-        names: A name (or several) for each class folder, in the sorted order of the folders, or a file of them;
-            ``imagenet`` for ImageNet's own 1,000.
+        names: A name (or several) for each class folder, in the sorted order of the folders, or a file of them; or a
+            dict from each folder to its name; ``imagenet`` for ImageNet's own 1,000.
         templates: The sentences, or a file of them; ``imagenet`` for CLIP's 80.
         flip: Show each image mirrored as well.
         seed: Of all that is drawn.
@@ -69,7 +74,7 @@ class ImageNet(ImageDataset):
         root: str,
         split: str = "train",
         size: int = 256,
-        names: str | list[str | list[str]] = "imagenet",
+        names: str | list[str | list[str]] | dict[str, str | list[str]] = "imagenet",
         templates: str | list[str] = "imagenet",
         flip: bool = True,
         seed: int = 0,
@@ -77,14 +82,20 @@ class ImageNet(ImageDataset):
         report: str = REPORT,
     ) -> None:
         self.folder = Path(root).expanduser() / split
-        captions, classes = Captions(names, templates, seed), class_folders(self.folder)
+        classes = class_folders(self.folder)
+        if isinstance(names, Mapping) and set(names) != set(classes):
+            strange = sorted(map(str, set(names) ^ set(classes)))
+            raise UserError(f"ImageNet: names and the class folders of {self.folder} differ, such as in {strange[0]!r}")
+        captions = Captions(names, templates, seed)
         if len(captions.names) != len(classes):
             order = f"{classes[0]}, {classes[1]}, ..." if len(classes) > 1 else classes[0]
             raise UserError(
                 f"ImageNet: {self.folder} has {len(classes)} class folders and names has {len(captions.names)}; "
                 f"give one name for each, in the order {order}"
             )
-        files = [_images(self.folder, name) for name in classes]
+        files, others = zip(*(_images(self.folder, name) for name in classes), strict=True)
+        if left := [name for some in others for name in some]:
+            _log.warning("ImageNet: %d files of %s are no images, such as %s", len(left), self.folder, left[0])
         labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(each) for each in files])
         listed = Texts(name for each in files for name in each)
         super().__init__(listed, self._path, LabelCaptions(labels, captions), size, flip, seed, max_broken, report)
@@ -94,7 +105,7 @@ class ImageNet(ImageDataset):
 
 
 def class_folders(folder: Path) -> list[str]:
-    """The names of the class folders in a folder, sorted: their places are the labels.
+    """The names of the class folders in a folder; their places are the labels.
 
     Raises:
         UserError: There are none.
@@ -102,15 +113,21 @@ def class_folders(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise UserError(f"ImageNet: {str(folder)!r} is no folder; expected class folders with images in it")
     with os.scandir(folder) as entries:
-        classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        classes = in_label_order(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
     if not classes:
         raise UserError(f"ImageNet: {str(folder)!r} has no class folders; expected {folder}/<class>/*.JPEG")
+    if classes != sorted(classes):
+        _log.warning(
+            "ImageNet: the class folders of %s are sorted as numbers: %s, ...", folder, ", ".join(classes[:12])
+        )
     return classes
 
 
-def _images(folder: Path, name: str) -> list[str]:
+def _images(folder: Path, name: str) -> tuple[list[str], list[str]]:
+    """The images of a class, and its other files; hidden ones are left out."""
     # Names alone: a million calls of stat would take minutes on a shared disk.
-    found = [f"{name}/{file}" for file in sorted(os.listdir(folder / name)) if is_image(file)]
+    files = [f"{name}/{file}" for file in sorted(os.listdir(folder / name)) if not file.startswith(".")]
+    found = [file for file in files if is_image(file)]
     if not found:
         raise UserError(f"ImageNet: {str(folder / name)!r} has no images; fill it or remove it, since labels count it")
-    return found
+    return found, [file for file in files if not is_image(file)]

@@ -154,7 +154,7 @@ def write_cache(
         "images": options_of(config),
         "kind": images.describe.kind,
         "count": len(images.names),
-        "listing": hashlib.sha256("\n".join(images.names).encode("utf-8", "surrogateescape")).hexdigest(),
+        "listing": hashlib.sha256("\n".join(images.names).encode("utf-8", "surrogatepass")).hexdigest(),
         "shard": whole("shard", shard),
     }
     if rank == 0:

@@ -15,10 +15,10 @@ from torch.utils.data import get_worker_info
 from ..errors import UserError, first_line
 from ..registry import DATASETS, build
 from .broken import candidates
-from .captioned import OwnCaptions
 from .class_captions import Captions
 from .imagenet import LabelCaptions
 from .latent_cache import SETTINGS, Cache, options_of
+from .own_captions import OwnCaptions
 from .sets import TrainingSet
 from .storage import Mapped, Texts
 

@@ -16,7 +16,7 @@ class Texts(Sequence[str]):
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
-        encoded = [text.encode("utf-8", "surrogateescape") for text in texts]  # the names of files may be any bytes
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]  # names of files may be any bytes
         self.data, self.ends = b"".join(encoded), np.cumsum([len(text) for text in encoded], dtype=np.int64)
 
     @property
@@ -31,7 +31,7 @@ class Texts(Sequence[str]):
         if not 0 <= number < len(self.ends):
             raise IndexError(number)
         start = self.ends[number - 1] if number else 0
-        return self.data[start : self.ends[number]].decode("utf-8", "surrogateescape")
+        return self.data[start : self.ends[number]].decode("utf-8", "surrogatepass")
 
 
 class Mapped:

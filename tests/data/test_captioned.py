@@ -3,17 +3,20 @@
 import io
 import json
 import pickle
+import re
 import sys
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from image_files import encoded, random_image
 
-from jepa_t.data import captioned
+from jepa_t.data import own_captions
+from jepa_t.data.decoding import centre_crop, to_inputs
 from jepa_t.data.storage import Texts
 from jepa_t.errors import UserError
 from jepa_t.registry import DATASETS, build
@@ -23,7 +26,7 @@ LINES = [" ".join(caption.split()) for caption in CAPTIONS]
 
 
 def make(source, report="report", **options):
-    defaults = {"size": 8, "report": str(Path(source).parent / report)}
+    defaults = {"size": 8, "flip": False, "report": str(Path(source).parent / report)}
     return build({"type": "CaptionedImages", "source": str(source)} | defaults | options, DATASETS)
 
 
@@ -50,6 +53,13 @@ def add(tar, name, data):
     info = tarfile.TarInfo(name)
     info.size = len(data)
     tar.addfile(info, io.BytesIO(data))
+
+
+def write_tar(path, files):
+    with tarfile.open(path, "w") as tar:
+        for name, data in files.items():
+            add(tar, name, data)
+    return path
 
 
 def write_shards(path, count=2, style=tarfile.GNU_FORMAT):
@@ -80,31 +90,37 @@ def test_folder_manifest_and_shards_show_the_same(tmp_path, style):
     expected = shown(folder)
     assert sorted(expected) == sorted(LINES)
     for data in sets:
-        assert len(data) == 10
+        assert len(data) == 5
         found = shown(data)
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[caption], expected[caption]) for caption in found)
-        mirrored = data.__getitems__([5, 6])
-        plain = data.__getitems__([0, 1])
-        assert torch.equal(mirrored["inputs"], plain["inputs"].flip(-1))
-        assert mirrored["data_samples"] == plain["data_samples"]
 
 
 def test_one_of_several_captions_is_drawn_for_each_index(tmp_path):
     (tmp_path / "x.png").write_bytes(encoded(random_image()))
     captions = [f"caption {number}" for number in range(4)]
     (tmp_path / "list.jsonl").write_text("\n".join([json.dumps({"image": "x.png", "caption": captions})] * 40))
-    data = make(tmp_path / "list.jsonl")
-    drawn = data.__getitems__(list(range(80)))["data_samples"]["caption"]
-    assert set(drawn) == set(captions) == set(data.captions)
-    assert drawn[:40] != drawn[40:]
-    assert drawn == make(tmp_path / "list.jsonl").__getitems__(list(range(80)))["data_samples"]["caption"]
-    assert drawn != make(tmp_path / "list.jsonl", seed=1).__getitems__(list(range(80)))["data_samples"]["caption"]
+    first, again, other = (
+        make(tmp_path / "list.jsonl", flip=True, seed=seed).__getitems__(list(range(80)))["data_samples"]["caption"]
+        for seed in (0, 0, 1)
+    )
+    assert set(first) == set(captions) == set(make(tmp_path / "list.jsonl").captions)
+    assert first[:40] != first[40:]
+    assert first == again != other
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "caption is empty"), (b" \n", "caption is empty"), (b"\xff\xfe\x00", "UTF-8"), (None, "can't be read")],
+    [
+        (b"", "caption is empty"),
+        (b" \n", "caption is empty"),
+        (b"\xef\xbb\xbf", "caption is empty"),
+        ("caf\u00e9".encode("latin-1"), "caption isn't in UTF-8: byte 0xe9 at position 3"),
+        ("a dog".encode("utf-16"), "isn't in UTF-8"),
+        ("a dog".encode("utf-16-le"), "holds '\\x00', which is no text"),
+        (b"a \x1b[31mred dog", "holds '\\x1b'"),
+        (None, "can't be read"),
+    ],
 )
 def test_a_caption_that_cant_be_read_breaks_its_image(tmp_path, content, reason):
     data = make(write_folder(tmp_path / "folder"), max_broken=1.0)
@@ -119,24 +135,75 @@ def test_a_caption_that_cant_be_read_breaks_its_image(tmp_path, content, reason)
 
 
 def test_captions_of_many_images_are_sampled_with_the_longest(monkeypatch):
-    monkeypatch.setattr(captioned, "COVERING", 50)
+    monkeypatch.setattr(own_captions, "COVERING", 50)
     texts = Texts("word " * (number % 97) + str(number) for number in range(1000))
-    found = captioned.OwnCaptions(lambda number: [texts[number]], texts.sizes, 0).covering()
+    found = own_captions.OwnCaptions(lambda number: [texts[number]], texts.sizes, 0).covering()
     assert len(found) <= 50
     assert sorted(map(len, texts))[-10:] == sorted(map(len, found))[-10:]
     assert texts[0] in found
     assert texts[999] in found
 
 
-def test_a_image_without_caption_is_told(tmp_path):
+def test_an_image_without_caption_is_told(tmp_path):
     folder = write_folder(tmp_path / "folder")
     (folder / "a" / "alone.jpg").write_bytes(b"")
-    with pytest.raises(UserError, match=r"1 of 6 images in .*no caption, such as a/alone.jpg; write alone.txt"):
+    with pytest.raises(UserError, match=r"1 of 6 images in .*no caption, such as a/alone.jpg; put a .txt"):
         make(folder)
-    with tarfile.open(tmp_path / "x.tar", "w") as tar:
-        add(tar, "k.jpg", b"")
-    with pytest.raises(UserError, match=r"1 of 1 images in .*x.tar have no caption, such as k of x.tar"):
-        make(tmp_path / "x.tar")
+    with pytest.raises(UserError, match=r"1 of 1 images in .*x.tar have no caption, such as x.tar:k.jpg; put"):
+        make(write_tar(tmp_path / "x.tar", {"k.jpg": b""}))
+
+
+def test_images_go_with_the_longest_common_name_and_what_is_left_is_named(tmp_path, caplog):
+    pairs = {"v1.5_b.png": "v1.5_b.txt", "v1.5_c.png": "v1.5_c.txt", "img_0.25.png": "img_0.25.txt", "x.png": "x.txt"}
+    pairs |= {"y.large.png": "y.txt", "UP.PNG": "UP.TXT"}
+    left = {"x.webp": b"another x", "x.seg.png": b"a mask", "x.json": b"{}", "loose.txt": b"no image"}
+    files = {name: encoded(random_image(seed=number)) for number, name in enumerate(pairs)}
+    files |= {text: name.encode() for name, text in pairs.items()} | left
+    (tmp_path / "folder").mkdir()
+    for name, data in files.items():
+        (tmp_path / "folder" / name).write_bytes(data)
+    for source in (tmp_path / "folder", write_tar(tmp_path / "x.tar", files)):
+        caplog.clear()
+        data = make(source)
+        found = shown(data)
+        assert found.keys() == pairs.keys()  # the text says whose it is
+        for number, name in enumerate(pairs):
+            assert torch.equal(found[name], to_inputs([np.asarray(centre_crop(random_image(seed=number), 8))])[0])
+        (record,) = caplog.records
+        assert re.search(r"4 files in .* are left out, such as .*(loose.txt|x.webp)", record.getMessage())
+
+
+def test_images_are_mirrored_only_where_that_is_asked_for_and_said(tmp_path, caplog):
+    folder = write_folder(tmp_path / "folder")
+    assert len(build({"type": "CaptionedImages", "source": str(folder), "size": 8}, DATASETS)) == 5
+    assert caplog.text == ""
+    data = make(folder, flip=True)
+    assert "left or right turn false" in caplog.text
+    plain, mirrored = data.__getitems__([0, 1]), data.__getitems__([5, 6])
+    assert torch.equal(mirrored["inputs"], plain["inputs"].flip(-1))
+    assert mirrored["data_samples"] == plain["data_samples"]
+
+
+def test_links_in_a_circle_are_named(tmp_path):
+    folder = write_folder(tmp_path / "folder")
+    (folder / "a" / "back").symlink_to(folder, target_is_directory=True)
+    with pytest.raises(UserError, match=r"folder/a/back/?' is a link to a folder that it lies in; remove it"):
+        make(folder)
+    (folder / "a" / "back").unlink()
+    (folder / "a" / "self").symlink_to("self")
+    with pytest.raises(UserError, match=r"a/self' can't be followed \(Too many levels of symbolic links\); remove it"):
+        make(folder)
+
+
+def test_a_manifest_may_have_captions_that_are_no_text(tmp_path):
+    (tmp_path / "x.png").write_bytes(encoded(random_image()))
+    captions = [b'"caf\xe9"', rb'"\ud83d"', rb'"a \u0000 b"', b'"\xef\xbb\xbf fine  text "']
+    lines = [b'{"image": "x.png", "caption": %s}' % caption for caption in captions]
+    (tmp_path / "list.jsonl").write_bytes(b"\xef\xbb\xbf" + b"\n".join(lines))
+    data = make(tmp_path / "list.jsonl", max_broken=1.0)
+    assert data.captions == ["fine text"]
+    assert set(data.__getitems__([0, 1, 2, 3])["data_samples"]["caption"]) == {"fine text"}
+    assert "holds" in data.tally.reasons["x.png"]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +215,9 @@ def test_a_image_without_caption_is_told(tmp_path):
         ('{"image": "a.jpg"}', "line 3 has the caption None"),
         ('{"image": "a.jpg", "caption": []}', r"line 3 has the caption \[\]"),
         ('{"image": "a.jpg", "caption": ["x", 3]}', "line 3 has the caption"),
+        ("[" * 5000, "line 3 is no JSON"),
+        ("1" * 5000, "line 3 is no JSON"),
+        ("\x00{", r"line 3 is no JSON: .*; is it in UTF-8\?"),
     ],
 )
 def test_a_malformed_line_is_told_with_its_number(tmp_path, line, says):
@@ -190,6 +260,6 @@ def test_packed_texts_are_what_was_packed():
     texts = ["", "a", "\u00e4\u4e2d", "b\udcff.jpg", ""]
     packed = Texts(texts)
     assert list(packed) == texts
-    assert packed.sizes.tolist() == [0, 1, 5, 6, 0]
+    assert packed.sizes.tolist() == [0, 1, 5, 8, 0]
     with pytest.raises(IndexError):
         packed[5]

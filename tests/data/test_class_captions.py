@@ -61,8 +61,28 @@ def test_names_and_templates_are_chosen_evenly_and_apart():
     assert Captions(NAMES, TEMPLATES, seed=1)(np.ones(6000, int), np.arange(6000)) != captions
 
 
+def test_folders_that_are_numbers_are_sorted_as_numbers():
+    names = {str(number): f"class {number}" for number in (10, 2, 0, 11)}
+    assert Captions(names).names == [("class 0",), ("class 2",), ("class 10",), ("class 11",)]
+    assert Captions({"b": "bee", "a": ["ant", "emmet"]}).names == [("ant", "emmet"), ("bee",)]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("cat\ncaf\u00e9".encode("latin-1"), "line 2 isn't in UTF-8: byte 0xe9 at position 3; save the file as UTF-8"),
+        ("cat\ndog".encode("utf-16-le"), r"line 1 holds '\\x00', which is no text"),
+        (b"cat\nd\x1bog", r"line 2 holds '\\x1b'"),
+    ],
+)
+def test_files_that_are_no_text_are_told_with_the_line(tmp_path, content, says):
+    (tmp_path / "names.txt").write_bytes(content)
+    with pytest.raises(UserError, match=f"Captions names: .*names.txt, {says}"):
+        Captions(str(tmp_path / "names.txt"))
+
+
 def test_a_text_file_of_ones_own(tmp_path):
-    (tmp_path / "names.txt").write_text("# animals\ncat\n\n  {dog}  \n")
+    (tmp_path / "names.txt").write_text("\ufeff# animals\ncat\r\n\n  {dog}  \n", "utf-8")
     assert Captions(str(tmp_path / "names.txt"))([0, 1], [0, 1]) == ["a photo of a cat", "a photo of a {dog}"]
 
 

@@ -10,7 +10,7 @@ from torch._utils import ExceptionWrapper
 from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).parent))
-from image_files import damage, write_classes
+from image_files import damage, encoded, random_image, write_classes
 
 from jepa_t.data import Captions, centre_crop, decode, keep_batch
 from jepa_t.errors import UserError
@@ -124,13 +124,29 @@ def test_imagenet_s_own_captions_are_few_to_check():
     assert len(Captions("imagenet", "imagenet").covering()) < 1200
 
 
-def test_files_that_are_no_images_and_hidden_folders_are_left_out(tmp_path):
+def test_numbered_folders_have_the_names_of_their_numbers(tmp_path, caplog):
+    names = {str(number): f"class {number}" for number in range(12)}
+    for folder in names:
+        (tmp_path / "train" / folder).mkdir(parents=True)
+        (tmp_path / "train" / folder / "0.png").write_bytes(encoded(random_image()))
+    for given in (names, list(names.values())):
+        data = make(tmp_path, names=given, templates=["{}"], flip=False)
+        said = dict(zip(data.names, data.__getitems__(list(range(12)))["data_samples"]["caption"], strict=True))
+        assert said == {f"{folder}/0.png": name for folder, name in names.items()}
+    assert "sorted as numbers: 0, 1, 2" in caplog.text
+    with pytest.raises(UserError, match=r"names and the class folders of .* differ, such as in '3'"):
+        make(tmp_path, names={folder: name for folder, name in names.items() if folder != "3"})
+
+
+def test_files_that_are_no_images_and_hidden_folders_are_left_out(tmp_path, caplog):
     train = write_classes(tmp_path) / "train"
     (train / "n00000000" / "notes.txt").write_text("x")
     (train / "n00000000" / ".0.JPEG.swp").write_text("x")
     (train / ".cache").mkdir()
     (train / "list.txt").write_text("x")
     assert len(make(tmp_path, flip=False)) == 9
+    assert "1 files of" in caplog.text
+    assert "n00000000/notes.txt" in caplog.text
 
 
 def test_mistakes_are_one_line(tmp_path):

@@ -127,7 +127,7 @@ def test_captions_of_the_images_own_are_kept(tmp_path):
     (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, lines)))
     for i in range(5):
         (tmp_path / f"{i}.png").write_bytes(encoded(random_image(seed=i)))
-    images = {"type": "CaptionedImages", "source": str(tmp_path / "list.jsonl"), "size": 8}
+    images = {"type": "CaptionedImages", "source": str(tmp_path / "list.jsonl"), "size": 8, "flip": True}
     write(tmp_path / "cache", images)
     data, plain = cached(tmp_path / "cache", images), build(images, DATASETS)
     samples = data.__getitems__(list(range(10)))["data_samples"]
