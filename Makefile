@@ -6,9 +6,9 @@ WORK := work_dirs/jepat_digits
 .PHONY: demo test lint slow
 
 demo: .venv/installed
-	$(RUN) tools/train.py configs/jepat_digits.py --work-dir $(WORK)
-	$(RUN) tools/test.py configs/jepat_digits.py --work-dir $(WORK)
-	$(RUN) tools/sample.py $(WORK) "a red three on white paper" "a blue seven" "the digit five in green ink" \
+	$(RUN) -m jepa_t train jepat_digits --work-dir $(WORK)
+	$(RUN) -m jepa_t test jepat_digits --work-dir $(WORK)
+	$(RUN) -m jepa_t sample $(WORK) "a red three on white paper" "a blue seven" "the digit five in green ink" \
 		"on black paper the digit zero in yellow" "a purple two on grey paper" "a cyan nine" \
 		"a yellow four on black paper" "a green eight on white paper" --out $(WORK)
 

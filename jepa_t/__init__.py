@@ -4,7 +4,39 @@ Public names, in the order in which data meets them; each is imported when it is
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what editors and type checkers see
+    from .backbones import ContextEncoder as ContextEncoder
+    from .backbones import Predictor as Predictor
+    from .errors import UserError as UserError
+    from .model import JEPAT as JEPAT
+    from .objectives import FeaturePrediction as FeaturePrediction
+    from .objectives import FlowMatching as FlowMatching
+    from .objectives import GaussianDiffusion as GaussianDiffusion
+    from .objectives import TokenCrossEntropy as TokenCrossEntropy
+    from .pipeline import Pipeline as Pipeline
+    from .registry import BACKBONES as BACKBONES
+    from .registry import FUSIONS as FUSIONS
+    from .registry import OBJECTIVES as OBJECTIVES
+    from .registry import SAMPLERS as SAMPLERS
+    from .registry import TOKENIZERS as TOKENIZERS
+    from .sampling import MaskedSampler as MaskedSampler
+    from .structures import Prediction as Prediction
+    from .structures import Split as Split
+    from .structures import Target as Target
+    from .structures import Text as Text
+    from .tokenizers import ClassEmbedding as ClassEmbedding
+    from .tokenizers import HFText as HFText
+    from .tokenizers import KLTokenizer as KLTokenizer
+    from .tokenizers import OpenCLIPText as OpenCLIPText
+    from .tokenizers import PatchTokenizer as PatchTokenizer
+    from .tokenizers import PooledText as PooledText
+    from .tokenizers import QuantizedAutoencoder as QuantizedAutoencoder
+    from .tokenizers import TransformerText as TransformerText
+    from .tokenizers import VQTokenizer as VQTokenizer
+
+    __version__: str
 
 _HOMES = {
     "PatchTokenizer": "tokenizers",
@@ -40,6 +72,10 @@ __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("jepa_t")
     if name not in _HOMES:
         raise AttributeError(f"module 'jepa_t' has no attribute {name!r}")
     return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,4 +1,4 @@
-"""The ground floor of everything that reads or writes files: safe reads, atomic writes, checkpoints, hashes."""
+"""The ground floor of all that reads or writes files: safe reads, atomic writes, checkpoints, configs, hashes."""
 
 import argparse
 import hashlib
@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .errors import UserError, first_line
+from .errors import UserError, first_line, unknown
 
 # What a checkpoint may hold besides tensors and plain Python data. None of these runs anything when loaded.
 ALLOWED = [
@@ -29,6 +29,13 @@ ALLOWED = [
     np.dtypes.Float32DType,
     np.dtypes.Int64DType,
 ]
+
+
+# The configs that come with this library: inside the installed package, beside it in a checkout.
+CONFIGS = next(
+    (folder for folder in (parent / "configs" for parent in Path(__file__).parents[:2]) if folder.is_dir()),
+    Path("configs"),
+)
 
 
 def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -107,6 +114,26 @@ def find_checkpoint(where: str) -> str:
     if not found.is_file():
         raise UserError(f"{pointer} names {found.name!r}, which isn't there; give the path of another .pth file")
     return str(found)
+
+
+def find_config(name: str) -> Path:
+    """The file of a config.
+
+    Args:
+        name: Of one that comes with this library, such as ``ablation/digits_none``, or a path.
+
+    Raises:
+        UserError: There is none; the message offers the nearest.
+    """
+    path = Path(name).expanduser()
+    if path.suffix and path.is_file():
+        return path
+    known = {file.relative_to(CONFIGS).with_suffix("").as_posix(): file for file in CONFIGS.rglob("*.py")}
+    known = {name: file for name, file in known.items() if not name.startswith("_base_")}
+    if name not in known:
+        beside = path.parent.glob("*.py") if path.suffix and path.parent.is_dir() else ()
+        raise unknown("config", name, [*known, *map(str, beside)])
+    return known[name]
 
 
 def check_weights(expected: dict[str, Tensor], found: dict[str, Tensor], filename: str) -> None:

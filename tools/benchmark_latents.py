@@ -2,7 +2,6 @@
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,7 +16,6 @@ from jepa_t.data import CachedLatents, Captions
 from jepa_t.data.broken import Tally
 from jepa_t.data.imagenet import LabelCaptions
 from jepa_t.data.latent_cache import SHARD, write_cache
-from jepa_t.engine.cli import friendly
 
 IMAGES = {"type": "ImageNet", "root": "", "names": ["image"], "templates": ["a {}"]}
 
@@ -35,8 +33,7 @@ class RandomMoments(nn.Module):
         return torch.randn(len(images), *self.identity["shape"])
 
 
-@friendly
-def main(arguments: list[str] | None = None) -> None:
+def main() -> None:
     """Write the same latents in both ways, read them in turns, print the speeds and their ratios."""
     parser = argparse.ArgumentParser(description="Read random latents of KL-16's shape, packed against archives.")
     parser.add_argument("--images", type=int, default=2 * SHARD)
@@ -44,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--pairs", type=int, default=5, help="readings of each, in turns")
     parser.add_argument("--folder", help="where the files are put, and removed again; default the system's own")
-    args = parser.parse_args(arguments)
+    args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(dir=args.folder) as made:
         packed, archives = write(Path(made), args.images, args.shard)
@@ -97,4 +94,4 @@ def seconds(read: Callable[[list[int]], Tensor], batches: list[list[int]]) -> fl
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

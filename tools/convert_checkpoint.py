@@ -1,72 +1,8 @@
 """Convert a public checkpoint: python tools/convert_checkpoint.py djepa IN OUT --image-tokenizer FOLDER"""
 
-import argparse
-import logging
 import sys
 
-from jepa_t.backbones.context_encoder import NORM_AT
-from jepa_t.conversion import Row, convert_autoencoder, convert_network
-from jepa_t.conversion.network import SCALE
-from jepa_t.engine.cli import friendly
-
-
-@friendly
-def main(arguments: list[str] | None = None) -> None:
-    """Parse, convert, account."""
-    options = vars(parse(arguments))
-    kind = options.pop("kind")
-    logging.basicConfig(format="%(message)s")
-    if kind == "mar-vae":
-        rows = convert_autoencoder(**options)
-    else:
-        encoder = options.pop("text_encoder", None)
-        if encoder:
-            keys = ("model", "pretrained")
-            options["text_encoder"] = {"type": "OpenCLIPText", **dict(zip(keys, encoder, strict=False))}
-        rows = convert_network(kind, **options)
-    show(rows)
-    print(f"written to {options['out']}")
-    if options.get("backbone") and options["norm_at"] != "tokens":
-        print(f"train with --cfg-options model.encoder.norm_at={options['norm_at']}")
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="Convert a public checkpoint into ours.")
-    kinds = parser.add_subparsers(dest="kind", required=True)
-    for kind, what in (("djepa", "D-JEPA"), ("jepat", "the public JEPA-T code's")):
-        network = kinds.add_parser(kind, help=f"{what} network")
-        network.add_argument("source", metavar="IN", help="their file")
-        network.add_argument("out", metavar="OUT", help="the .pth file to write")
-        network.add_argument("--image-tokenizer", metavar="SOURCE", help="KL-16: a folder of diffusers, or its file")
-        if kind == "djepa":
-            network.add_argument("--names", default="imagenet", metavar="FILE", help="names of the classes, one a line")
-        else:
-            network.add_argument(
-                "--text-encoder",
-                nargs="+",
-                metavar="MODEL",
-                help="its open_clip model, and that one's weights",
-            )
-        network.add_argument("--backbone", action="store_true", help="encoder and predictor alone, to train with")
-        network.add_argument("--norm-at", default="tokens", choices=NORM_AT, help="see docs/checkpoints.md")
-        which = network.add_mutually_exclusive_group()
-        which.add_argument("--ema", dest="weights", action="store_const", const="ema", help="averaged weights alone")
-        which.add_argument("--raw", dest="weights", action="store_const", const="raw", help="raw weights alone")
-    vae = kinds.add_parser("mar-vae", help="MAR's KL-16 autoencoder, to a folder of diffusers")
-    vae.add_argument("source", metavar="IN", help="the LDM-style file")
-    vae.add_argument("out", metavar="OUT", help="the folder to write")
-    vae.add_argument("--scale", type=float, default=SCALE, help="what latents are multiplied by")
-    return parser.parse_args(arguments)
-
-
-def show(rows: list[Row]) -> None:
-    """Print the account."""
-    lines = [("theirs", "", "ours", "", ""), *rows]
-    left, middle = (max(len(line[column]) for line in lines) for column in (0, 2))
-    for theirs, used, ours, made, note in lines:
-        print(f"{theirs:{left}} {used or '':>5}   {ours:{middle}} {made or '':>5}   {note}".rstrip())
-
+from jepa_t.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["convert", *sys.argv[1:]]))

@@ -14,7 +14,7 @@ from mmengine.registry import Registry
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ..errors import UserError
-from ..files import load_checkpoint, write_atomically
+from ..files import CONFIGS, load_checkpoint, write_atomically
 
 LAUNCHERS = {"slurm": "srun", "mpi": "mpirun"}
 # What MMEngine 0.10.7 causes and the user can't mend.
@@ -23,6 +23,7 @@ WARNINGS = [
     (UserWarning, r"Setting (OMP|MKL)_NUM_THREADS"),  # of several processes; `threads` decides for itself
     (FutureWarning, r"`broadcast_buffers` is deprecated"),  # of which torch before 2.13 knows no other name
 ]
+_path_beside = Config._get_cfg_path
 
 
 def apply() -> None:
@@ -30,11 +31,23 @@ def apply() -> None:
     CheckpointLoader.register_scheme(prefixes="", loader=load_checkpoint, force=True)
     for module in ("mmengine.runner.runner", "mmengine.runner.checkpoint"):
         importlib.import_module(module).save_checkpoint = save_checkpoint
+    Config._get_cfg_path = staticmethod(base_config)
     for root in [value for value in vars(registry).values() if isinstance(value, Registry)]:
         if "jepa_t" not in root.children:  # else MMEngine warns once per registry that the scope has no child
             Registry(root.name, parent=root, scope="jepa_t")
     for category, message in WARNINGS:
         warnings.filterwarnings("ignore", message=message, category=category)
+
+
+def base_config(name: str, user: str) -> tuple[str, str | None]:
+    """The file of a ``_base_``: a path from the config that names it, or a config of this library, as in the shell.
+
+    Args:
+        name: What it says.
+        user: The file of the config that says it.
+    """
+    ours = CONFIGS / f"{name}.py"
+    return (str(ours), None) if ours.is_file() else _path_beside(name, user)
 
 
 def save_checkpoint(checkpoint: dict, filename: str, **_: Any) -> None:

@@ -74,10 +74,10 @@ def test_the_work_dir_is_named_after_the_config(path):
         ("default_hooks.emaa.decay=0.5", "did you mean 'ema'"),
         ("train_cfg.max_iters=many", "a whole number"),
         ("train_cfg.max_iters=1.5", "a whole number"),
-        ("model.type=7", "a text"),
+        ("model.type=7", "unknown component '7'"),
         ("param_scheduler.4.end=9", "entries 0 to 0"),
         ("train_cfg.max_iters", "key.sub=value"),
-        ("optim_wrapper.optimizer.betas=(1,", "Imbalanced"),
+        ("optim_wrapper.optimizer.betas=(1,", "'(' was never closed"),
         ("model.type=TinyModle", "did you mean 'TinyModel'"),
         ("thread=2", "did you mean 'threads'"),
     ],
@@ -98,7 +98,8 @@ def test_a_wrong_key_in_the_file_is_told(tmp_path, path):
 
 def test_files_that_cannot_be_read_are_told(tmp_path, path):
     assert "did you mean" in error(load_config, path.replace("tiny", "tinny"))
-    assert "doesn't exist" in error(load_config, str(tmp_path / "no" / "such.py"))
+    assert "unknown config" in error(load_config, str(tmp_path / "no" / "such.py"))
+    assert "did you mean 'ablation/digits_none'" in error(load_config, "elsewhere/ablation/digits_none.py")
     (tmp_path / "bad.py").write_text("a = 1\nb = = 2\n")
     assert re.search("line 2", error(load_config, str(tmp_path / "bad.py")))
     (tmp_path / "worse.py").write_text("a = 1 / 0\n")

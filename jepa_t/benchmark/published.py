@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jepa_t.benchmark.cost import flow_of
-from jepa_t.masking import draw, gather
-from jepa_t.model import JEPAT, Network
-from jepa_t.sampling import Generators
-from jepa_t.structures import Split, Text
+from ..masking import draw, gather
+from ..model import JEPAT, Network
+from ..sampling import Generators
+from ..structures import Split, Text
+from .cost import flow_of
 
 
 def condition(network: Network, tokens: Tensor, split: Split, text: Text) -> Tensor:

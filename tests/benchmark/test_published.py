@@ -1,16 +1,11 @@
 """The published procedure, which speed is compared with, gives what the library gives."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from tiny import CAPTIONS, float64, make_model, random_images
 
+from jepa_t.benchmark import published
 from jepa_t.benchmark.cost import ITEMS
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-from baselines import published
 
 REFERENCE = {"preset": "reference", "steps": 6, "solver_steps": 5, "guidance_scale": 2.5}
 

@@ -1,17 +1,10 @@
 """The converting command: an account of every tensor, and mistakes in one line."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 from djepa_reference import Public, public_file
 
-SPEC = importlib.util.spec_from_file_location(
-    "convert_tool", Path(__file__).parents[2] / "tools" / "convert_checkpoint.py"
-)
-tool = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(tool)
+from jepa_t.cli import main
 
 
 @pytest.fixture
@@ -21,7 +14,7 @@ def theirs(tmp_path):
 
 def test_the_account_and_the_option_to_train_with_are_printed(theirs, tmp_path, capsys):
     out = tmp_path / "ours.pth"
-    assert tool.main(["djepa", theirs, str(out), "--backbone", "--norm-at", "sequence", "--ema"]) == 0
+    assert main(["convert", "djepa", theirs, str(out), "--backbone", "--norm-at", "sequence", "--ema"]) == 0
     said = capsys.readouterr().out
     lines = [line.split() for line in said.splitlines()]
     assert ["encoder_blocks", "28", "encoder.blocks", "30"] in lines
@@ -45,7 +38,7 @@ def test_the_account_and_the_option_to_train_with_are_printed(theirs, tmp_path, 
 )
 def test_mistakes_are_one_line_and_code_2(theirs, tmp_path, capsys, words, says):
     out = tmp_path / "out"
-    assert tool.main([{"IN": theirs, "OUT": str(out)}.get(word, word) for word in words]) == 2
+    assert main(["convert", *({"IN": theirs, "OUT": str(out)}.get(word, word) for word in words)]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert len(said.splitlines()) == 1

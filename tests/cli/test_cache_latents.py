@@ -8,13 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from image_files import damage, write_classes
 from tiny import pretrained_kl
 
+from jepa_t.cli import main
+
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "tests" / "data"), str(ROOT / "tools")]
-import benchmark_latents  # noqa: E402
-import cache_latents  # noqa: E402
-from image_files import damage, write_classes  # noqa: E402
 
 ENV = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 CONFIG = """
@@ -43,7 +42,7 @@ def config(tmp_path):
 
 
 def words(config, *more):
-    return [str(config), "--batch-size", "4", "--shard", "2", *map(str, more)]
+    return ["cache-latents", str(config), "--batch-size", "4", "--shard", "2", *map(str, more)]
 
 
 def contents(folder):
@@ -51,12 +50,12 @@ def contents(folder):
 
 
 def test_a_killed_run_and_two_processes_write_what_one_writes(config, tmp_path, capsys):
-    assert cache_latents.main(words(config)) == 0
+    assert main(words(config)) == 0
     assert "120 images in" in capsys.readouterr().out
     expected = contents(tmp_path / "cache")
     assert len(expected) == 121
 
-    command = [sys.executable, str(ROOT / "tools" / "cache_latents.py"), *words(config, "--out", tmp_path / "killed")]
+    command = [sys.executable, "-m", "jepa_t", *words(config, "--out", tmp_path / "killed")]
     process = subprocess.Popen(command, env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while not (tmp_path / "killed" / "00002.json").exists() and time.monotonic() < deadline:
@@ -75,16 +74,16 @@ def test_a_killed_run_and_two_processes_write_what_one_writes(config, tmp_path, 
 
 
 def test_verify_names_what_is_damaged(config, tmp_path, capsys):
-    assert cache_latents.main(words(config)) == 0
+    assert main(words(config)) == 0
     assert "1 are broken, named in" in capsys.readouterr().out
-    assert cache_latents.main(words(config, "--verify")) == 0
+    assert main(words(config, "--verify")) == 0
     assert "60 of 60 shards are whole" in capsys.readouterr().out
     path = tmp_path / "cache" / "00003.bin"
     data = bytearray(path.read_bytes())
     data[-1] ^= 4
     path.write_bytes(data)
     (tmp_path / "cache" / "00005.json").unlink()
-    assert cache_latents.main(words(config, "--verify")) == 2
+    assert main(words(config, "--verify")) == 2
     out = capsys.readouterr().out
     assert "shard 00003 is damaged" in out
     assert "shard 00005 isn't there" in out
@@ -93,16 +92,16 @@ def test_verify_names_what_is_damaged(config, tmp_path, capsys):
 
 def test_a_config_without_a_cache_needs_a_folder(config, capsys):
     options = ["--cfg-options", "train_dataloader.dataset={'type': 'InkedDigits'}"]
-    assert cache_latents.main([str(config), *options]) == 2
+    assert main(["cache-latents", str(config), *options]) == 2
     assert "give --out DIR" in capsys.readouterr().err
-    assert cache_latents.main([str(config), "--verify"]) == 2
+    assert main(["cache-latents", str(config), "--verify"]) == 2
     assert "holds no cache of latents" in capsys.readouterr().err
 
 
-def test_the_benchmark_reads_both_formats(tmp_path, capsys):
+def test_the_benchmark_reads_both_formats(tmp_path):
     arguments = ["--images", "64", "--batch-size", "16", "--shard", "20", "--folder", str(tmp_path), "--pairs", "2"]
-    assert benchmark_latents.main(arguments) == 0
-    out = capsys.readouterr().out
+    command = [sys.executable, str(ROOT / "tools" / "benchmark_latents.py"), *arguments]
+    out = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=300, check=True).stdout
     assert out.count("images/s   ratio") == 2
     assert "packed / archives" in out
     assert list(tmp_path.iterdir()) == []

@@ -1,21 +1,15 @@
 """The sampling command: images that carry what they were made from, and mistakes in one line."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 from test_pipeline import CONFIG
 
+from jepa_t.cli import main
 from jepa_t.engine.compat import save_checkpoint
 from jepa_t.registry import MODELS, build
-
-ROOT = Path(__file__).parents[2]
-SPEC = importlib.util.spec_from_file_location("sample_tool", ROOT / "tools" / "sample.py")
-sample = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(sample)
 
 
 @pytest.fixture
@@ -40,27 +34,28 @@ def test_one_image_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, capsys
         "--temperature",
         "0.9",
     ]
-    assert sample.main([*words, "--steps", "2", "--solver-steps", "4", "--out", str(tmp_path / "out")]) == 0
-    files = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert main(["sample", *words, "--steps", "2", "--solver-steps", "4", "--out", str(tmp_path / "out")]) == 0
+    files = sorted(path.name for path in (tmp_path / "out" / "images").iterdir())
     assert files == [
         "000_a_red_three_seed3.png",
         "001_a_red_three_seed4.png",
         "002_a_blue_seven_seed3.png",
         "003_a_blue_seven_seed4.png",
-        "samples.png",
     ]
-    image = Image.open(tmp_path / "out" / files[3])
-    assert min(image.size) >= 128
+    image = Image.open(tmp_path / "out" / "images" / files[3])
+    assert image.size == (4, 4)
     assert image.text["caption"] == "a blue seven"
     assert image.text["seed"] == "4"
     settings = json.loads(image.text["sampler"])
     assert (settings["guidance_scale"], settings["steps"], settings["solver_steps"]) == (2.5, 2, 4)
     assert settings["temperature"] == 0.9
     assert len(image.text["weights_sha256"]) == 64
-    assert json.loads(Image.open(tmp_path / "out" / "samples.png").text["seeds"]) == [3, 4, 3, 4]
+    with Image.open(tmp_path / "out" / "samples.png") as sheet:
+        assert min(sheet.size) >= 128
+        assert json.loads(sheet.text["seeds"]) == [3, 4, 3, 4]
     assert "4 images" in capsys.readouterr().out
-    assert sample.main([str(checkpoint), "a red three", "--out", str(tmp_path / "one")]) == 0
-    assert "1 image and" in capsys.readouterr().out
+    assert main(["sample", str(checkpoint), "a red three", "--out", str(tmp_path / "one")]) == 0
+    assert "1 image in" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -79,7 +74,7 @@ def test_one_image_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, capsys
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(checkpoint, tmp_path, capsys, words, says):
-    assert sample.main([str(checkpoint), *words, "--out", str(tmp_path / "out")]) == 2
+    assert main(["sample", str(checkpoint), *words, "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert says in said
     assert len(said.strip().splitlines()) == 1
@@ -87,9 +82,9 @@ def test_mistakes_are_one_line_and_leave_nothing(checkpoint, tmp_path, capsys, w
 
 
 def test_absent_and_truncated_checkpoints(checkpoint, tmp_path, capsys):
-    assert sample.main([str(tmp_path / "no.pth"), "a red three"]) == 2
+    assert main(["sample", str(tmp_path / "no.pth"), "a red three"]) == 2
     checkpoint.write_bytes(checkpoint.read_bytes()[:300])
-    assert sample.main([str(checkpoint), "a red three"]) == 2
+    assert main(["sample", str(checkpoint), "a red three"]) == 2
     said = capsys.readouterr().err.splitlines()
     assert "no checkpoint" in said[0]
     assert "damaged" in said[1]

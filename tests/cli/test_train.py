@@ -78,7 +78,7 @@ def test_train_go_on_and_evaluate(config, tmp_path):
     assert report["train_steps"] == 8
     assert report["train_seconds"] > 0
     assert report["protocol/count"] == 5
-    assert report["protocol/weights"] == "averaged"
+    assert report["protocol/weights"] == "as trained"
     assert len(report["protocol/weights_sha256"]) == 64
 
 

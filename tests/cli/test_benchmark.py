@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-import benchmark
+from jepa_t.cli import benchmark, main
 
 GATE = """
 import torch
@@ -49,15 +48,15 @@ def test_fusions_of_ones_own_join_the_table(small, tmp_path, monkeypatch, capsys
     )
     monkeypatch.syspath_prepend(tmp_path)
     out = tmp_path / "out"
-    command = ["fusion", "--preset", "smoke", "--out", str(out), "--jobs", "2"]
-    assert benchmark.main([*command, "--configs", str(small), str(other), "--fusion", "gate_of_mine.Gate"]) == 0
+    command = ["benchmark", "fusion", "--preset", "smoke", "--out", str(out), "--jobs", "2"]
+    assert main([*command, "--configs", str(small), str(other), "--fusion", "gate_of_mine.Gate"]) == 0
     records = json.loads((out / "results.json").read_text())["suites"]["fusion"]["records"]
     assert [record["arm"] for record in records] == ["small", "other", "gate_of_mine.Gate"]
     for record in records[1:]:
         assert record["parameters"] == pytest.approx(records[0]["parameters"], rel=0.02)
     assert "| gate_of_mine.Gate |" in (out / "report.md").read_text()
     first = (out / "report.md").read_bytes()
-    assert benchmark.main(["report", str(out)]) == 0
+    assert main(["benchmark", "report", str(out)]) == 0
     assert (out / "report.md").read_bytes() == first
 
 
@@ -73,9 +72,9 @@ def test_a_killed_suite_goes_on(small, tmp_path):
     """SIGKILL leaves no process that writes on, and what was done before isn't done again."""
     late = tmp_path / "late.py"
     late.write_text(f'_base_ = ["{small}"]\nmodel = dict(fusion="late")\n')
-    command = ["fusion", "--configs", str(small), str(late), "--preset", "smoke", "--jobs", "1"]
+    command = ["benchmark", "fusion", "--configs", str(small), str(late), "--preset", "smoke", "--jobs", "1"]
     killed = tmp_path / "killed"
-    script = [sys.executable, benchmark.__file__, *command, "--out", str(killed)]
+    script = [sys.executable, "-m", "jepa_t", *command, "--out", str(killed)]
     process = subprocess.Popen(script, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (done := [*killed.rglob("record.json")]) or not len([*killed.rglob("curve.json")]) > len(done):
         assert process.poll() is None
@@ -89,7 +88,7 @@ def test_a_killed_suite_goes_on(small, tmp_path):
         time.sleep(0.1)
     before = {path: path.stat().st_mtime_ns for path in done}
     assert not (killed / "results.json").exists()
-    assert benchmark.main([*command, "--out", str(killed)]) == 0
+    assert main([*command, "--out", str(killed)]) == 0
     assert done[0].stat().st_mtime_ns == before[done[0]]
     records = json.loads((killed / "results.json").read_text())["suites"]["fusion"]["records"]
     assert [record["arm"] for record in records] == ["small", "late"]
@@ -98,16 +97,16 @@ def test_a_killed_suite_goes_on(small, tmp_path):
 def test_parameters_are_left_alone_when_asked(small, tmp_path):
     none = tmp_path / "none.py"
     none.write_text(f'_base_ = ["{small}"]\nmodel = dict(fusion="none")\n')
-    command = ["fusion", "--configs", str(small), str(none), "--preset", "smoke", "--no-match"]
-    assert benchmark.main([*command, "--out", str(tmp_path)]) == 0
+    command = ["benchmark", "fusion", "--configs", str(small), str(none), "--preset", "smoke", "--no-match"]
+    assert main([*command, "--out", str(tmp_path)]) == 0
     one, other = json.loads((tmp_path / "results.json").read_text())["suites"]["fusion"]["records"]
     assert other["parameters"] == other["unmatched"] < 0.98 * one["parameters"]
 
 
 def test_damaged_results_are_told_before_anything_is_run(tmp_path, monkeypatch, capsys):
     (tmp_path / "results.json").write_text("{")
-    monkeypatch.setattr(benchmark, "run", lambda *_: pytest.fail("ran"))
-    assert benchmark.main(["fusion", "--tasks", "digits", "--preset", "smoke", "--out", str(tmp_path)]) == 2
+    monkeypatch.setattr(benchmark, "run_suite", lambda *_: pytest.fail("ran"))
+    assert main(["benchmark", "fusion", "--tasks", "digits", "--preset", "smoke", "--out", str(tmp_path)]) == 2
     assert "delete it and run the suite again, finished runs are kept" in capsys.readouterr().err
 
 
@@ -115,8 +114,8 @@ def test_damaged_results_are_told_before_anything_is_run(tmp_path, monkeypatch, 
 def test_all_is_every_suite_but_those_of_hours(preset, without, tmp_path, monkeypatch):
     planned = []
     monkeypatch.setattr(benchmark, "plan", lambda suite, *_: planned.append(suite) or {})
-    monkeypatch.setattr(benchmark, "run", lambda *_: ([], []))
-    assert benchmark.main(["all", "--preset", preset, "--out", str(tmp_path)]) == 0
+    monkeypatch.setattr(benchmark, "run_suite", lambda *_: ([], []))
+    assert main(["benchmark", "all", "--preset", preset, "--out", str(tmp_path)]) == 0
     assert set(benchmark.NAMES) - set(planned) == without
 
 
@@ -134,7 +133,7 @@ def test_all_is_every_suite_but_those_of_hours(preset, without, tmp_path, monkey
     ],
 )
 def test_mistakes_are_told_in_one_line(arguments, says, capsys):
-    assert benchmark.main(arguments) == 2
+    assert main(["benchmark", *arguments]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ")
     assert says in error

@@ -1,0 +1,94 @@
+"""Draw images for captions with a trained model: a PNG each, and a sheet of them all."""
+
+import io
+import json
+import logging
+import re
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from rich.console import Console
+from rich.progress import Progress
+
+from ..engine import load_config, set_threads
+from ..errors import UserError
+from ..files import weights_hash, write_atomically
+from ..pipeline import Pipeline, contact_sheet, enlarge
+from .shared import add_cfg_options
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add what ``sample`` takes."""
+    parser.add_argument("checkpoint", help="a .pth file, a work dir (its newest), or a saved folder")
+    parser.add_argument("captions", nargs="+")
+    parser.add_argument("--seed", type=int, default=0, help="of each caption's first image")
+    parser.add_argument("--count", type=int, default=1, help="images per caption, each with the next seed")
+    parser.add_argument("--preset", help="sampler preset: reference, quality, balanced or fast")
+    parser.add_argument("--guidance", type=float, help="guidance scale; 1 is none")
+    parser.add_argument("--temperature", type=float, help="of what is drawn: 1 as learned, below it surer, 0 certain")
+    parser.add_argument("--steps", type=int, help="sampling steps")
+    parser.add_argument("--solver", help="of flow matching: euler, ab2, heun or midpoint")
+    parser.add_argument("--solver-steps", type=int, help="denoising steps in each sampling step")
+    parser.add_argument("--order", help="random, halton, checkerboard or confidence")
+    parser.add_argument("--out", "--work-dir", default="samples", help="folder for images/ and samples.png, the sheet")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
+    parser.add_argument("--amp", action="store_true", help="bf16 autocast")
+    parser.add_argument("--config", help="the model's config file, if it has components of your own")
+    add_cfg_options(parser, "--config")
+
+
+def run(args: Namespace) -> None:
+    """Load, draw, write."""
+    if args.count < 1 or args.batch_size < 1:
+        raise UserError(f"--count is {args.count} and --batch-size {args.batch_size}; both must be at least 1")
+    if args.cfg_options and not args.config:
+        raise UserError("--cfg-options changes a config file; name one with --config")
+    logging.basicConfig(format="%(message)s")
+    set_threads("auto")
+    config = load_config(args.config, args.cfg_options).model.to_dict() if args.config else None
+    pipeline = Pipeline.load(args.checkpoint, config, args.device)
+    changes = {
+        "preset": args.preset,
+        "steps": args.steps,
+        "solver": args.solver,
+        "solver_steps": args.solver_steps,
+        "order": args.order,
+        "temperature": args.temperature,
+        "guidance_scale": args.guidance,
+    }
+    captions = [caption for caption in args.captions for _ in range(args.count)]
+    seeds = [args.seed + number for _ in args.captions for number in range(args.count)]
+    device = next(pipeline.model.parameters()).device.type
+    with (
+        Progress(console=Console(stderr=True), transient=True) as bar,
+        torch.autocast(device, torch.bfloat16, enabled=args.amp),
+    ):
+        task = bar.add_task("drawing", total=len(captions))
+        images = pipeline(captions, seeds, args.batch_size, lambda done: bar.advance(task, done), **changes)
+    facts = {
+        "sampler": pipeline.settings(**changes),
+        "checkpoint": str(args.checkpoint),
+        "weights_sha256": weights_hash(pipeline.model.ema),
+    }
+    folder = Path(args.out) / "images"
+    for number, (image, caption, seed) in enumerate(zip(images, captions, seeds, strict=True)):
+        slug = re.sub(r"\W+", "_", caption.lower()).strip("_")[:60]
+        save(folder / f"{number:03d}_{slug}_seed{seed}.png", image, {"caption": caption, "seed": seed, **facts})
+    sheet = Path(args.out) / "samples.png"
+    views = [enlarge(image) for image in images]
+    save(sheet, contact_sheet(views, captions), {"captions": captions, "seeds": seeds, **facts})
+    print(f"{len(images)} image{'s' * (len(images) > 1)} in {folder}; all on one sheet: {sheet}")
+
+
+def save(path: Path, image: Image.Image, facts: dict) -> None:
+    """Write a PNG, whole or not at all, that carries what it was made from."""
+    metadata = PngInfo()
+    for name, value in facts.items():
+        metadata.add_itxt(name, value if isinstance(value, str) else json.dumps(value))
+    buffer = io.BytesIO()
+    image.save(buffer, "png", pnginfo=metadata)
+    write_atomically(path, lambda file: file.write(buffer.getvalue()))

@@ -1,0 +1,60 @@
+"""Train a config."""
+
+import importlib.util
+from argparse import ArgumentParser, Namespace
+
+from mmengine.config import Config
+
+from ..engine import JEPATRunner, set_threads
+from ..engine.checkpoint import Interrupted
+from ..engine.compat import disband, told_of_loss
+from ..errors import UserError
+from ..files import find_checkpoint, load_checkpoint
+from .shared import add_run_arguments, resume_command, run_config
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add what ``train`` takes."""
+    add_run_arguments(parser)
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="CHECKPOINT",
+        help="go on from the newest checkpoint of the work dir, or from this one",
+    )
+    parser.add_argument("--amp", action="store_true", help="bf16 autocast, on a GPU or a CPU")
+
+
+def run(args: Namespace) -> None:
+    """Build and train."""
+    cfg = run_config(args)
+    if cfg.get("train_cfg") is None:
+        raise UserError(f"{args.config} has no train_cfg; train one of the configs that do")
+    if args.amp:
+        cfg.optim_wrapper.precision = "bf16"
+    if args.resume or cfg.get("resume"):
+        cfg.resume = True
+        cfg.load_from = find_checkpoint(args.resume if args.resume not in (None, "auto") else cfg.work_dir)
+        cfg.threads = load_checkpoint(cfg.load_from).get("meta", {}).get("threads", cfg.get("threads", "auto"))
+    cfg.threads = set_threads(cfg.get("threads", "auto"))
+    _add_tensorboard(cfg)
+    runner = JEPATRunner.from_cfg(cfg)
+    runner.logger.info(f"threads: {cfg.threads}; work dir: {runner.work_dir}")
+    remedy = f"go on with: {resume_command(args.words, args.resume)}"
+    try:
+        with told_of_loss(remedy):
+            runner.train()
+    except Interrupted as stop:
+        raise Interrupted(f"{stop}\n{remedy}") from None
+    disband()
+
+
+def _add_tensorboard(cfg: Config) -> None:
+    """Write for TensorBoard too, where it is installed and the config says what draws."""
+    tensorboard = {"type": "TensorboardVisBackend"}
+    if not cfg.get("visualizer") or not importlib.util.find_spec("tensorboard"):
+        return
+    backends = cfg.visualizer.get("vis_backends") or []
+    if tensorboard not in backends:
+        cfg.visualizer.vis_backends = [*backends, tensorboard]

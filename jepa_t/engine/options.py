@@ -1,0 +1,130 @@
+"""``KEY=VALUE`` on the command line: what a value is, and where in a config it goes."""
+
+import ast
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from ..errors import UserError, unknown
+from .components import component, hints, options
+
+KINDS = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    tuple: "a list",
+    dict: "a dict",
+    NoneType: "None",
+}
+OPENED = {"[": list, "(": tuple, "{": dict}
+# What serves as what an annotation names.
+SERVE = {float: {float, int}, Path: {str}, **{kind: {list, tuple} for kind in (list, tuple, Sequence)}, Mapping: {dict}}
+
+
+def apply_option(
+    tree: dict, option: str, flag: str = "--cfg-options", root: Callable | None = None, own: Mapping[str, Any] = {}
+) -> None:
+    """Change a config.
+
+    Args:
+        tree: The config, changed in place.
+        option: Such as ``model.width=64``.
+        flag: What it was given to, for messages.
+        root: The component that the topmost keys are options of, where the config has no ``type``.
+        own: Topmost keys beside those of ``root``, with their annotations.
+
+    Raises:
+        UserError: There is no such key, with the nearest one; or the value isn't of a kind that it takes.
+    """
+    key, equals, text = option.partition("=")
+    if not equals:
+        raise UserError(f"{flag} {option!r} has no '='; write key.sub=value")
+    *parents, last = key.split(".")
+    node: Any = tree
+    for depth, part in enumerate(parents):
+        node = _child(node, part, ".".join(parents[:depth]), flag)
+    place, hint = ".".join(parents), None
+    if isinstance(node, dict):
+        user = component(node.get("type")) or (None if place else root)
+        more = {} if place else own
+        if last not in (known := {*node, *options(user), *more}):
+            raise unknown(f"option {key!r} of {flag}: key", last, known)
+        old, hint = node.get(last), (hints(user) | more).get(last)
+    elif isinstance(node, list):
+        old, last = _child(node, last, place, flag), int(last)
+    else:
+        raise UserError(f"{flag} {key}: {place} is {node!r}, which has no options of its own")
+    kinds = _kinds(hint, old)
+    try:
+        value = read_value(text, kinds)
+    except ValueError as error:
+        raise UserError(f"{flag} {option}: {error}") from error
+    if kinds and type(value) not in kinds:
+        wanted = " or ".join(sorted({KINDS[kind] for kind in kinds}))
+        raise UserError(f"{flag} {option}: {last} takes {wanted}" + f", such as {old!r}" * (old is not None))
+    node[last] = value
+
+
+def read_value(text: str, kinds: set[type]) -> Any:
+    """What the text of an option stands for.
+
+    A quoted text is that text. Else it is a Python literal, in which a bare word between brackets is a text, as in
+    ``[red,blue]``. Else, or if the option takes texts and nothing of that literal's kind, it is a text as it stands.
+
+    Args:
+        text: What follows the ``=``.
+        kinds: What the option takes; empty where that isn't known.
+
+    Raises:
+        ValueError: It begins as a literal that the option takes, and isn't one.
+    """
+    opened = OPENED.get(text[:1])
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of a backslash in a text
+            tree = ast.parse(text, mode="eval").body
+        value = ast.literal_eval(_Words().visit(tree) if opened else tree)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        if opened and (opened in kinds or str not in kinds):
+            raise ValueError(f"this is no Python literal: {error.args[0]}") from error
+        return text
+    return text if str in kinds and type(value) not in kinds else value
+
+
+class _Words(ast.NodeTransformer):
+    def visit_Name(self, node: ast.Name) -> ast.Constant:
+        return ast.Constant(node.id)
+
+
+def _kinds(hint: Any, old: Any) -> set[type]:
+    """The kinds of values that an option takes, by its annotation and its present value; empty if neither says."""
+    kinds = _annotated(hint)
+    if old is None:
+        return kinds
+    kind = dict if isinstance(old, dict) else type(old)
+    return kinds | ({int, float} if kind in (int, float) and not kinds else SERVE.get(kind, {kind}))
+
+
+def _annotated(hint: Any) -> set[type]:
+    """The kinds that an annotation admits; empty if one of them can't be written on a command line."""
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        parts = [_annotated(part) for part in get_args(hint)]
+        return set().union(*parts) if all(parts) else set()
+    if origin is Literal:
+        return {type(value) for value in get_args(hint)}
+    kind = origin or hint
+    return SERVE.get(kind, {kind} & KINDS.keys())
+
+
+def _child(node: Any, part: str, place: str, flag: str) -> Any:
+    if isinstance(node, (list, tuple)):
+        if part.isdigit() and int(part) < len(node):
+            return node[int(part)]
+        raise UserError(f"{flag}: {place} has entries 0 to {len(node) - 1}, not {part!r}")
+    if isinstance(node, dict) and part in node:
+        return node[part]
+    raise unknown(f"{flag} key in {place or 'the config'}", part, node if isinstance(node, dict) else [])
