@@ -24,22 +24,28 @@ from .frechet import Gaussian, Moments, frechet_distance
 from .images import PACKED, Images, Packed, open_images, read
 from .metric import Metric
 
+PARTS = 10  # of the Inception Score
 NEIGHBOURS = 3  # of precision and recall
 SEED = 2020  # torch-fidelity's, and its generators: the same splits and subsets
 ROWS = 1000  # of a table of distances that are held at once
 STANDARD = 50_000  # images of an FID that needs no number beside it
 
 
-def inception_score(logits: Tensor, splits: int = 10, seed: int = SEED) -> tuple[float, float]:
+def inception_score(logits: Tensor, splits: int = PARTS, seed: int = SEED) -> tuple[float, float]:
     """Mean and standard deviation over ``splits`` shuffled parts of ``exp(E KL(p(y|x) || p(y)))``, in [1, K].
 
     Args:
         logits: ``[N, K]``.
-        splits: At most N.
+        splits: At most N / 2: the score of one image is 1, whatever it shows.
         seed: Of the shuffle.
+
+    Raises:
+        UserError: N is too small.
 
     Source: Salimans et al., arXiv 1606.03498.
     """
+    if not 1 <= splits <= len(logits) // 2:
+        raise UserError(f"an Inception Score of {len(logits)} images in {splits} parts: give two images for each part")
     order = np.random.RandomState(seed).permutation(len(logits))
     likely = logits.double()[order].log_softmax(1)
     bounds = [part * len(likely) // splits for part in range(splits + 1)]
@@ -79,14 +85,19 @@ def kernel_distance(
     """Mean and standard deviation over random subsets of the unbiased squared MMD, kernel ``(x y / F + 1)^3``: KID.
 
     Args:
-        generated: ``[N, F]``, at least two.
-        reference: ``[M, F]``, the same.
+        generated: ``[N, F]``.
+        reference: ``[M, F]``.
         size: Of a subset; cut to N and M.
         subsets: How many.
         seed: Of the choice.
 
+    Raises:
+        UserError: There is one of either, or none.
+
     Source: Binkowski et al., arXiv 1801.01401.
     """
+    if min(len(generated), len(reference)) < 2:
+        raise UserError(f"KID of {len(generated)} and {len(reference)} images: at least 2 of both are needed")
     generated, reference = _double(generated), _double(reference)
     size = min(size, len(generated), len(reference))
     random, distances = np.random.RandomState(seed), []
@@ -242,6 +253,8 @@ class DistributionMetric(Metric):
             UserError: It isn't, or N is too small.
         """
         reference = self.reference
+        if self.extractor.classifies and count < 2 * PARTS and not self.allow_few:
+            raise UserError(f"an Inception Score of {count} images has no meaning; use at least {2 * PARTS}")
         if self.source is not None:
             self._refuse_few("generated", count)
         if reference.count is not None:
@@ -299,7 +312,7 @@ class DistributionMetric(Metric):
                 self._refuse_few("generated", count)
                 figures[f"{name}{ending}"] = frechet_distance(Moments().add(generated[part]).gaussian(), fitted)
         if "logits" in generated:
-            figures[f"IS{ending}"], figures["IS_std"] = inception_score(generated["logits"], min(10, count))
+            figures[f"IS{ending}"], figures["IS_std"] = inception_score(generated["logits"], min(PARTS, count // 2))
         if rows is not None:
             figures["precision"], figures["recall"] = precision_recall(generated["features"], rows)
             figures[kernel], figures[f"{kernel}_std"] = kernel_distance(generated["features"], rows)

@@ -1,10 +1,7 @@
-"""What networks that others have trained see in images: the features by which distributions are compared.
-
-Each extractor has a ``prefix`` for the names of the figures, a ``width`` (F), ``facts`` for the report, and maps
-images ``[B, 3, H, W]``, uint8, to float32 tensors on the CPU: ``features [B, F]`` and whatever else it gives.
-"""
+"""What networks that others have trained see in images: the features by which distributions are compared."""
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from functools import wraps
@@ -19,6 +16,7 @@ from torch import Tensor, nn
 from ..errors import UserError, optional, unknown
 from ..files import installed, read_safely, weights_hash
 from ..registry import FEATURES
+from ..tokenizers.frozen_text import FrozenText
 from ..tokenizers.maps import precisely
 from ..tokenizers.open_clip_text import load_open_clip
 from ..tokenizers.sources import loading
@@ -28,7 +26,27 @@ POOLED = {"64": 64, "192": 192, "768": 768, "2048": 2048}  # layers of torch-fid
 SPATIAL = 7  # channels of sFID
 
 
-def exactly(function: Callable[..., Any]) -> Callable[..., Any]:
+class FeatureExtractor(ABC):
+    """A network that others have trained, as a function of images.
+
+    Attributes:
+        prefix: Of the names of the figures.
+        width: F.
+        facts: What a reader of the figures must know, such as the weights' hash.
+        classifies: Whether it gives ``logits`` as well.
+    """
+
+    prefix: str
+    width: int
+    facts: dict[str, Any]
+    classifies = False
+
+    @abstractmethod
+    def __call__(self, images: Tensor) -> Features:
+        """Images ``[B, 3, H, W]``, uint8, to float32 on the CPU: ``features [B, F]`` and whatever else it gives."""
+
+
+def full_precision(function: Callable[..., Any]) -> Callable[..., Any]:
     """A method of an extractor without gradient, autocast or TF32: figures are compared to the third digit."""
 
     @wraps(function)
@@ -40,7 +58,7 @@ def exactly(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @FEATURES.register_module()
-class InceptionFeatures:
+class InceptionFeatures(FeatureExtractor):
     """torch-fidelity's InceptionV3, whose weights and resizing are those of TensorFlow's 2015 network.
 
     Gives ``features`` (the pooled layer), ``logits`` (without bias: the Inception Score's) and ``spatial`` (the first
@@ -55,6 +73,7 @@ class InceptionFeatures:
     """
 
     prefix = ""
+    classifies = True
 
     def __init__(self, weights: str | None = None, layer: str | int = "2048") -> None:
         if str(layer) not in POOLED:
@@ -75,7 +94,7 @@ class InceptionFeatures:
             "torch_fidelity": installed("torch_fidelity"),
         }
 
-    @exactly
+    @full_precision
     def __call__(self, images: Tensor) -> Features:
         """See the class."""
         features, logits = self.network(images.to(get_device()))
@@ -86,7 +105,7 @@ class InceptionFeatures:
 
 
 @FEATURES.register_module()
-class DINOv2Features:
+class DINOv2Features(FeatureExtractor):
     """The class token of timm's DINOv2, for FD-DINOv2 (Stein et al., arXiv 2306.04675).
 
     Args:
@@ -115,7 +134,7 @@ class DINOv2Features:
         self.mean, self.std = network.pretrained_cfg["mean"], network.pretrained_cfg["std"]
         self.facts = {"features": model, "features_sha256": weights_hash(network), "timm": installed("timm")}
 
-    @exactly
+    @full_precision
     def __call__(self, images: Tensor) -> Features:
         """See the class."""
         seen = resized(images.to(get_device()), self.size, self.mean, self.std)
@@ -123,7 +142,7 @@ class DINOv2Features:
 
 
 @FEATURES.register_module()
-class CLIPFeatures:
+class CLIPFeatures(FeatureExtractor):
     """Image embeddings of length 1 of any open_clip model, and those of captions.
 
     Args:
@@ -148,7 +167,7 @@ class CLIPFeatures:
             "open_clip": installed("open_clip_torch"),
         }
 
-    @exactly
+    @full_precision
     def __call__(self, images: Tensor) -> Features:
         """See the class."""
         seen = resized(images.to(get_device()), self.size, self.mean, self.std)
@@ -158,7 +177,7 @@ class CLIPFeatures:
         """Embeddings of captions ``[B, F]`` of length 1; what is beyond the model's length is cut."""
         return self._texts(self.tokenizer(list(captions)))
 
-    @exactly
+    @full_precision
     def _texts(self, ids: Tensor) -> Tensor:
         return self.network.encode_text(ids.to(get_device()), normalize=True).float().cpu()
 
@@ -168,9 +187,8 @@ class CLIPFeatures:
         Raises:
             UserError: The two have one vocabulary table.
         """
-        tower = getattr(text_tokenizer, "tower", None)
-        theirs = _vocabulary(text_tokenizer if tower is None else tower.encoder)
-        ours = _vocabulary(getattr(self.network, "text", self.network))
+        frozen = next((part.tower.encoder for part in text_tokenizer.modules() if isinstance(part, FrozenText)), None)
+        theirs, ours = _vocabulary(frozen or text_tokenizer), _vocabulary(self.network)
         if theirs is not None and ours is not None and torch.equal(theirs, ours):
             raise UserError(
                 f"CLIP score by {self.facts['features']!r}: the model was conditioned on this text encoder, so it "

@@ -1,6 +1,7 @@
 """Many images on the disk: a folder of files, or one of ADM's ``.npz``."""
 
 import io
+import logging
 import struct
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,9 @@ from ..files import write_atomically
 
 THREADS = 8  # that encode at once; the work is done outside of Python's lock
 PACKED = "arr_0"  # ADM's name of the images
+IMAGES = "images"  # folder of images, beside what is made of them for the eye
+
+_log = logging.getLogger("jepa_t")
 
 
 def name_of(index: int) -> str:
@@ -101,6 +105,9 @@ Images = Files | Packed
 def open_images(source: str | Path, size: int | None = None) -> Images:
     """The images of a folder (those in its subfolders too, sorted by path) or of an ``.npz``.
 
+    Where the folder has one called ``images``, as ``jepa-t sample`` writes it, that alone is read: what lies beside
+    it, such as sheets, is made for the eye.
+
     Args:
         source: The path.
         size: As in :class:`Files`; those of an ``.npz`` have their size.
@@ -111,9 +118,13 @@ def open_images(source: str | Path, size: int | None = None) -> Images:
     path = Path(source).expanduser()
     if path.is_file():
         return Packed(path)
-    found = sorted(file for file in path.rglob("*") if is_image(file.name))
+    inner = path / IMAGES if (path / IMAGES).is_dir() else path
+    every = sorted(file for file in path.rglob("*") if is_image(file.name))
+    found = [file for file in every if file.is_relative_to(inner)]
     if not found:
-        raise UserError(f"no images in '{path}'; give a folder that has some, or an .npz with {PACKED}")
+        raise UserError(f"no images in '{inner}'; give a folder that has some, or an .npz with {PACKED}")
+    if beside := [file for file in every if not file.is_relative_to(inner)]:
+        _log.warning("reading %s; left out are %d images beside it, such as %s", inner, len(beside), beside[0])
     return Files(found, size)
 
 

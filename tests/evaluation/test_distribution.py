@@ -192,7 +192,9 @@ def test_mistakes_are_told_before_anything_is_drawn(folders, extractor, tmp_path
     judge_few.process(None, [{"index": i, "image": torch.zeros(3, 9, 9)} for i in range(64)])
     with pytest.raises(UserError, match="64 generated images"):
         judge_few.evaluate(64)
-    metric_of().prepare(None, 3)
+    metric_of().prepare(None, 20)
+    with pytest.raises(UserError, match="Inception Score of 19 images has no meaning; use at least 20"):
+        metric_of().prepare(None, 19)
     with pytest.raises(UserError, match="doesn't exist"):
         metric_of(str(tmp_path / "absent.npz")).prepare(None, 100)
     (tmp_path / "damaged.npz").write_bytes(b"PK damaged")
@@ -236,6 +238,15 @@ def test_the_score_lies_between_1_and_the_classes(count, classes, seed):
     mean, std = inception_score(logits, splits=5)
     assert 1 <= mean <= classes
     assert std >= 0
+
+
+def test_too_few_images_for_a_figure_are_refused():
+    """The score of one image is always 1, and KID of one no number."""
+    with pytest.raises(UserError, match="Inception Score of 19 images in 10 parts: give two"):
+        inception_score(torch.randn(19, 3))
+    for counts in ((1, 5), (5, 1)):
+        with pytest.raises(UserError, match=r"KID of \d and \d images: at least 2"):
+            kernel_distance(*(torch.randn(count, 3) for count in counts))
 
 
 @given(st.integers(5, 40), st.integers(1, 8), st.booleans(), seeds)

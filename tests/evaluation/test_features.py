@@ -141,10 +141,11 @@ def test_the_clip_score_is_the_mean_cosine(monkeypatch):
     assert metric.evaluate(3)["clip_score"] == pytest.approx(expected.item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["open_clip", "clip"])
+@pytest.mark.parametrize("kind", ["open_clip", "clip", "pooled"])
 def test_the_text_encoder_that_conditioned_the_model_may_not_judge(kind):
-    own = {"open_clip": "OpenCLIPText", "clip": "HFText"}[kind]
-    options = {"type": own, "model": saved(kind), "length": tiny.LENGTH + 2, "cache": None}
+    own, model = ("HFText", "clip") if kind == "clip" else ("OpenCLIPText", "open_clip")
+    options = {"type": own, "model": saved(model), "length": tiny.LENGTH + 2, "cache": None}
+    options = {"type": "PooledText", "encoder": options, "width": 12} if kind == "pooled" else options
     text_tokenizer = build(options, tiny.TOKENIZERS)
     judge = CLIPFeatures(saved("open_clip"))
     if kind == "clip":  # the same weights in another library's layout

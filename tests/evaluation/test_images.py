@@ -48,6 +48,15 @@ def test_a_folder_is_read_with_its_subfolders_and_can_be_cut(tmp_path):
     assert [tuple(p.shape) for p in pixels(tmp_path, size=8)] == [(3, 8, 8)] * 3
 
 
+def test_sheets_beside_a_folder_of_images_are_left_out(tmp_path, caplog):
+    """As jepa-t sample writes them."""
+    write_folder(tmp_path / "images", 2, seed=0, side=12)
+    Image.new("RGB", (50, 50)).save(tmp_path / "samples.png")
+    assert [tuple(p.shape) for p in pixels(tmp_path)] == [(3, 12, 12)] * 2
+    assert "left out are 1 images beside it, such as" in caplog.text
+    assert "samples.png" in caplog.text
+
+
 @given(st.integers(0, 60), st.integers(1, 9), st.integers(1, 5))
 def test_processes_share_all_in_the_same_blocks(count, size, processes):
     shares = [list(blocks(count, size, rank, processes)) for rank in range(processes)]
