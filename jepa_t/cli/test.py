@@ -13,6 +13,7 @@ from ..engine.compat import disband, told_of_loss
 from ..engine.runner import unwrap
 from ..errors import UserError
 from ..evaluation.generation import settings
+from ..evaluation.metric import Metric
 from ..files import find_checkpoint, installed
 from ..sampling import sampler_config
 from .shared import add_run_arguments, run_config, show_figures, write_json
@@ -65,6 +66,6 @@ def protocol(runner: JEPATRunner, checkpoint: str) -> dict:
         "versions": {name: installed(name) for name in ("torch", "mmengine", "jepa_t")},
     }
     for metric in runner.test_loop.evaluator.metrics:
-        facts |= getattr(metric, "facts", {})
+        facts |= metric.facts if isinstance(metric, Metric) else {}
     cost = {name: meta.get(name) for name in ("train_seconds", "train_steps")}
     return cost | {f"protocol/{name}": value for name, value in facts.items()}
