@@ -9,7 +9,11 @@ _base_ = [
 model = dict(
     image_tokenizer=dict(type="PatchTokenizer", size=(8, 8), patch=2, whiten=True),
     sampler=dict(
-        type="MaskedSampler", steps=16, solver="euler", solver_steps=20, guidance_scale=1.75, guidance_schedule="linear"
+        type="MaskedSampler",
+        steps=16,
+        draw=dict(solver="euler", solver_steps=20),
+        guidance_scale=1.75,
+        guidance_schedule="linear",
     ),
     mask_ratio=dict(low=0.05, std=0.6),  # sampling goes on until one token is left
 )

@@ -12,7 +12,7 @@ model = dict(
         _delete_=True,
         type="MaskedSampler",
         steps=16,
-        solver_steps=50,
+        draw=dict(solver_steps=50),
         temperature=0.8,
         guidance_scale=1.75,
         guidance_schedule="linear",

@@ -10,7 +10,7 @@ _base_ = [
 model = dict(
     image_tokenizer=dict(type="PatchTokenizer", size=(24, 24), patch=8, channels=24, whiten=True),
     objectives=dict(flow=dict(draws=2)),
-    sampler=dict(type="MaskedSampler", steps=9, solver="euler", solver_steps=20, guidance_scale=2.0),
+    sampler=dict(type="MaskedSampler", steps=9, draw=dict(solver="euler", solver_steps=20), guidance_scale=2.0),
 )
 train_cfg = dict(max_iters=12000)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))

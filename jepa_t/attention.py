@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import UserError, unknown
+from .registry import ATTENTIONS
+
+BACKENDS: dict[str, Callable[..., Tensor]] = ATTENTIONS.module_dict  # one lookup, which compiled code understands
 
 
 def attention(
@@ -30,7 +33,8 @@ def attention(
         v: Values ``[B, H, K, d]``.
         valid: True where a key may be looked at ``[B, K]``; None for all.
         backend: ``math`` (two matrix products), ``sdpa`` (PyTorch's kernels), ``xformers`` (memory-efficient
-            attention, GPU only) or ``auto``, which picks one by device and size.
+            attention, GPU only), ``auto``, which picks one by device and size, or one of your own, registered in
+            ``ATTENTIONS``: a function of q, k, v, a bias ``[B, 1, 1, K]`` or None, and the dropped share.
         dropout: Share of attention weights dropped, in [0, 1).
 
     Returns:
@@ -51,16 +55,19 @@ def check_backend(name: str) -> None:
         raise unknown("attention backend", name, ["auto", *BACKENDS])
 
 
+@ATTENTIONS.register_module(name="math")
 def _math(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     weights = (scores if bias is None else scores + bias).softmax(-1)
     return (F.dropout(weights, dropout) if dropout else weights) @ v
 
 
+@ATTENTIONS.register_module(name="sdpa")
 def _sdpa(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, bias, dropout)
 
 
+@ATTENTIONS.register_module(name="xformers")
 def _xformers(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
     try:
         from xformers.ops import memory_efficient_attention
@@ -83,9 +90,6 @@ def _aligned(bias: Tensor, heads: int, queries: int) -> Tensor:
     padded = bias.new_zeros(batch, heads, queries, -(-keys // 8) * 8)
     padded[..., :keys] = bias
     return padded[..., :keys]
-
-
-BACKENDS: dict[str, Callable[..., Tensor]] = {"math": _math, "sdpa": _sdpa, "xformers": _xformers}
 
 
 def _choose(q: Tensor) -> str:

@@ -33,15 +33,35 @@ def whole(name: str, value: object, least: int = 1) -> int:
     return int(value)
 
 
+def check_number(name: str, value: object, remedy: str) -> float:
+    """The value, if it is a finite number of at least 0.
+
+    Raises:
+        UserError: It isn't; the message calls it ``name`` and ends with ``remedy``.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < float("inf"):
+        raise UserError(f"{name} is {value!r}; {remedy}")
+    return value
+
+
+def check_share(name: str, value: object) -> float:
+    """The value, if it is a number in [0, 1].
+
+    Raises:
+        UserError: It isn't; the message calls it ``name``.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise UserError(f"{name} is {value!r}; it must lie between 0 and 1")
+    return float(value)
+
+
 def loss_weight(name: str, value: object) -> float:
     """The value, if it serves as the weight of a loss: a number of at least 0.
 
     Raises:
         UserError: It doesn't; the message calls it ``name``.
     """
-    if not isinstance(value, Real) or not 0 <= value < float("inf"):
-        raise UserError(f"{name} is {value!r}; it must be a number of at least 0")
-    return value
+    return check_number(name, value, "it must be a number of at least 0")
 
 
 def optional(module: str, user: str, extra: str) -> ModuleType:
@@ -75,4 +95,5 @@ def unknown(what: str, given: object, choices: Iterable[str]) -> UserError:
         names = get_close_matches(str(given), names, n=5, cutoff=0.0)
     near = get_close_matches(str(given), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return UserError(f"unknown {what} {given!r}: {hint}choose from {', '.join(names)}")
+    choose = f"choose from {', '.join(names)}" if names else "there is none"
+    return UserError(f"unknown {what} {given!r}: {hint}{choose}")

@@ -4,24 +4,48 @@ No boolean masks and no ``nonzero``: every shape is a host integer, so nothing w
 """
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .errors import UserError
+from .errors import UserError, whole
 from .randomness import dealt
+from .registry import MASK_RATIOS, function
 from .structures import Split
+
+
+@MASK_RATIOS.register_module()
+def truncated_normal(uniform: float, low: float = 0.7, std: float = 0.25) -> float:
+    """A normal distribution of mean 1, cut to [low, 1] (D-JEPA's recipe: 0.25 above 0.7).
+
+    Args:
+        uniform: A quantile in [0, 1).
+        low: The smallest masked share, in [0, 1].
+        std: Standard deviation before the cut; above 0. A large one is uniform.
+
+    Raises:
+        UserError: A number is out of range.
+    """
+    if not 0 <= low <= 1:
+        raise UserError(f"mask_ratio.low is {low}; it must lie between 0 and 1")
+    if not std > 0:
+        raise UserError(f"mask_ratio.std is {std}; it must be above 0")
+    normal = NormalDist(1.0, std)
+    least = normal.cdf(low)
+    quantile = least + uniform * (0.5 - least)
+    return low if quantile <= 0 else min(max(normal.inv_cdf(quantile), low), 1.0)
 
 
 @dataclass(frozen=True)
 class MaskRatio:
-    """How much is masked in training: a truncated normal of mean 1 (D-JEPA's recipe: 0.25 above 0.7).
+    """How much is masked in training.
 
     Args:
-        low: The smallest masked share, in [0, 1].
-        std: Standard deviation before the truncation to [low, 1]; above 0. A large one is uniform.
+        ratio: The masked share in [0, 1] at a quantile in [0, 1): the inverse of its distribution.
         multiple: The visible count is rounded to a multiple of this, up or down at random so that its mean
             stays, and compiled code meets few shapes.
 
@@ -29,24 +53,25 @@ class MaskRatio:
         UserError: A number is out of range.
     """
 
-    low: float = 0.7
-    std: float = 0.25
+    ratio: Callable[[float], float] = truncated_normal
     multiple: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.low <= 1:
-            raise UserError(f"mask_ratio.low is {self.low}; it must lie between 0 and 1")
-        if not self.std > 0:
-            raise UserError(f"mask_ratio.std is {self.std}; it must be above 0")
-        if self.multiple < 1:
-            raise UserError(f"mask_ratio.multiple is {self.multiple}; it must be at least 1")
+        whole("mask_ratio.multiple", self.multiple)
+        for quantile in (0.0, 0.5):
+            share = self.ratio(quantile)
+            if not 0 <= share <= 1:
+                raise UserError(f"mask_ratio gives {share!r} at the quantile {quantile}; it must lie between 0 and 1")
 
-    def ratio(self, uniform: float) -> float:
-        """The masked share in [low, 1] at a quantile ``uniform`` in [0, 1): the inverse of the distribution."""
-        normal = NormalDist(1.0, self.std)
-        least = normal.cdf(self.low)
-        quantile = least + uniform * (0.5 - least)
-        return self.low if quantile <= 0 else min(max(normal.inv_cdf(quantile), self.low), 1.0)
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> "MaskRatio":
+        """From a config: ``type``, a name of the registry ``MASK_RATIOS``, its options, and ``multiple``.
+
+        Raises:
+            UserError: The name or an option is unknown, or a number out of range.
+        """
+        options = {"type": "truncated_normal"} | dict(options)
+        return cls(multiple=options.pop("multiple", 1), ratio=function(options, MASK_RATIOS))
 
     def visible_count(self, tokens: int, uniform: float, rounding: float) -> int:
         """V for N ``tokens``: N - ceil(r N), rounded; ``uniform`` and ``rounding`` are drawn from [0, 1)."""
@@ -59,7 +84,7 @@ def masked_count(tokens: int, ratio: float) -> int:
     return max(1, math.ceil(ratio * tokens - 1e-9))  # 0.7 * 10 is 7.000000000000001 without the margin
 
 
-def draw(
+def draw_split(
     batch: int, tokens: int, ratio: MaskRatio, device: torch.device, generator: torch.Generator | None = None
 ) -> Split:
     """A random split for training: one count for the batch, an independent permutation per image.

@@ -2,38 +2,69 @@
 
 import json
 import logging
-import textwrap
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.registry import Registry
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
 from . import registry
-from .errors import UserError, unknown
+from .contracts import Sampler, Vocabulary
+from .errors import UserError, unknown, whole
 from .model import JEPAT
-from .sampling import sampler_config
+from .sampling import MaskedSampler, sampler_config, sampler_for
+from .sheets import to_image
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+SEEDS = 2**32  # a seed lies below: PyTorch reads no more of it on a CPU
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What a pipeline drew, with all that it depends on.
+
+    Attributes:
+        images: One PIL image per caption.
+        captions: What was asked for.
+        seeds: Of each image; an image depends on its caption, its seed and the sampler alone.
+        sampler: The sampler that drew them.
+    """
+
+    images: list[Image.Image]
+    captions: list[str]
+    seeds: list[int]
+    sampler: Sampler
 
 
 class Pipeline:
     """A trained model with the averaged weights, ready to draw.
 
+    Drawing changes nothing in it, so threads may share one.
+
     Args:
         model: The model.
-        config: The config it was built from, plain data.
+        config: The config it was built from, plain data; needed to save it.
+
+    Example:
+        >>> draw = Pipeline.from_pretrained("work_dirs/jepat_digits")  # doctest: +SKIP
+        >>> draw("a red three", seeds=[0], guidance_scale=2.0).images[0].save("three.png")  # doctest: +SKIP
     """
 
-    def __init__(self, model: JEPAT, config: dict[str, Any]) -> None:
+    def __init__(self, model: JEPAT, config: dict[str, Any] | None = None) -> None:
         self.model, self.config = model.eval(), config
 
     @classmethod
-    def load(cls, path: str | Path, config: dict[str, Any] | None = None, device: str = "auto") -> "Pipeline":
-        """Read a training's checkpoint or work dir, or a folder written by :meth:`save`.
+    def from_pretrained(
+        cls, path: str | Path, config: dict[str, Any] | None = None, device: str = "auto"
+    ) -> "Pipeline":
+        """Read a training's checkpoint or work dir, or a folder written by :meth:`save_pretrained`.
 
         Nothing in the files is executed. Components are found by their registered names; those that a file
         names by a dotted path are refused, since importing it would run code.
@@ -63,55 +94,78 @@ class Pipeline:
             raise UserError(f"device {device!r} can't be used: {str(error).splitlines()[0]}") from error
         return cls(model, plain)
 
-    def save(self, folder: str | Path) -> None:
-        """Write ``config.json`` and ``model.safetensors`` (the averaged weights) into a folder."""
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write ``config.json`` and ``model.safetensors`` (the averaged weights) into a folder.
+
+        Raises:
+            UserError: The pipeline was made from a model without its config.
+        """
         from safetensors.torch import save
 
         from .files import write_atomically
 
+        if self.config is None:
+            raise UserError("Pipeline(model) knows no config to save; give the model's as Pipeline(model, config)")
         state = self.model.state_dict()
         kept = {name: value.contiguous() for name, value in state.items() if not name.startswith("network.")}
         write_atomically(Path(folder) / WEIGHTS, lambda file: file.write(save(kept)))
         write_atomically(Path(folder) / CONFIG, lambda file: file.write(json.dumps(self.config, indent=2).encode()))
 
-    def settings(self, **sampler: Any) -> dict[str, Any]:
-        """The sampler's options with changes, as :meth:`__call__` takes them; None changes nothing."""
-        return sampler_config(self.config.get("sampler", "balanced"), draw=self.model.network.draw, **sampler)
+    def sampler(self, **changes: Any) -> Sampler:
+        """The model's sampler with changes, as :meth:`__call__` takes them; None changes nothing.
+
+        Raises:
+            UserError: An option is wrong, or the model's sampler was given as an object, which takes none.
+        """
+        if all(value is None for value in changes.values()):
+            return self.model.sampler
+        own, objective = self.model.sampler, self.model.network.generative
+        given = (self.config or {}).get("sampler")
+        if type(own) is MaskedSampler:
+            given = {option.name: getattr(own, option.name) for option in fields(own)}
+        elif given is None:
+            raise UserError(f"{type(own).__name__} was given as an object, which takes no options; give another object")
+        return sampler_for(objective, sampler_config(given, objective=objective, **changes))
 
     def __call__(
         self,
-        captions: Sequence[str],
-        seeds: Sequence[int],
+        captions: str | Iterable[str],
+        seeds: Sequence[int] | None = None,
         batch_size: int = 64,
         progress: Callable[[int], object] = lambda _done: None,
         **sampler: Any,
-    ) -> list[Image.Image]:
+    ) -> Drawing:
         """Draw one image per caption.
 
         Args:
-            captions: B texts.
-            seeds: B numbers; an image depends on its caption, seed and the sampler's options alone.
+            captions: A text, or several.
+            seeds: A whole number in [0, 2^32) for each caption; an image depends on its caption, its seed and the
+                sampler's options alone. By default they are drawn at random, and stand in what is returned.
             batch_size: Images drawn at once.
             progress: Called after each batch with its size.
-            **sampler: Options of the sampler to change, such as ``steps=16`` or ``guidance_scale=2.0``.
+            **sampler: Options of the sampler to change, such as ``steps=16``, ``guidance_scale=2.0`` or
+                ``draw=dict(solver_steps=8)``.
 
         Raises:
-            UserError: A caption is empty, too long, or has no word that the model knows; an option is wrong.
+            UserError: A caption is empty, too long, or has no word that the model knows; seeds are too few, too many
+                or no such numbers; or an option is wrong. All of it is told before anything is drawn.
         """
+        captions = [captions] if isinstance(captions, str) else list(captions)
+        whole("batch_size", batch_size)
+        chosen, numbers = self.sampler(**sampler), checked_seeds(seeds, len(captions))
         for caption in captions:
             self._check(caption)
-        self.model.sample_with(self.settings(**sampler))
         images: list[Image.Image] = []
         for start in range(0, len(captions), batch_size):
             chunk = slice(start, start + batch_size)
-            images += map(to_image, self.model.generate(captions[chunk], seeds[chunk]))
+            images += map(to_image, self.model.generate(captions[chunk], numbers[chunk], chosen))
             progress(len(captions[chunk]))
-        return images
+        return Drawing(images, captions, numbers, chosen)
 
     def _check(self, caption: str) -> None:
         tokenizer = self.model.ema.text_tokenizer
         tokenizer.ids([caption])
-        strange = tokenizer.unknown_words(caption) if hasattr(tokenizer, "unknown_words") else []
+        strange = tokenizer.unknown_words(caption) if isinstance(tokenizer, Vocabulary) else []
         if strange and len(strange) == len(caption.split()):
             raise UserError(f"the caption {caption!r} has no word that this model was trained on")
         if strange:
@@ -120,39 +174,24 @@ class Pipeline:
             )
 
 
-def to_bytes(images: Tensor) -> Tensor:
-    """Images in [-1, 1] as uint8, rounded to the nearest; uint8 stays."""
-    return images if images.dtype == torch.uint8 else images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+def checked_seeds(seeds: Any, count: int) -> list[int]:
+    """A seed for each of so many captions: those given, of Python, NumPy or PyTorch, or random ones.
 
-
-def to_image(image: Tensor) -> Image.Image:
-    """An image ``[3, H, W]`` in [-1, 1] as a PIL image."""
-    return Image.fromarray(to_bytes(image).permute(1, 2, 0).cpu().numpy())
-
-
-def enlarge(image: Image.Image, side: int = 128) -> Image.Image:
-    """Small images by a whole factor, each pixel a square, until no side is below ``side``."""
-    factor = -(-side // min(image.size))
-    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-
-
-def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str], columns: int = 4) -> Image.Image:
-    """Images of one size in rows, each above its caption."""
-    font, margin, line = ImageFont.load_default(12), 8, 15
-    width, height = images[0].size
-    texts = [textwrap.wrap(caption, max(width // 6, 8)) or [""] for caption in captions]
-    cell = width + margin, height + line * max(map(len, texts)) + 2 * margin
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    sheet = Image.new("RGB", (cell[0] * columns + margin, cell[1] * rows + margin), "white")
-    draw = ImageDraw.Draw(sheet)
-    for index, (image, text) in enumerate(zip(images, texts, strict=True)):
-        row, column = divmod(index, columns)
-        x, y = margin + column * cell[0], margin + row * cell[1]
-        sheet.paste(image, (x, y))
-        draw.rectangle((x - 1, y - 1, x + width, y + height), outline="grey")
-        draw.multiline_text((x, y + height + 2), "\n".join(text), fill="black", font=font, spacing=2)
-    return sheet
+    Raises:
+        UserError: There are more or fewer, or one is no whole number in [0, 2^32).
+    """
+    if seeds is None:
+        return [secrets.randbelow(2**32) for _ in range(count)]
+    try:
+        numbers = [seed.item() if isinstance(seed, (torch.Tensor, np.generic)) else seed for seed in seeds]
+    except TypeError as error:
+        raise UserError(f"seeds is {seeds!r}; give a list with one for each caption, such as [0]") from error
+    if len(numbers) != count:
+        raise UserError(f"{count} captions and {len(numbers)} seeds; give one seed per caption")
+    for seed in numbers:
+        if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
+            raise UserError(f"the seed {seed!r} is no whole number from 0 to 2^32 - 1")
+    return [int(seed) for seed in numbers]
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Any]:

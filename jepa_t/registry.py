@@ -1,13 +1,18 @@
 """Every plug point on one page.
 
-TOKENIZERS to FEATURES are ours alone: MMEngine has no word for them, and two registries of one scope can't
+TOKENIZERS to FEATURES are this library's own: MMEngine has no word for them, and two registries of one scope can't
 share a parent. The rest are children of MMEngine's roots, so its Runner finds what is registered here.
 """
 
+import importlib
 import inspect
 import logging
-from collections.abc import Callable
+import sysconfig
+import traceback
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import EntryPoints, entry_points
+from pathlib import Path
 from typing import Any
 
 from mmengine import registry as mmengine
@@ -15,38 +20,87 @@ from mmengine.registry import Registry
 
 from .errors import UserError, first_line, unknown
 
+# Where code lies that isn't a plug-in's.
+LIBRARIES = (str(Path(__file__).parent), sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), "<frozen")
 
-def build(cfg: dict, registry: Registry, **offered: Any) -> Any:
+
+def build(cfg: Any, registry: Registry, kind: type | None = None, **offered: Any) -> Any:
     """Build ``cfg["type"]`` (a registered name, a dotted path or a class) with the other keys as arguments.
 
     Args:
-        cfg: The component's config.
+        cfg: The component's config; or the component itself, which is passed through.
         registry: Where its name is looked up.
+        kind: The contract that the component must keep, of :mod:`jepa_t.contracts`.
         **offered: Arguments the surroundings know, such as ``width``; passed to components that name them,
             unless ``cfg`` sets them itself.
 
     Raises:
-        UserError: The type is unknown or missing, or an argument is unknown, missing or refused.
+        UserError: The type is unknown or missing, an argument is unknown, missing or refused, or the component isn't
+            of the kind.
     """
-    where = registry.name
-    if not isinstance(cfg, dict) or "type" not in cfg:
-        raise UserError(f"{where}: a component is a dict with a 'type', got {cfg!r}")
-    arguments = dict(cfg)
-    return construct(resolve(arguments.pop("type"), registry), arguments, **offered)
+    if isinstance(cfg, Mapping) and "type" in cfg:
+        arguments = dict(cfg)
+        part = construct(resolve(arguments.pop("type"), registry), arguments, **offered)
+    elif cfg is None or isinstance(cfg, (Mapping, str, int, float, list, tuple, type)):
+        raise UserError(f"{registry.name}: a component is a dict with a 'type', or an object, got {cfg!r}")
+    else:
+        part = cfg
+    if kind is not None:
+        check_kind(part, kind, registry.name)
+    return part
 
 
-def construct(component: Callable, arguments: dict, **offered: Any) -> Any:
+def check_kind(part: Any, kind: type, where: str) -> None:
+    """See that a component keeps the contract of its kind.
+
+    Raises:
+        UserError: It is of another kind, or lacks an attribute that the contract names.
+    """
+    name, contract = type(part).__name__, f"jepa_t.contracts.{kind.__name__}"
+    if not isinstance(part, kind):
+        methods = sorted(getattr(kind, "__abstractmethods__", ()))
+        raise UserError(
+            f"{where}: {name} is no {kind.__name__}; derive it from {contract} and give {', '.join(methods)}"
+        )
+    for base in type(part).__mro__:
+        for attribute in vars(base).get("__annotations__", {}) if base.__module__ == kind.__module__ else ():
+            if not hasattr(part, attribute):
+                contract = f"{base.__module__}.{base.__name__}"
+                raise UserError(f"{where}: {name} sets no {attribute!r}, which {contract} asks for")
+
+
+def construct(component: Callable, arguments: Mapping[str, Any], **offered: Any) -> Any:
     """Call a component with ``arguments`` and with those of ``offered`` that it names.
 
     Raises:
-        UserError: An argument is unknown, missing or refused.
+        UserError: An argument is unknown, missing or refused, or the component has an error inside, told with its
+            file and line.
+    """
+    arguments = check_options(component, arguments, offered)
+    abstract = getattr(component, "__abstractmethods__", None)
+    if abstract:
+        raise UserError(f"{component.__name__} lacks {', '.join(sorted(abstract))}, which its contract asks for")
+    try:
+        return component(**arguments)
+    except UserError:
+        raise
+    # Such as a width of -4, a depth of "x"; or a bug in a plug-in, whose place is told.
+    except (TypeError, ValueError, RuntimeError, AttributeError, ZeroDivisionError) as error:
+        raise UserError(f"{component.__name__}: {first_line(error)}{place_of(error)}") from error
+
+
+def check_options(component: Callable, arguments: Mapping[str, Any], offered: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments to call a component with: those given, and of those offered the ones that it names.
+
+    Raises:
+        UserError: An argument is unknown or missing.
     """
     parameters = inspect.signature(component).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in arguments:
         if name not in parameters and not open_ended:
             raise unknown(f"option of {component.__name__}", name, parameters)
-    arguments = {k: v for k, v in offered.items() if k in parameters} | arguments
+    arguments = {k: v for k, v in offered.items() if k in parameters} | dict(arguments)
     for name, parameter in parameters.items():
         needed = parameter.default is parameter.empty and parameter.kind not in (
             parameter.VAR_KEYWORD,
@@ -54,31 +108,63 @@ def construct(component: Callable, arguments: dict, **offered: Any) -> Any:
         )
         if needed and name not in arguments:
             raise UserError(f"{component.__name__} needs the option {name!r}")
-    try:
-        return component(**arguments)
-    except UserError:
-        raise
-    # Such as a width of -4, a depth of "x".
-    except (TypeError, ValueError, RuntimeError, AttributeError, ZeroDivisionError) as error:
-        raise UserError(f"{component.__name__}: {first_line(error)}") from error
+    return arguments
 
 
-def resolve(kind: str | type | Callable, registry: Registry) -> Callable:
-    """The class behind a registered name, a dotted path, or the class itself.
+def place_of(error: BaseException) -> str:
+    """Where in a plug-in an error was raised, as ``" (FILE, line N)"``; nothing for errors of this library's parts."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(LIBRARIES)]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
+def function(cfg: Any, registry: Registry) -> Callable:
+    """A registered function by its name, or by ``dict(type=NAME, ...)`` with options bound; a function itself stays.
 
     Raises:
-        UserError: Nothing of that name exists; the message offers the nearest.
+        UserError: The name or an option is unknown.
     """
-    if not isinstance(kind, str):
+    options = dict(cfg) if isinstance(cfg, Mapping) else {"type": cfg}
+    found = resolve(options.pop("type", None), registry)
+    for name in options:
+        if name not in (parameters := inspect.signature(found).parameters):
+            raise unknown(f"option of {found.__name__}", name, parameters)
+    return partial(found, **options) if options else found
+
+
+def resolve(kind: Any, registry: Registry) -> Callable:
+    """The class or function behind a registered name or a dotted path, or itself.
+
+    Raises:
+        UserError: Nothing of that name exists, for which the message offers the nearest; or its module has an error.
+    """
+    if callable(kind):
         return kind
+    if not isinstance(kind, str):
+        raise UserError(f"{registry.name}: a type is a registered name, a dotted path or a class, got {kind!r}")
     registry.import_from_location()
-    try:
-        found = registry.get(kind)
-    except ImportError as error:
-        raise UserError(f"{registry.name} {kind!r}: {error}") from error
-    if found is None:
+    node: Registry | None = registry
+    while node is not None:
+        if kind in node.module_dict:
+            return node.module_dict[kind]
+        node = node.parent
+    path, _, name = kind.rpartition(".")
+    if not path:
         raise unknown(registry.name, kind, registry.module_dict)
-    return found
+    names = f"{registry.name} {kind!r}"
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{path}.".startswith(f"{error.name}."):  # something that it imports is absent
+            raise UserError(f"{names}: {first_line(error)}{place_of(error)}") from error
+        known = f"{unknown(registry.name, kind, registry.module_dict)}".partition(": ")[2]
+        raise UserError(f"{names}: no module {error.name!r}; put its folder on PYTHONPATH, or {known}") from error
+    except SyntaxError as error:
+        raise UserError(f"{names}: {error.msg} ({error.filename}, line {error.lineno})") from error
+    except Exception as error:  # a stranger's module can fail anyhow; where is told
+        raise UserError(f"{names}: {type(error).__name__}: {first_line(error)}{place_of(error)}") from error
+    if name not in vars(module):
+        raise unknown(f"name in the module {path}", name, [n for n in vars(module) if not n.startswith("_")])
+    return vars(module)[name]
 
 
 def _own(name: str, folder: str) -> Registry:
@@ -97,6 +183,13 @@ FUSIONS = _own("fusion", "fusion")  # Add, Concat, CrossAttention, FiLM, InConte
 OBJECTIVES = _own("objective", "objectives")  # FlowMatching, GaussianDiffusion, TokenCrossEntropy, FeaturePrediction
 SAMPLERS = _own("sampler", "sampling")  # MaskedSampler
 FEATURES = _own("features", "evaluation.features")  # InceptionFeatures, DINOv2Features, CLIPFeatures
+# Functions, by name.
+REVEAL_ORDERS = _own("reveal order", "sampling")  # random, halton, checkerboard, confidence
+REVEAL_SCHEDULES = _own("reveal schedule", "sampling")  # cosine, arccos, linear
+GUIDANCE_SCHEDULES = _own("guidance schedule", "sampling")  # constant, linear
+SOLVERS = _own("solver", "sampling")  # euler, midpoint, heun, ab2
+MASK_RATIOS = _own("mask ratio", "masking")  # truncated_normal
+ATTENTIONS = _own("attention backend", "attention")  # math, sdpa, xformers
 
 MODELS = _child(mmengine.MODELS, "model", "tokenizers")  # JEPAT, TokenizerTraining
 # ImageNet, CaptionedImages, CachedLatents, InkedDigits, ShapeScenes; ClassPrompts, DigitPrompts, ShapePrompts

@@ -34,6 +34,10 @@ class Text:
             torch.where(keep[:, None], self.pooled, other.pooled),
         )
 
+    def __len__(self) -> int:
+        """B, how many captions."""
+        return len(self.pooled)
+
     def __add__(self, other: Text) -> Text:
         """Both batches, one after the other: ``[B1 + B2, ...]``."""
         return Text(
@@ -98,21 +102,25 @@ class Target:
 
     Attributes:
         tokens: Clean image tokens at the asked positions ``[B, K, C]``.
-        features: The target encoder's output there ``[B, K, D]``, without gradient; None when no objective asks.
+        features: The target encoder's output there ``[B, K, D]``, without gradient; None when no objective reads it.
+        ids: The codes that the tokens are ``[B, K]``, int64; None when no objective reads them.
     """
 
     tokens: Tensor
     features: Tensor | None = None
+    ids: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a generative objective draws at the asked positions.
+    """What a generative objective draws at the asked positions: tokens, or the ids of codes.
 
     Attributes:
-        tokens: Image tokens ``[B, K, C]``.
+        tokens: Image tokens ``[B, K, C]``; None where ids are given.
+        ids: Codes of a discrete image tokenizer ``[B, K]``, int64.
         confidence: How sure the objective is of each ``[B, K]``, as a log-probability; None when it can't say.
     """
 
-    tokens: Tensor
+    tokens: Tensor | None = None
+    ids: Tensor | None = None
     confidence: Tensor | None = None

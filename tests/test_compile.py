@@ -11,7 +11,7 @@ from jepa_t.masking import MaskRatio
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 
 IMAGE = {"type": "PatchTokenizer", "size": (16, 16), "patch": 2, "channels": 5}  # 64 tokens
-FEW = {"preset": "balanced", "solver_steps": 2, "guidance_scale": 2.0}
+FEW = {"preset": "balanced", "draw": {"solver_steps": 2}, "guidance_scale": 2.0}
 # Guided from early and from late on, so that one token and several are drawn with guidance and without.
 SETTINGS = [FEW | {"guidance_interval": (start, 1.0)} for start in (0.01, 0.3)]
 SETTINGS += [FEW | {"preset": "fast"}, FEW | {"steps": 40}]
@@ -37,7 +37,7 @@ def train(model, steps):
 
 
 def test_training_compiles_nothing_after_the_first_steps(compiled):
-    compiled.mask_ratio = MaskRatio(0.3, 0.5)
+    compiled.mask_ratio = MaskRatio.of({"low": 0.3, "std": 0.5})
     train(compiled, 4)
     made = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     assert made <= 10
@@ -50,14 +50,12 @@ def test_sampling_compiles_nothing_after_the_first_images_and_training_goes_on(c
     train(compiled, 4)
     for batch in (4, 1, 3):
         for setting in SETTINGS[:2]:
-            compiled.sample_with(setting)
-            compiled.generate(CAPTIONS[:batch], range(batch))
+            compiled.generate(CAPTIONS[:batch], range(batch), setting)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 40  # of blocks and of the head's blocks
     with torch.compiler.set_stance("fail_on_recompile"):
         for batch in (2, 5):
             for setting in SETTINGS:
-                compiled.sample_with(setting)
-                compiled.generate(CAPTIONS[:batch], range(batch))
+                compiled.generate(CAPTIONS[:batch], range(batch), setting)
         train(compiled, 4)
 
 

@@ -67,7 +67,7 @@ class Folder:
             "model.objectives.flow.head_depth=1",
             "model.objectives.feature.hidden_width=32",
             "model.sampler.steps=2",
-            "model.sampler.solver_steps=2",
+            "model.sampler.draw.solver_steps=2",
             f"train_dataloader.dataset.dataset.names={names}",
             "train_dataloader.dataset.dataset.size=16",
             "train_dataloader.num_workers=1",

@@ -47,7 +47,7 @@ def test_the_default_keeps_its_promises(tmp_path):
     assert figures["frechet"] < 4.5 * figures["frechet_floor"]  # seen: 4.1; below 4 is still to be reached
     assert figures["nearest_train"] > 0.5 * figures["nearest_held_out"]
     assert figures["train_steps"] == load_config(str(CONFIG)).train_cfg.max_iters
-    model = Pipeline.load(tmp_path, device="cpu").model
+    model = Pipeline.from_pretrained(tmp_path, device="cpu").model
     data = build({"type": "InkedDigits", "size": 256, "seed": 9}, DATASETS)
     true = flow_loss(model, data.images, data.captions)
     assert flow_loss(model, data.images, data.captions[1:] + data.captions[:1]) > 1.1 * true
@@ -70,7 +70,7 @@ def test_after_kill_9_a_resumed_run_ends_in_the_same_weights(tmp_path):
     whole, parts = (load_checkpoint(str(tmp_path / name / "iter_40.pth")) for name in ("whole", "cut"))
     for name, value in whole["state_dict"].items():
         assert torch.equal(value, parts["state_dict"][name]), name
-    one, other = (Pipeline.load(tmp_path / name, device="cpu").model for name in ("whole", "cut"))
+    one, other = (Pipeline.from_pretrained(tmp_path / name, device="cpu").model for name in ("whole", "cut"))
     assert weights_hash(one) == weights_hash(other)
 
 
@@ -78,11 +78,7 @@ def test_after_kill_9_a_resumed_run_ends_in_the_same_weights(tmp_path):
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch.compile's
 @pytest.mark.parametrize("switch", ["model.compile=True", "model.predictor.checkpointing=True"])
 def test_the_switches_change_no_loss(switch):
-    options = [
-        "model.encoder.checkpointing=False",
-        "model.predictor.checkpointing=False",
-        "model.compile=False",
-    ]
+    options = ["model.encoder.checkpointing=False", "model.predictor.checkpointing=False", "model.compile=False"]
     losses = []
     for changes in ([], [switch]):
         cfg = load_config(str(CONFIG), [*options, *changes])

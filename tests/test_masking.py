@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,18 +11,24 @@ from hypothesis import strategies as st
 from tiny import generator
 
 from jepa_t.errors import UserError
-from jepa_t.masking import MaskRatio, draw, gather, masked_count, scatter
+from jepa_t.masking import MaskRatio, draw_split, gather, masked_count, scatter, truncated_normal
 from jepa_t.structures import Split
 
 CPU = torch.device("cpu")
 seeds = st.integers(0, 2**31)
-ratios = st.builds(MaskRatio, low=st.floats(0, 1), std=st.floats(0.01, 10))
 
 
-@given(ratios, st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True))
-def test_the_ratio_lies_between_low_and_1_and_grows_with_the_quantile(ratio, one, other):
-    small, large = (ratio.ratio(u) for u in sorted((one, other)))
-    assert ratio.low <= small <= large + 1e-12
+def ratio_of(low=0.7, std=0.25, multiple=1):
+    return MaskRatio.of({"low": low, "std": std, "multiple": multiple})
+
+
+ratios = st.builds(ratio_of, low=st.floats(0, 1), std=st.floats(0.01, 10))
+
+
+@given(st.floats(0, 1), st.floats(0.01, 10), st.lists(st.floats(0, 1, exclude_max=True), min_size=2, max_size=2))
+def test_the_ratio_lies_between_low_and_1_and_grows_with_the_quantile(low, std, quantiles):
+    small, large = (truncated_normal(u, low, std) for u in sorted(quantiles))
+    assert low <= small <= large + 1e-12
     assert large <= 1
 
 
@@ -29,8 +36,7 @@ def test_the_ratio_lies_between_low_and_1_and_grows_with_the_quantile(ratio, one
 def test_the_mean_ratio_is_that_of_a_truncated_normal(low, std):
     a = (1 - low) / std
     expected = 1 - std * math.sqrt(2 / math.pi) * (1 - math.exp(-a * a / 2)) / math.erf(a / math.sqrt(2)) if a else 1
-    ratio = MaskRatio(low, std)
-    mean = sum(ratio.ratio((i + 0.5) / 4000) for i in range(4000)) / 4000
+    mean = sum(truncated_normal((i + 0.5) / 4000, low, std) for i in range(4000)) / 4000
     assert mean == pytest.approx(expected, abs=1e-3)
     if (low, std) == (0.7, 0.25):
         assert mean == pytest.approx(0.867, abs=1e-3)  # D-JEPA's recipe
@@ -44,8 +50,8 @@ def test_the_masked_count_is_the_ceiling(tokens, percent):
 
 @given(st.integers(2, 300), st.floats(0, 1, exclude_max=True), st.sampled_from([1, 2, 4, 8]))
 def test_the_rounded_visible_count_keeps_its_mean(tokens, uniform, multiple):
-    exact = tokens - masked_count(tokens, MaskRatio(0.3, 0.5).ratio(uniform))
-    ratio = MaskRatio(0.3, 0.5, multiple)
+    exact = tokens - masked_count(tokens, truncated_normal(uniform, 0.3, 0.5))
+    ratio = ratio_of(0.3, 0.5, multiple)
     counts = [ratio.visible_count(tokens, uniform, (i + 0.5) / 64) for i in range(64)]
     assert all(count % multiple == 0 and abs(count - exact) < multiple for count in counts)
     assert sum(counts) / 64 == pytest.approx(exact, abs=1e-9)
@@ -53,27 +59,27 @@ def test_the_rounded_visible_count_keeps_its_mean(tokens, uniform, multiple):
 
 @given(seeds, st.integers(1, 5), st.integers(1, 40), ratios, st.sampled_from([1, 4]))
 def test_a_split_is_a_partition_of_a_permutation(seed, batch, tokens, ratio, multiple):
-    ratio = MaskRatio(ratio.low, ratio.std, multiple)
-    split = draw(batch, tokens, ratio, CPU, generator(seed))
+    ratio = replace(ratio, multiple=multiple)
+    split = draw_split(batch, tokens, ratio, CPU, generator(seed))
     assert torch.equal(split.order.sort(1).values, torch.arange(tokens).expand(batch, -1))
     assert torch.equal(torch.cat([split.visible, split.masked], 1), split.order)
     assert 1 <= split.masked.shape[1] <= tokens
     assert torch.equal(split.asked, split.masked)
-    again = draw(batch, tokens, ratio, CPU, generator(seed))
+    again = draw_split(batch, tokens, ratio, CPU, generator(seed))
     assert torch.equal(again.order, split.order)
     assert again.visible_count == split.visible_count
 
 
 def test_the_visible_counts_of_many_draws_follow_the_ratio():
-    ratio, random = MaskRatio(0.3, 0.5), generator(0)
-    counts = torch.tensor([draw(1, 16, ratio, CPU, random).visible_count for _ in range(2000)]).double()
+    ratio, random = ratio_of(0.3, 0.5), generator(0)
+    counts = torch.tensor([draw_split(1, 16, ratio, CPU, random).visible_count for _ in range(2000)]).double()
     expected = torch.tensor([ratio.visible_count(16, (i + 0.5) / 2000, 0.0) for i in range(2000)]).double()
     assert abs(counts.mean() - expected.mean()) < 0.25  # 3.5 standard errors
     assert abs(counts.std() - expected.std()) < 0.25
 
 
 def test_orders_are_uniform_and_differ_between_images():
-    split = draw(5000, 4, MaskRatio(), CPU, generator(0))
+    split = draw_split(5000, 4, MaskRatio(), CPU, generator(0))
     seen = Counter(map(tuple, split.order.tolist()))
     assert len(seen) == 24
     chi_square = sum((count - 5000 / 24) ** 2 for count in seen.values()) / (5000 / 24)
@@ -82,7 +88,7 @@ def test_orders_are_uniform_and_differ_between_images():
 
 @given(seeds, st.integers(1, 4), st.integers(2, 20), st.data())
 def test_gather_then_scatter_restores(seed, batch, tokens, data):
-    split = draw(batch, tokens, MaskRatio(0.0, 1.0), CPU, generator(seed))
+    split = draw_split(batch, tokens, ratio_of(0.0, 1.0), CPU, generator(seed))
     x = torch.randn(batch, tokens, 3, generator=generator(seed))
     picked = gather(x, split.masked)
     for row in range(batch):
@@ -122,4 +128,17 @@ def test_a_repeated_split_lies_behind_itself():
 @pytest.mark.parametrize("options", [{"low": -0.1}, {"low": 1.1}, {"std": 0.0}, {"std": float("nan")}, {"multiple": 0}])
 def test_a_ratio_out_of_range_is_refused(options):
     with pytest.raises(UserError, match=rf"mask_ratio\.{next(iter(options))} is {next(iter(options.values()))}"):
-        MaskRatio(**options)
+        MaskRatio.of(options)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"type": "trunkated_normal"}, "unknown mask ratio 'trunkated_normal': did you mean 'truncated_normal'"),
+        ({"lw": 0.3}, "unknown option of truncated_normal 'lw': did you mean 'low'"),
+        ({"type": lambda quantile: 1.5 - quantile}, r"mask_ratio gives 1.5 at the quantile 0.0; it must lie between"),
+    ],
+)
+def test_a_wrong_ratio_is_told(options, says):
+    with pytest.raises(UserError, match=says):
+        MaskRatio.of(options)

@@ -1,18 +1,18 @@
-"""Captions in, images out: seeds, settings, files that are read safely, and captions that can't be drawn."""
+"""Captions in, images out: seeds, options, files that are read safely, and what can't be drawn."""
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
-from PIL import Image
 
 from jepa_t.engine.compat import save_checkpoint
 from jepa_t.errors import UserError
-from jepa_t.pipeline import Pipeline, contact_sheet, enlarge, to_image
+from jepa_t.pipeline import Pipeline
 from jepa_t.registry import MODELS, build
+from jepa_t.sampling import PRESETS, MaskedSampler
 
 CONFIG = {
     "type": "JEPAT",
@@ -22,7 +22,7 @@ CONFIG = {
     "encoder": {"type": "ContextEncoder", "depth": 1, "heads": 2, "registers": 2},
     "predictor": {"type": "Predictor", "depth": 1, "heads": 2},
     "objectives": {"flow": {"type": "FlowMatching", "head_width": 16, "head_depth": 1}},
-    "sampler": {"steps": 2, "solver_steps": 3},
+    "sampler": {"steps": 2, "draw": {"solver_steps": 3}},
 }
 CAPTIONS = ["a red three", "a blue seven on white paper"]
 
@@ -44,99 +44,67 @@ def checkpoint(model, tmp_path_factory):
     return path
 
 
-def same(one, other):
-    return np.array_equal(np.asarray(one), np.asarray(other))
+@pytest.fixture(scope="module")
+def draw(checkpoint):
+    return Pipeline.from_pretrained(checkpoint, device="cpu")
 
 
-def test_a_image_depends_on_caption_and_seed_alone(checkpoint):
-    draw = Pipeline.load(checkpoint, device="cpu")
-    one, two, again = draw([*CAPTIONS, CAPTIONS[0]], [5, 5, 5])
-    assert one.size == (4, 4)
-    assert same(one, again)
-    assert not same(one, two)
-    assert not same(one, draw(CAPTIONS[:1], [6])[0])
-    near = np.abs(np.asarray(one, int) - np.asarray(draw(CAPTIONS[:1], [5])[0], int))
-    assert near.max() <= 1
+def pixels(drawing):
+    return np.stack([np.asarray(image, int) for image in drawing.images])
 
 
-def test_batches_change_nothing(checkpoint):
-    draw, sizes = Pipeline.load(checkpoint, device="cpu"), []
-    whole = draw(CAPTIONS * 2, [1, 2, 3, 4])
-    parts = draw(CAPTIONS * 2, [1, 2, 3, 4], batch_size=3, progress=sizes.append)
+# Captions, seeds and batches
+
+
+def test_an_image_depends_on_caption_and_seed_alone(draw):
+    images = pixels(draw([*CAPTIONS, CAPTIONS[0]], [5, 5, 5]))
+    assert images.shape == (3, 4, 4, 3)
+    assert np.array_equal(images[0], images[2])
+    assert not np.array_equal(images[0], images[1])
+    assert not np.array_equal(images[0], pixels(draw(CAPTIONS[0], [6]))[0])
+    assert np.abs(images[0] - pixels(draw(CAPTIONS[0], [5]))[0]).max() <= 1  # a text alone is one caption
+
+
+def test_batches_change_nothing(draw):
+    sizes = []
+    whole = pixels(draw(CAPTIONS * 2, [1, 2, 3, 4]))
+    parts = pixels(draw(iter(CAPTIONS * 2), [1, 2, 3, 4], batch_size=3, progress=sizes.append))
     assert sizes == [3, 1]
-    for one, other in zip(whole, parts, strict=True):
-        assert np.abs(np.asarray(one, int) - np.asarray(other, int)).max() <= 1
+    assert np.abs(whole - parts).max() <= 1
 
 
-def test_options_reach_the_sampler(checkpoint):
-    draw = Pipeline.load(checkpoint, device="cpu")
-    plain = draw(CAPTIONS, [0, 1])
-    assert draw.settings(guidance_scale=5.0)["guidance_scale"] == 5.0
-    assert draw.settings(preset="fast", steps=3) == {
-        "type": "MaskedSampler",
-        "steps": 3,
-        "solver_steps": (16, 8),
-        "solver": "euler",
-        "order": "halton",
-        "guidance_schedule": "constant",
-    }
-    assert not same(plain[0], draw(CAPTIONS, [0, 1], guidance_scale=8.0)[0])
-    assert same(plain[0], draw(CAPTIONS, [0, 1])[0])
-    with pytest.raises(UserError, match="did you mean 'steps'"):
-        draw(CAPTIONS, [0, 1], stepps=3)
+def test_a_drawing_says_what_it_depends_on(draw):
+    drawing = draw(CAPTIONS, steps=1)
+    assert drawing.captions == CAPTIONS
+    assert drawing.sampler.steps == 1
+    assert drawing.seeds != draw(CAPTIONS).seeds  # at random
+    assert np.array_equal(pixels(draw(CAPTIONS, drawing.seeds, steps=1)), pixels(drawing))
+    assert draw([]).images == []
 
 
-def test_a_saved_folder_draws_the_same(checkpoint, tmp_path):
-    draw = Pipeline.load(checkpoint, device="cpu")
-    draw.save(tmp_path / "folder")
-    assert sorted(os.listdir(tmp_path / "folder")) == ["config.json", "model.safetensors"]
-    again = Pipeline.load(tmp_path / "folder", device="cpu")
-    for one, other in zip(draw(CAPTIONS, [0, 1]), again(CAPTIONS, [0, 1]), strict=True):
-        assert same(one, other)
+@pytest.mark.parametrize("seeds", [np.array([3, 4]), torch.tensor([3, 4]), [np.int64(3), torch.tensor(4)], (3, 4)])
+def test_seeds_are_read_from_numpy_and_pytorch_too(draw, seeds):
+    drawing = draw(CAPTIONS, seeds)
+    assert drawing.seeds == [3, 4]
+    assert np.array_equal(pixels(drawing), pixels(draw(CAPTIONS, [3, 4])))
 
 
-@pytest.mark.parametrize("damage", ["truncate", "remove", "config"])
-def test_a_damaged_folder_is_told(checkpoint, tmp_path, damage):
-    Pipeline.load(checkpoint, device="cpu").save(tmp_path)
-    weights = tmp_path / "model.safetensors"
-    if damage == "truncate":
-        weights.write_bytes(weights.read_bytes()[:500])
-    elif damage == "remove":
-        weights.unlink()
-    else:
-        (tmp_path / "config.json").write_text("{")
-    with pytest.raises(UserError, match="holds no whole model"):
-        Pipeline.load(tmp_path)
-
-
-def test_a_file_names_no_code_of_its_own(model, tmp_path):
-    target = tmp_path / "owned"
-    evil = CONFIG | {"predictor": {"type": "os.makedirs", "name": str(target)}}
-    save_checkpoint({"state_dict": model.state_dict(), "meta": {"model": evil}}, str(tmp_path / "evil.pth"))
-    with pytest.raises(UserError, match=r"os\.makedirs.*config file"):
-        Pipeline.load(tmp_path / "evil.pth")
-    assert not target.exists()
-
-
-def test_a_config_of_another_width_is_told(checkpoint):
-    with pytest.raises(UserError, match=r"belongs to another config: network\."):
-        Pipeline.load(checkpoint, CONFIG | {"width": 32})
-
-
-def test_a_tokenizer_s_checkpoint_draws_nothing(tmp_path):
-    options = {"size": [4, 4], "stride": 2, "quantizer": {"name": "FSQ", "levels": [3, 3]}}
-    plain = {"type": "TokenizerTraining", "tokenizer": {"type": "QuantizedAutoencoder", **options}}
-    weights = build(plain, MODELS).state_dict()
-    save_checkpoint({"state_dict": weights, "meta": {"model": plain}}, str(tmp_path / "a.pth"))
-    with pytest.raises(UserError, match="holds a TokenizerTraining, which draws nothing"):
-        Pipeline.load(tmp_path / "a.pth")
-
-
-def test_a_checkpoint_without_config_needs_one(model, tmp_path):
-    torch.save(model.state_dict(), tmp_path / "bare.pth")
-    with pytest.raises(UserError, match="give the config file"):
-        Pipeline.load(tmp_path / "bare.pth")
-    assert Pipeline.load(tmp_path / "bare.pth", CONFIG, "cpu").model.ema.text_tokenizer.fitted
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"seeds": [0]}, "2 captions and 1 seeds; give one seed per caption"),
+        ({"seeds": range(4), "batch_size": 1}, "2 captions and 4 seeds"),
+        ({"seeds": 7}, "seeds is 7; give a list with one for each caption"),
+        *(({"seeds": [0, s]}, f"the seed {s!r} is no whole number") for s in (-1, 2**32, 2**63, 1.5, True, "3", None)),
+        *(({"batch_size": size}, f"batch_size is {size}; it must be a whole number") for size in (0, -1, 1.5)),
+        ({"stepps": 3}, "did you mean 'steps'"),
+        ({"draw": {"solver_stepps": 3}}, "did you mean 'solver_steps'"),
+    ],
+)
+def test_a_wrong_option_is_told_before_anything_is_drawn(draw, options, says):
+    with pytest.raises(UserError) as caught:
+        draw(CAPTIONS, progress=lambda _: pytest.fail("something was drawn"), **options)
+    assert says in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -150,28 +118,98 @@ def test_a_checkpoint_without_config_needs_one(model, tmp_path):
         ("crimson numeral", "no word that this model was trained on"),
     ],
 )
-def test_captions_that_cannot_be_drawn(checkpoint, caption, says):
+def test_captions_that_cannot_be_drawn(draw, caption, says):
     with pytest.raises(UserError, match=says):
-        Pipeline.load(checkpoint, device="cpu")([caption], [0])
+        draw([CAPTIONS[0], caption], batch_size=1, progress=lambda _: pytest.fail("something was drawn"))
 
 
-def test_strange_words_are_named(checkpoint, caplog):
-    Pipeline.load(checkpoint, device="cpu")(["a crimson three"], [0])
+def test_strange_words_are_named(draw, caplog):
+    draw("a crimson three")
     assert "'crimson'" in caplog.text
 
 
-def test_images_and_sheets():
-    red = to_image(torch.tensor([1.0, -1.0, -1.0])[:, None, None].expand(3, 2, 5))
-    assert red.getpixel((4, 1)) == (255, 0, 0)
-    large = enlarge(red, 9)
-    assert large.size == (25, 10)
-    sheet = contact_sheet([enlarge(red)] * 5, ["a very long caption that wraps over lines"] * 5)
-    assert sheet.width > 4 * 320
-    assert (np.asarray(sheet) == (255, 0, 0)).all(-1).sum() == 5 * 128 * 320
+# The sampler
 
 
-def test_a_config_is_plain_data(checkpoint):
-    plain = Pipeline.load(checkpoint, device="cpu").config
-    assert json.loads(json.dumps(plain)) == plain
-    assert Config(plain).width == 16
-    assert isinstance(Image.new("RGB", (1, 1)), Image.Image)
+def test_options_change_the_model_s_own_sampler_for_one_call(draw, model):
+    plain = pixels(draw(CAPTIONS, [0, 1]))
+    for pipeline in (draw, Pipeline(model)):  # with a config and without
+        assert pipeline.sampler() == MaskedSampler(**CONFIG["sampler"])
+        assert pipeline.sampler(guidance_scale=5.0, steps=None) == MaskedSampler(
+            **CONFIG["sampler"], guidance_scale=5.0
+        )
+        assert pipeline.sampler(preset="fast", steps=3) == MaskedSampler(**PRESETS["fast"] | {"steps": 3})
+    assert not np.array_equal(plain, pixels(draw(CAPTIONS, [0, 1], guidance_scale=8.0)))
+    assert np.array_equal(plain, pixels(draw(CAPTIONS, [0, 1])))
+
+
+def test_threads_share_a_pipeline_each_with_options_of_its_own(draw):
+    """Eight threads got images of each other's options."""
+    options = [{"guidance_scale": 1.0 + k, "steps": 1 + k % 4, "draw": {"solver_steps": 2 + k}} for k in range(8)]
+    before = {name: value.clone() for name, value in draw.model.state_dict().items()}
+
+    def run(chosen):
+        return pixels(draw(CAPTIONS, [0, 1], **chosen))
+
+    alone = [run(chosen) for chosen in options] * 3
+    with ThreadPoolExecutor(8) as pool:
+        assert all(map(np.array_equal, pool.map(run, options * 3), alone))
+    assert all(torch.equal(value, before[name]) for name, value in draw.model.state_dict().items())
+    assert draw.sampler() == MaskedSampler(**CONFIG["sampler"])
+
+
+# Files
+
+
+def test_a_saved_folder_draws_the_same_and_its_config_is_plain_data(draw, tmp_path):
+    draw.save_pretrained(tmp_path / "folder")
+    assert sorted(os.listdir(tmp_path / "folder")) == ["config.json", "model.safetensors"]
+    again = Pipeline.from_pretrained(tmp_path / "folder", device="cpu")
+    assert np.array_equal(pixels(draw(CAPTIONS, [0, 1])), pixels(again(CAPTIONS, [0, 1])))
+    assert json.loads(json.dumps(draw.config)) == draw.config == again.config
+    with pytest.raises(UserError, match="knows no config to save"):
+        Pipeline(draw.model).save_pretrained(tmp_path / "other")
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "config"])
+def test_a_damaged_folder_is_told(draw, tmp_path, damage):
+    draw.save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    if damage == "truncate":
+        weights.write_bytes(weights.read_bytes()[:500])
+    elif damage == "remove":
+        weights.unlink()
+    else:
+        (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match="holds no whole model"):
+        Pipeline.from_pretrained(tmp_path)
+
+
+def test_a_file_names_no_code_of_its_own(model, tmp_path):
+    target = tmp_path / "owned"
+    evil = CONFIG | {"predictor": {"type": "os.makedirs", "name": str(target)}}
+    save_checkpoint({"state_dict": model.state_dict(), "meta": {"model": evil}}, str(tmp_path / "evil.pth"))
+    with pytest.raises(UserError, match=r"os\.makedirs.*config file"):
+        Pipeline.from_pretrained(tmp_path / "evil.pth")
+    assert not target.exists()
+
+
+def test_a_config_of_another_width_is_told(checkpoint):
+    with pytest.raises(UserError, match=r"belongs to another config: network\."):
+        Pipeline.from_pretrained(checkpoint, CONFIG | {"width": 32})
+
+
+def test_a_tokenizer_s_checkpoint_draws_nothing(tmp_path):
+    options = {"size": [4, 4], "stride": 2, "quantizer": {"name": "FSQ", "levels": [3, 3]}}
+    plain = {"type": "TokenizerTraining", "tokenizer": {"type": "QuantizedAutoencoder", **options}}
+    weights = build(plain, MODELS).state_dict()
+    save_checkpoint({"state_dict": weights, "meta": {"model": plain}}, str(tmp_path / "a.pth"))
+    with pytest.raises(UserError, match="holds a TokenizerTraining, which draws nothing"):
+        Pipeline.from_pretrained(tmp_path / "a.pth")
+
+
+def test_a_checkpoint_without_config_needs_one(model, tmp_path):
+    torch.save(model.state_dict(), tmp_path / "bare.pth")
+    with pytest.raises(UserError, match="give the config file"):
+        Pipeline.from_pretrained(tmp_path / "bare.pth")
+    assert Pipeline.from_pretrained(tmp_path / "bare.pth", CONFIG, "cpu").model.ema.text_tokenizer.fitted

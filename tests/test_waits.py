@@ -13,7 +13,7 @@ from tiny_text import saved
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from jepa_t.engine import GuardedOptimWrapper, update_ema
+from jepa_t.engine import GuardedOptimWrapper
 from jepa_t.registry import TOKENIZERS, build
 
 
@@ -32,6 +32,7 @@ def on_meta(model):
     """A copy without numbers; its captions' words lie there, since moving them is the text tokenizer's business."""
     for network in (model.network, model.ema):
         network.text_tokenizer.ids(CAPTIONS)  # reads the vocabulary once
+    model.loss(random_images(1), CAPTIONS[:1])  # looks once whether all is fitted
     model = copy.deepcopy(model).to("meta")
     for network in (model.network, model.ema):
         words = network.text_tokenizer
@@ -48,11 +49,11 @@ class Fused(torch.optim.SGD):
         return super().step()
 
 
-FEW = {"preset": "balanced", "steps": 3, "solver_steps": 2}  # shapes alone are slow: each operation is Python
+FEW = {"preset": "balanced", "steps": 3, "draw": {"solver_steps": 2}}  # shapes alone are slow: each operation is Python
 CODES = with_objective("TokenCrossEntropy", sampler={"steps": 3, "order": "confidence"})
 MODELS = {
     "FlowMatching": {"sampler": FEW},
-    "GaussianDiffusion": with_objective("GaussianDiffusion", sampler={"steps": 3, "solver_steps": 2}),
+    "GaussianDiffusion": with_objective("GaussianDiffusion", sampler={"steps": 3, "draw": {"solver_steps": 2}}),
     "TokenCrossEntropy": CODES,
 }
 each = pytest.mark.parametrize("changes", MODELS.values(), ids=MODELS)
@@ -67,7 +68,7 @@ def test_no_training_step_waits(changes):
     batch = {"inputs": random_images(4), "data_samples": {"caption": CAPTIONS[:4]}}
     with NoWaits():
         losses = model.train_step(batch, wrapper)
-        update_ema(model.network, model.ema, 0.9)
+        model.update_ema(0.9)
     assert all(loss.device.type == "meta" for loss in losses.values())
 
 

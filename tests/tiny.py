@@ -15,11 +15,11 @@ from mmengine.registry import Registry
 from tiny_text import saved
 from torch import nn
 
+from jepa_t.contracts import DiscreteImageTokenizer, Fitted, GenerativeObjective
 from jepa_t.model import JEPAT
 from jepa_t.registry import FUSIONS, MODELS, OBJECTIVES, TOKENIZERS, build
 from jepa_t.sampling import Generators
 from jepa_t.structures import Prediction, Split, Target, Text
-from jepa_t.tokenizers.codebook import codebook
 
 WIDTH, TEXT_WIDTH, CHANNELS, LENGTH, REGISTERS = 16, 12, 5, 6, 6
 SIZE, GRID, TOKENS = (4, 6), (2, 3), 6  # pixels, and patches of 2 x 2 pixels
@@ -134,13 +134,14 @@ OBJECTIVE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-class CodedPatches(nn.Module):
+class CodedPatches(DiscreteImageTokenizer):
     """The smallest discrete tokenizer: a patch's pixels, by a random linear map, are the nearest of some codes."""
 
     def __init__(self, size: tuple[int, int] = SIZE, patch: int = 2, codes: int = 9) -> None:
         super().__init__()
         self.patches = build({"type": "PatchTokenizer", "size": size, "patch": patch}, TOKENIZERS)
-        self.grid, self.channels, self.codebook_size = self.patches.grid, CHANNELS, codes
+        self.grid, self.stride, self.channels = self.patches.grid, patch, CHANNELS
+        self.codebook_size, self.codes_per_token = codes, 1
         self.register_buffer("codes", torch.randn(codes, CHANNELS, generator=generator(0)))
         self.register_buffer("pixels", torch.randn(CHANNELS, self.patches.channels, generator=generator(1)) / 3)
 
@@ -149,6 +150,9 @@ class CodedPatches(nn.Module):
 
     def snap(self, tokens: torch.Tensor) -> torch.Tensor:
         return torch.cdist(tokens, self.codes).argmin(-1)
+
+    def quantize(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.embed(self.snap(tokens))
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         return self.embed(self.snap(self.patches.encode(images) @ torch.linalg.pinv(self.pixels)))
@@ -163,7 +167,7 @@ def registered(registry: Registry) -> list[str]:
     return sorted(registry.module_dict)
 
 
-GENERATIVE = [name for name in registered(OBJECTIVES) if hasattr(OBJECTIVES.get(name), "draw")]
+GENERATIVE = [name for name in registered(OBJECTIVES) if issubclass(OBJECTIVES.get(name), GenerativeObjective)]
 
 
 @contextlib.contextmanager
@@ -240,7 +244,7 @@ def make_fusion(name: str, seed: int | None = 0, **options) -> nn.Module:
 
 
 def make_objective(name: str, seed: int = 0, **options) -> nn.Module:
-    offered = OFFERED | codebook(CodedPatches())
+    offered = OFFERED | {"codebook_size": CodedPatches().codebook_size}
     return randomise(build({"type": name} | OBJECTIVE_OPTIONS.get(name, {}) | options, OBJECTIVES, **offered), seed)
 
 
@@ -251,7 +255,8 @@ def objective_inputs(seed: int = 0, batch: int = 3, asked: int = 4) -> tuple[Pre
     def normal(width: int) -> torch.Tensor:
         return torch.randn(batch, asked, width, generator=random)
 
-    return Prediction(normal(WIDTH), normal(WIDTH)), Target(normal(CHANNELS), normal(WIDTH))
+    prediction, target = Prediction(normal(WIDTH), normal(WIDTH)), (normal(CHANNELS), normal(WIDTH))
+    return prediction, Target(*target, torch.randint(CodedPatches().codebook_size, (batch, asked), generator=random))
 
 
 def objective_loss(objective: nn.Module, prediction: Prediction, target: Target, seed: int = 0) -> torch.Tensor:
@@ -275,8 +280,8 @@ def make_tokenizer(name: str, **options) -> nn.Module:
 def fitted_tokenizer(name: str, **options) -> nn.Module:
     """Fitted where that is its way, to smooth images or to the captions."""
     tokenizer = make_tokenizer(name, **options)
-    if not getattr(tokenizer, "fitted", True):
-        tokenizer.fit(smooth_images(256) if name in IMAGE_TOKENIZERS else CAPTIONS)
+    if isinstance(tokenizer, Fitted) and not tokenizer.fitted:
+        tokenizer.fit(smooth_images(256, options.get("size", SIZE)) if name in IMAGE_TOKENIZERS else CAPTIONS)
     return tokenizer
 
 
@@ -302,7 +307,7 @@ def config(**changes) -> dict[str, Any]:
             "feature": {"type": "FeaturePrediction"},
         },
         "mask_ratio": {"low": 0.3, "std": 0.5},
-        "sampler": {"steps": 3, "solver_steps": 3},
+        "sampler": {"steps": 3, "draw": {"solver_steps": 3}},
     } | changes
 
 

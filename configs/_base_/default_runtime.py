@@ -11,6 +11,7 @@ resume = False
 default_hooks = dict(
     runtime_info=dict(type="MeanLossHook"),
     tokenizers=dict(type="FitTokenizersHook"),
+    rehearsal=dict(type="RehearsalHook"),
     ema=dict(type="EMAHook", decay=0.9999),
     timer=dict(type="SpeedHook"),
     logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),

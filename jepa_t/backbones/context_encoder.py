@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..contracts import Encoder
 from ..errors import UserError, unknown
 from ..layers import EPS, Blocks, linear, table
 from ..registry import BACKBONES
@@ -12,7 +13,7 @@ NORM_AT = ("tokens", "positions", "sequence")
 
 
 @BACKBONES.register_module()
-class ContextEncoder(nn.Module):
+class ContextEncoder(Encoder):
     """A Transformer over registers and visible tokens (D-JEPA, section 3).
 
     Args:

@@ -6,13 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import contracts
 from ..layers import EPS, Blocks, linear, table
 from ..registry import BACKBONES
 from ..structures import Split
 
 
 @BACKBONES.register_module()
-class Predictor(nn.Module):
+class Predictor(contracts.Predictor):
     """A Transformer over context and mask queries (D-JEPA, section 3).
 
     The tokens are laid out as registers | visible | asked | not asked yet. Attention doesn't know the order of
@@ -45,9 +46,12 @@ class Predictor(nn.Module):
         self.blocks = Blocks(depth, width, heads, dropout, attention, checkpointing)
         self.norm = nn.LayerNorm(width, eps=EPS)
 
-    def place(
-        self, registers: Tensor, visible: Tensor, split: Split, fuse: Callable[[Tensor], Tensor] | None = None
-    ) -> Tensor:
+    @property
+    def depth(self) -> int:
+        """How many blocks there are."""
+        return len(self.blocks)
+
+    def place(self, registers: Tensor, visible: Tensor, split: Split, fuse: Callable[[Tensor], Tensor]) -> Tensor:
         """The input sequence.
 
         Args:
@@ -60,12 +64,12 @@ class Predictor(nn.Module):
             ``[B, R + N, D]``.
         """
         context = self.embed(torch.cat([registers, visible], 1))
-        registers, visible = (fuse(context) if fuse else context).tensor_split([registers.shape[1]], 1)
+        registers, visible = fuse(context).tensor_split([registers.shape[1]], 1)
         masked = self.mask_query.expand(*split.masked.shape, -1)
         image = torch.cat([visible, masked.to(visible.dtype)], 1)
         return torch.cat([registers, image + F.embedding(split.order, self.positions)], 1)
 
-    def forward(self, x: Tensor, split: Split, after_block: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
+    def forward(self, x: Tensor, split: Split, after_block: Callable[[int, Tensor], Tensor]) -> Tensor:
         """Predict the features of the asked tokens.
 
         Args:
@@ -78,9 +82,8 @@ class Predictor(nn.Module):
         """
         start = x.shape[1] - split.masked.shape[1]
         asked = slice(start, start + split.asked_count)
-        for index in range(len(self.blocks)):
-            last = index == len(self.blocks) - 1  # of the last block nothing else is ever read
+        for index in range(self.depth):
+            last = index == self.depth - 1  # of the last block nothing else is ever read
             x = self.blocks.run(index, x, rows=asked if last else None)
-            if after_block:
-                x = after_block(index, x)
+            x = after_block(index, x)
         return self.norm(x)

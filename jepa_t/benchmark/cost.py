@@ -15,7 +15,7 @@ from ..layers import Attention, Block
 from ..masking import masked_count
 from ..model import JEPAT, Network
 from ..objectives import DenoisingHead, FlowMatching
-from ..sampling import Solver
+from ..sampling.solvers import Solver, annealed
 
 ITEMS = ("text_once", "asked_only", "shared", "hoisted")  # what the library's sampler leaves out of the plain procedure
 FUSIONS: dict[str, Callable[[nn.Module, int, int], float]] = {
@@ -154,7 +154,9 @@ def sampling(model: JEPAT, items: Sequence[str] = ITEMS) -> Cost:
     )  # what the branches give the predictor
     plan = model.sampler._plan(height * width)
     for step in plan:
-        times = Solver(step.options.get("solver", "euler"), step.options.get("solver_steps", 99)).times
+        options = model.sampler.draw
+        steps = annealed("solver_steps", options.get("solver_steps", 99), step.progress)
+        times = Solver(options.get("solver", "euler"), steps).times
         branches = 2 if step.guidance != 1 or not items else 1
         asked = branches * step.asked
         shared, rows = "shared" in items, step.asked if "asked_only" in items else None
@@ -200,7 +202,7 @@ def training(model: JEPAT, plain: bool = False, visible: int | None = None) -> C
     flops["encoder"] -= linears(network.encoder.embed, seen)  # what comes in has no gradient
     flops["head"] -= linears(flow.head.embed, drawn) + linears(flow.head.embed_time[0], times)
     for objective in network.objectives.values():
-        if objective.needs_target_features and getattr(objective, "weight", 1.0):
+        if "features" in objective.reads and objective.weight:
             flops["target"] += encoder(network, tokens) + 3 * linears(objective.mlp, rows)
     return Cost(1.0, flow.draws, flops)
 

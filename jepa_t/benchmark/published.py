@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..masking import draw, gather
-from ..model import JEPAT, Network
+from ..masking import draw_split, gather
+from ..model import JEPAT
+from ..network import Network
 from ..sampling import Generators
 from ..structures import Split, Text
 from .cost import flow_of
@@ -24,7 +25,7 @@ def condition(network: Network, tokens: Tensor, split: Split, text: Text) -> Ten
     """The condition of all N tokens, visible ones first ``[B, N, D]``: no block leaves a token out."""
     registers = network.fusion.at("encoder", network.encoder.registers.expand(len(tokens), -1, -1), text)
     registers, visible = network.encoder(gather(tokens, split.visible), split.visible, registers)
-    x = network.fusion.at("predictor", network.predictor.place(registers, visible, split), text)
+    x = network.fusion.at("predictor", network.predictor.place(registers, visible, split, lambda x: x), text)
     for index in range(len(network.predictor.blocks)):
         x = network.fusion.after_block(index, network.predictor.blocks.run(index, x), text)
     features = network.fusion.at("features", network.predictor.norm(x)[:, registers.shape[1] :], text)
@@ -66,10 +67,10 @@ def sample(
         left = 0 if step == steps else left
         split = Split(order, count - masked, masked - left)
         if text is None or "text_once" not in items:
-            text = network.text_tokenizer(captions) + network.null(batch)
+            text = network.text_tokenizer(captions) + network.text_tokenizer.null(batch)
         if "asked_only" in items:
             copies = 1 if "shared" in items else 2
-            z = network.condition(tokens.repeat(copies, 1, 1), split.repeat(copies), text).condition
+            z = network.condition(tokens.repeat(copies, 1, 1), split.repeat(copies), text, 2 // copies).condition
         else:
             z = condition(network, tokens.repeat(2, 1, 1), split.repeat(2), text)[:, count - masked : count - left]
         w = 1 + (scale - 1) * (count - left) / count
@@ -91,9 +92,9 @@ def loss(model: JEPAT, images: Tensor, captions: Sequence[str]) -> dict[str, Ten
     and the predictor's last block compute all tokens, of which the visible ones are thrown away."""
     network, tokens = model.network, model.image_tokenizer.encode(images)
     batch, count, _ = tokens.shape
-    split = draw(batch, count, model.mask_ratio, tokens.device)
+    split = draw_split(batch, count, model.mask_ratio, tokens.device)
     keep = torch.rand(batch).to(tokens.device) >= model.text_drop
-    text = network.text_tokenizer(captions).where(keep, network.null(batch))
+    text = network.text_tokenizer(captions).where(keep, network.text_tokenizer.null(batch))
     z = condition(network, tokens, split, text)
     flow, visible = flow_of(network), split.visible_count
     clean = gather(tokens, split.order).expand(flow.draws, -1, -1, -1)
@@ -104,7 +105,7 @@ def loss(model: JEPAT, images: Tensor, captions: Sequence[str]) -> dict[str, Ten
     asked = (torch.arange(count, device=tokens.device) >= visible).float()
     losses = {"loss_flow": flow.weight * (errors * asked).sum() / (asked.sum() * flow.draws * batch)}
     for objective in network.objectives.values():
-        if objective.needs_target_features:
+        if "features" in objective.reads:
             with torch.no_grad():
                 model.ema.text_tokenizer(captions)
                 features = model.ema.target(tokens, Split(split.order, 0, count))

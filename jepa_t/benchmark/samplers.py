@@ -16,8 +16,7 @@ from ..files import find_checkpoint, write_atomically
 from ..model import JEPAT
 from ..pipeline import Pipeline
 from ..registry import METRICS
-from ..sampling import PRESETS, options_read, sampler_config
-from ..sampling.sampler import OWN_OPTIONS
+from ..sampling import PRESETS, own_options, sampler_config, sampler_for
 from .runs import GUIDANCE, machine, measure, outcomes_of, prompt_sets, tune, versions
 from .timing import Timed, interleave, warm_up
 
@@ -27,12 +26,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     **{name: {"preset": name} for name in ("reference", "quality", "fast")},
     "8 steps": {"steps": 8},
     "4 steps": {"steps": 4},
-    "8 solver steps": {"solver_steps": 8},
-    "4 solver steps": {"solver_steps": 4},
-    "not annealed": {"solver_steps": 24},
-    "Euler": {"solver": "euler"},
-    "Euler, 8 solver steps": {"solver": "euler", "solver_steps": 8},
-    "Heun, 8 solver steps": {"solver": "heun", "solver_steps": 8},
+    "8 solver steps": {"draw": {"solver_steps": 8}},
+    "4 solver steps": {"draw": {"solver_steps": 4}},
+    "not annealed": {"draw": {"solver_steps": 24}},
+    "Euler": {"draw": {"solver": "euler"}},
+    "Euler, 8 solver steps": {"draw": {"solver": "euler", "solver_steps": 8}},
+    "Heun, 8 solver steps": {"draw": {"solver": "heun", "solver_steps": 8}},
     "Halton": {"order": "halton"},
     "checkerboard": {"order": "checkerboard"},
     "arccos": {"schedule": "arccos"},
@@ -65,15 +64,15 @@ def draw_settings(
     model = _load(cfg, folder)
     prompts, validation, chosen = prompt_sets(cfg)
     metric = METRICS.build(cfg.test_evaluator)
-    unread, found = set(OWN_OPTIONS) - set(options_read(model.network.draw)), []
+    known, found = set(own_options(model.network.generative)), []
     for place, (name, setting) in enumerate(settings.items()):
         notify(place)
-        if unread & setting.keys():
+        if setting.get("draw", {}).keys() - known:
             continue
-        options = sampler_config({"preset": "balanced"} | setting, draw=model.network.draw)
+        options = sampler_config({"preset": "balanced"} | setting, objective=model.network.generative)
         kept = folder / f"sampler_{hashlib.sha256(json.dumps(options).encode()).hexdigest()[:12]}.json"
         if not kept.is_file():
-            model.sample_with(options)
+            model.sampler = sampler_for(model.network.generative, options)
             scale, tried = options.get("guidance_scale"), {}
             if scale is None:
                 scale, tried = tune(model, validation, metric, chosen)
@@ -100,7 +99,7 @@ def time_settings(cfg: Config, folder: Path, drawn: Sequence[dict[str, Any]]) ->
     seeds = list(range(len(captions)))
 
     def draw(options: dict) -> None:
-        model.sample_with(options)
+        model.sampler = sampler_for(model.network.generative, options)
         model.generate(captions, seeds).cpu()
 
     arms = {str(place): Timed(partial(draw, result["options"])) for place, result in enumerate(drawn)}
@@ -112,14 +111,14 @@ def time_settings(cfg: Config, folder: Path, drawn: Sequence[dict[str, Any]]) ->
 
 
 def _load(cfg: Config, folder: Path) -> JEPAT:
-    return Pipeline.load(find_checkpoint(str(folder)), cfg.model.to_dict()).model
+    return Pipeline.from_pretrained(find_checkpoint(str(folder)), cfg.model.to_dict()).model
 
 
 def evaluations(model: JEPAT, caption: str) -> dict[str, float]:
     """How often one image runs the network, and the denoising head per token; both branches of guidance count."""
     counts = dict.fromkeys(("network evaluations", "head evaluations per token"), 0.0)
     network = model.ema
-    head = next(o.head for o in network.objectives.values() if hasattr(o, "draw"))
+    head = network.generative.head
     tokens = network.grid[0] * network.grid[1]
     last = head.out if hasattr(head, "out") else head  # of a denoising head, whose pieces the solvers call
 

@@ -11,12 +11,13 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
+from ..acceleration import cast_once, compile_blocks
 from ..attention import attention
-from ..engine import update_ema
+from ..ema import update_ema
 from ..layers import Blocks
-from ..model import JEPAT, cast_once, compile_blocks
+from ..model import JEPAT
 from ..registry import DATASETS, MODELS, build
-from ..sampling import PRESETS
+from ..sampling import PRESETS, sampler_for
 from .configs import configure
 from .cost import ITEMS, Cost, peak, sampling, training
 from .records import Record
@@ -141,9 +142,9 @@ def _samplings(size: Callable[[], Config], published: Published, batch: int | No
     options = {preset: {"preset": preset, "guidance_scale": SCALE} for preset in PRESETS}
     costs: dict[str, Cost] = {}
     for preset in PRESETS:
-        model.sample_with(options[preset])
+        model.sampler = sampler_for(model.network.generative, options[preset])
         costs[preset] = sampling(model)
-    model.sample_with(options["reference"])
+    model.sampler = sampler_for(model.network.generative, options["reference"])
     added = {"published": (), **{f"+ {item}": ITEMS[: n + 1] for n, item in enumerate(ITEMS)}}
     plain = {name.replace("_", " "): items for name, items in added.items()}
     costs |= {name: sampling(model, items) for name, items in plain.items()}
@@ -161,7 +162,7 @@ def _samplings(size: Callable[[], Config], published: Published, batch: int | No
             return published.sample(model, captions, seeds, scale=SCALE, items=items)
 
     def sample(model: JEPAT, preset: str) -> Tensor:
-        model.sample_with(options[preset])
+        model.sampler = sampler_for(model.network.generative, options[preset])
         with cast():
             return model.generate(captions, seeds)
 
@@ -255,7 +256,6 @@ def _remembering(model: JEPAT) -> JEPAT:
     tower, said = model.network.text_tokenizer, {}
     for name, call in (("forward", tower.forward), ("null", tower.null)):
         setattr(tower, name, lambda x, call=call: said[str(x)] if str(x) in said else said.setdefault(str(x), call(x)))
-    model.network.null = tower.null
     return model
 
 

@@ -12,7 +12,8 @@ from rich.table import Table
 from torch import nn
 from torch.autograd import DeviceType
 
-from ..engine import set_threads, update_ema
+from ..ema import update_ema
+from ..engine import set_threads
 from ..registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, build
 from .shared import add_run_arguments, run_config
 

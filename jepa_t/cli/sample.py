@@ -1,5 +1,6 @@
 """Draw images for captions with a trained model: a PNG each, and a sheet of them all."""
 
+import dataclasses
 import io
 import json
 import logging
@@ -16,7 +17,8 @@ from rich.progress import Progress
 from ..engine import load_config, set_threads
 from ..errors import UserError
 from ..files import weights_hash, write_atomically
-from ..pipeline import Pipeline, contact_sheet, enlarge
+from ..pipeline import Pipeline
+from ..sheets import contact_sheet, enlarge
 from .shared import add_cfg_options
 
 
@@ -50,16 +52,16 @@ def run(args: Namespace) -> None:
     logging.basicConfig(format="%(message)s")
     set_threads("auto")
     config = load_config(args.config, args.cfg_options).model.to_dict() if args.config else None
-    pipeline = Pipeline.load(args.checkpoint, config, args.device)
+    pipeline = Pipeline.from_pretrained(args.checkpoint, config, args.device)
     changes = {
         "preset": args.preset,
         "steps": args.steps,
-        "solver": args.solver,
-        "solver_steps": args.solver_steps,
         "order": args.order,
         "temperature": args.temperature,
         "guidance_scale": args.guidance,
     }
+    draw = {"solver": args.solver, "solver_steps": args.solver_steps}
+    changes["draw"] = {name: value for name, value in draw.items() if value is not None} or None
     captions = [caption for caption in args.captions for _ in range(args.count)]
     seeds = [args.seed + number for _ in args.captions for number in range(args.count)]
     device = next(pipeline.model.parameters()).device.type
@@ -68,9 +70,9 @@ def run(args: Namespace) -> None:
         torch.autocast(device, torch.bfloat16, enabled=args.amp),
     ):
         task = bar.add_task("drawing", total=len(captions))
-        images = pipeline(captions, seeds, args.batch_size, lambda done: bar.advance(task, done), **changes)
+        images = pipeline(captions, seeds, args.batch_size, lambda done: bar.advance(task, done), **changes).images
     facts = {
-        "sampler": pipeline.settings(**changes),
+        "sampler": dataclasses.asdict(pipeline.sampler(**changes)),
         "checkpoint": str(args.checkpoint),
         "weights_sha256": weights_hash(pipeline.model.ema),
     }

@@ -15,7 +15,8 @@ from ..errors import UserError
 from ..evaluation.generation import settings
 from ..evaluation.metric import Metric
 from ..files import find_checkpoint, installed
-from ..sampling import sampler_config
+from ..model import JEPAT
+from ..sampling import sampler_config, sampler_for
 from .shared import add_run_arguments, run_config, show_figures, write_json
 
 
@@ -37,10 +38,11 @@ def run(args: Namespace) -> None:
     runner = JEPATRunner.from_cfg(cfg)
     if args.preset:
         model, options = unwrap(runner.model), cfg.model.get("sampler", "balanced")
-        if not hasattr(model, "sample_with"):
+        if not isinstance(model, JEPAT):
             raise UserError(f"--preset is of a sampler, and {type(model).__name__} draws nothing")
-        runner.cfg.model.sampler = {"preset": args.preset} | sampler_config(options, args.preset, model.network.draw)
-        model.sample_with(runner.cfg.model.sampler)
+        objective = model.network.generative
+        runner.cfg.model.sampler = {"preset": args.preset} | sampler_config(options, args.preset, objective)
+        model.sampler = sampler_for(objective, runner.cfg.model.sampler)
     device = get_device().split(":")[0]
     with torch.autocast(device, torch.bfloat16, enabled=args.amp):
         started = time.perf_counter()

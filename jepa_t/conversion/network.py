@@ -221,7 +221,7 @@ def _objectives(public: Public) -> tuple[dict[str, dict], dict[str, Any]]:
         objectives[name]["time_scale"] = 1.0
         sampler: dict[str, Any] = {"preset": "reference", "guidance_scale": 3.0}
     else:
-        sampler = {"steps": 64, "solver_steps": 100, "guidance_scale": 1.0, "temperature": 0.95}
+        sampler = {"steps": 64, "draw": {"solver_steps": 100}, "guidance_scale": 1.0, "temperature": 0.95}
     if "jepaloss.net.fc1.weight" in public.tensors:
         hidden = public.shape("jepaloss.net.fc1.weight", 2)[0]
         objectives["feature"] = {"type": "FeaturePrediction", "hidden_width": hidden}

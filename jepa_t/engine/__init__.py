@@ -4,8 +4,8 @@ from .checkpoint import InterruptHook, SafeCheckpointHook
 from .compat import apply
 from .config import load_config, set_threads
 from .display import PreviewHook, ProgressHook
-from .ema import EMAHook, update_ema
-from .hooks import FitTokenizersHook, MeanLossHook, SpeedHook
+from .ema import EMAHook
+from .hooks import FitTokenizersHook, MeanLossHook, RehearsalHook, SpeedHook
 from .loops import TrainLoop
 from .optim import GuardedOptimWrapper, TaggedGroups
 from .runner import JEPATRunner
@@ -21,6 +21,7 @@ __all__ = [
     "MeanLossHook",
     "PreviewHook",
     "ProgressHook",
+    "RehearsalHook",
     "SafeCheckpointHook",
     "SeededSampler",
     "SpeedHook",
@@ -30,5 +31,4 @@ __all__ = [
     "apply",
     "load_config",
     "set_threads",
-    "update_ema",
 ]

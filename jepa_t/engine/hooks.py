@@ -9,7 +9,10 @@ from mmengine.runner import Runner
 
 from ..data.sets import TrainingSet
 from ..errors import UserError
+from ..model import JEPAT
 from ..registry import HOOKS
+from ..rehearsal import rehearse
+from .display import PreviewHook
 from .runner import log_interval, unwrap
 
 
@@ -33,6 +36,26 @@ class FitTokenizersHook(Hook):
         dataset.check(model.image_tokenizer, model.network.text_tokenizer)
         fitted = getattr(model.image_tokenizer, "fitted", True)  # else images on a disk would be read for nothing
         model.fit(None if fitted else dataset.images, dataset.captions)
+
+
+@HOOKS.register_module()
+class RehearsalHook(Hook):
+    """Before step 1, go once through all that the training will do (:mod:`jepa_t.rehearsal`)."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Rehearse with two samples of the training data, and read the captions of the previews.
+
+        Raises:
+            UserError: A component breaks its contract, or a caption can't be read.
+        """
+        model, loader = unwrap(runner.model), runner.train_dataloader
+        if not isinstance(model, JEPAT):
+            return
+        previews = [hook for hook in runner.hooks if isinstance(hook, PreviewHook)]
+        later = {"PreviewHook captions": [caption for hook in previews for caption in hook.captions]}
+        batch = loader.collate_fn(loader.dataset.__getitems__(list(range(min(2, len(loader.dataset))))))
+        data = model.data_preprocessor(batch, training=True)
+        rehearse(model, data["inputs"], data["data_samples"]["caption"], later)
 
 
 @HOOKS.register_module()

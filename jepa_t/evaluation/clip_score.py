@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..pipeline import to_bytes
 from ..registry import FEATURES, METRICS, build
+from ..sheets import to_bytes
 from .features import extract
 from .metric import Metric, in_order
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..files import write_atomically
-from ..pipeline import to_bytes
 from ..registry import FEATURES, METRICS, build
+from ..sheets import to_bytes
 from .features import extract
 from .frechet import Gaussian, Moments, frechet_distance
 from .images import PACKED, Images, Packed, open_images, read

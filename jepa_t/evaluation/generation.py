@@ -17,8 +17,8 @@ from ..engine.runner import unwrap
 from ..errors import UserError
 from ..files import installed, weights_hash, write_atomically
 from ..model import JEPAT
-from ..pipeline import to_bytes
 from ..registry import LOOPS
+from ..sheets import to_bytes
 from .images import Files, blocks, name_of, pack, read, write_images
 from .metric import Metric
 

@@ -19,6 +19,6 @@ from .concat import Concat
 from .cross_attention import CrossAttention
 from .film import FiLM
 from .in_context import InContext
-from .sites import PRESETS, SITES, Fusion
+from .sites import PRESETS, SITES, Fusion, per_caption
 
-__all__ = ["PRESETS", "SITES", "Add", "Concat", "CrossAttention", "FiLM", "Fusion", "InContext"]
+__all__ = ["PRESETS", "SITES", "Add", "Concat", "CrossAttention", "FiLM", "Fusion", "InContext", "per_caption"]

@@ -49,25 +49,33 @@ class Fusion(nn.ModuleDict):
             if site not in SITES:
                 raise unknown("fusion site", site, SITES)
             count = depth if site == "blocks" else 1
-            make = partial(build, cfg, FUSIONS, width=width, text_width=text_width, registers=registers)
-            modules = [seeded(f"{site} {number}", make) for number in range(count)]
-            if not isinstance(modules[0], nn.Module):
-                raise UserError(f"fusion {cfg['type']!r} is a {type(modules[0]).__name__}; derive it from nn.Module")
+            given = list(cfg) if isinstance(cfg, (list, tuple, nn.ModuleList)) else [cfg] * count
+            if len(given) != count or (count > 1 and isinstance(cfg, nn.Module) and not isinstance(cfg, nn.ModuleList)):
+                raise UserError(f"fusion.{site} needs {count} module{'s' * (count > 1)}, one for each block of its own")
+            modules = [
+                seeded(
+                    f"{site} {number}",
+                    partial(build, one, FUSIONS, width=width, text_width=text_width, registers=registers),
+                )
+                for number, one in enumerate(given)
+            ]
+            for module in modules:
+                if not isinstance(module, nn.Module):
+                    raise UserError(f"fusion.{site}: {type(module).__name__} is no module; derive it from nn.Module")
             self[site] = nn.ModuleList(modules) if site == "blocks" else modules[0]
 
     def at(self, site: str, x: Tensor, text: Text) -> Tensor:
         """Fuse ``x [B, K, D]`` at a site; without a module there, ``x`` itself.
 
-        Of more captions than images the first B are the images', the next B theirs again; then ``x`` becomes as many.
+        With several captions for each image (:meth:`~jepa_t.network.Network.condition`) it is laid out once for each.
         """
-        return self[site](as_many(x, text), text) if site in self else x
+        return self[site](per_caption(x, text), text) if site in self else x
 
     def after_block(self, index: int, x: Tensor, text: Text) -> Tensor:
         """Fuse the output of the predictor's block ``index``."""
-        return self["blocks"][index](as_many(x, text), text) if "blocks" in self else x
+        return self["blocks"][index](per_caption(x, text), text) if "blocks" in self else x
 
 
-def as_many(x: Tensor, text: Text) -> Tensor:
-    """``x [B, ...]``, laid behind itself until there is one for each caption."""
-    times = len(text.pooled) // len(x)
-    return x if times == 1 else x.repeat(times, *[1] * (x.dim() - 1))
+def per_caption(x: Tensor, text: Text) -> Tensor:
+    """``x [B, ...]`` laid behind itself, once for each of the branches of a text that has several."""
+    return x if len(x) == len(text) else x.repeat(len(text) // len(x), *[1] * (x.dim() - 1))

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..contracts import Objective
 from ..errors import UserError, loss_weight, unknown, whole
 from ..layers import EPS, linear
 from ..registry import OBJECTIVES
@@ -11,7 +12,7 @@ from ..structures import Prediction, Target
 
 
 @OBJECTIVES.register_module()
-class FeaturePrediction(nn.Module):
+class FeaturePrediction(Objective):
     """Predict what the target encoder says of the masked tokens: ``SmoothL1(MLP(z), G)`` (D-JEPA, equation 3).
 
     Args:
@@ -26,7 +27,7 @@ class FeaturePrediction(nn.Module):
         UserError: ``read`` is neither, ``beta`` is not above 0, or ``weight`` is below.
     """
 
-    needs_target_features = True
+    reads = frozenset({"features"})
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class FeaturePrediction(nn.Module):
         generator: torch.Generator | None = None,  # noqa: ARG002 - of the contract; nothing here is random
     ) -> dict[str, Tensor]:
         """The loss over the asked tokens, ``{"loss_feature": ...}``: z ``[B, K, D]`` against ``target.features``."""
-        predicted = self.mlp(getattr(prediction, self.read))
+        predicted = self.mlp(prediction.condition if self.read == "condition" else prediction.features)
+        assert target.features is not None, "the model gives what an objective reads"
         loss = F.smooth_l1_loss(predicted.float(), target.features.float(), beta=self.beta)
         return {"loss_feature": self.weight * loss}

@@ -1,19 +1,15 @@
 """Flow matching: the velocity that carries noise to image tokens along straight lines."""
 
-from typing import TYPE_CHECKING
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..contracts import GenerativeObjective, RandomSource
 from ..errors import loss_weight, whole
 from ..randomness import dealt
 from ..registry import OBJECTIVES
-from ..sampling.solvers import Solver
+from ..sampling.solvers import Solver, annealed
 from ..structures import Drawn, Prediction, Target
 from .denoising_head import TIME_SCALE, DenoisingHead
-
-if TYPE_CHECKING:
-    from ..sampling import Generators
 
 
 def interpolate(tokens: Tensor, noise: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
@@ -28,7 +24,7 @@ def interpolate(tokens: Tensor, noise: Tensor, time: Tensor) -> tuple[Tensor, Te
 
 
 @OBJECTIVES.register_module()
-class FlowMatching(nn.Module):
+class FlowMatching(GenerativeObjective):
     """Generative objective: ``mean |v(x_t, t, condition) - (x - e)|^2`` over masked tokens (JEPA-T's flow loss).
 
     Args:
@@ -44,8 +40,6 @@ class FlowMatching(nn.Module):
     Raises:
         UserError: A number is out of range.
     """
-
-    needs_target_features = False
 
     def __init__(
         self,
@@ -85,12 +79,14 @@ class FlowMatching(nn.Module):
     def draw(
         self,
         condition: Tensor,
-        random: "Generators",
+        random: RandomSource,
         null: Tensor | None = None,
         guidance_scale: float = 1.0,
         temperature: float = 1.0,
+        progress: float = 0.0,
+        *,
         solver: str = "euler",
-        solver_steps: int = 99,
+        solver_steps: int | tuple[int, int] = 99,
     ) -> Drawn:
         """Draw tokens: solve the flow from noise at t = 0 to data at t = 1.
 
@@ -100,9 +96,14 @@ class FlowMatching(nn.Module):
             null: The condition of the null text ``[B, K, D]``; None for no guidance.
             guidance_scale: w in ``v_null + w (v_text - v_null)``.
             temperature: Times the noise at t = 0.
-            solver: ``euler``, ``ab2``, ``heun`` or ``midpoint``.
-            solver_steps: Its steps.
+            progress: Share of the sampling steps that have been made, in [0, 1].
+            solver: ``euler``, ``ab2``, ``heun``, ``midpoint``, or one of your own.
+            solver_steps: Its steps; a pair goes from the first to the last over the sampling steps, since late tokens
+                are almost determined (DiSA).
+
+        Raises:
+            UserError: The solver is unknown, or ``solver_steps`` out of range.
         """
-        solve = Solver(solver, solver_steps)
+        solve = Solver(solver, annealed("solver_steps", solver_steps, progress))
         noise = random.normal(condition.shape[1], self.channels) * temperature
         return Drawn(solve(self.head.guided(condition, solve.times, null, guidance_scale), noise))

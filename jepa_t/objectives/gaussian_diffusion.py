@@ -2,19 +2,17 @@
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..errors import loss_weight, whole
+from ..contracts import GenerativeObjective, RandomSource
+from ..errors import UserError, loss_weight, whole
 from ..randomness import dealt
 from ..registry import OBJECTIVES
+from ..sampling.solvers import annealed
 from ..structures import Drawn, Prediction, Target
 from .denoising_head import DenoisingHead
-
-if TYPE_CHECKING:
-    from ..sampling import Generators
 
 STEPS = 1000
 
@@ -68,7 +66,7 @@ def gaussian_kl(distance: Tensor, log_variance: Tensor, other: Tensor) -> Tensor
 
 
 @OBJECTIVES.register_module()
-class GaussianDiffusion(nn.Module):
+class GaussianDiffusion(GenerativeObjective):
     """Generative objective: ``mean |e(x_t, t, condition) - e|^2`` over masked tokens, and a learned variance.
 
     The head also says, per channel, where the variance of the reverse step lies between its bounds. That learns
@@ -89,8 +87,6 @@ class GaussianDiffusion(nn.Module):
     Raises:
         UserError: A number is out of range.
     """
-
-    needs_target_features = False
 
     def __init__(
         self,
@@ -139,11 +135,13 @@ class GaussianDiffusion(nn.Module):
     def draw(
         self,
         condition: Tensor,
-        random: "Generators",
+        random: RandomSource,
         null: Tensor | None = None,
         guidance_scale: float = 1.0,
         temperature: float = 1.0,
-        solver_steps: int = 100,
+        progress: float = 0.0,
+        *,
+        solver_steps: int | tuple[int, int] = 100,
         eta: float | None = None,
     ) -> Drawn:
         """Draw tokens: from noise, step by step, by what the head says the noise is.
@@ -154,11 +152,18 @@ class GaussianDiffusion(nn.Module):
             null: The condition of the null text ``[B, K, D]``; None for no guidance.
             guidance_scale: w in ``e_null + w (e_text - e_null)``; the variance is the text's.
             temperature: Times the noise of the ancestral steps (MAR); under DDIM times all noise.
-            solver_steps: How many of the 1,000 steps are taken; more are cut to that.
+            progress: Share of the sampling steps that have been made, in [0, 1].
+            solver_steps: How many of the 1,000 steps are taken; more are cut to that. A pair goes from the first to
+                the last over the sampling steps.
             eta: None for ancestral steps with the learned variance; a number for DDIM, from 0 (no noise after
                 the first) to 1.
+
+        Raises:
+            UserError: ``solver_steps`` or ``eta`` is out of range.
         """
-        schedule = NoiseSchedule(min(solver_steps, STEPS))
+        if eta is not None and not 0 <= eta <= 1:
+            raise UserError(f"sampler.draw.eta is {eta}; use 0 (no noise) to 1, or None for ancestral steps")
+        schedule = NoiseSchedule(min(annealed("solver_steps", solver_steps, progress), STEPS))
         times, shape = [step / STEPS for step in schedule.steps], (condition.shape[1], self.channels)
         head = self.head.guided(condition, times[::-1], null, guidance_scale)
         keep, pull = (part.tolist() for part in schedule.mean(1.0 if eta is None else eta))

@@ -1,30 +1,23 @@
 """Masked prediction over the ids of discrete tokens (MaskGIT, arXiv 2202.04200)."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError, loss_weight
+from ..contracts import GenerativeObjective, RandomSource
+from ..errors import UserError, loss_weight, whole
 from ..layers import EPS, linear
 from ..registry import OBJECTIVES
 from ..structures import Drawn, Prediction, Target
 
-if TYPE_CHECKING:
-    from ..sampling import Generators
-
 
 @OBJECTIVES.register_module()
-class TokenCrossEntropy(nn.Module):
+class TokenCrossEntropy(GenerativeObjective):
     """Generative objective: which of the tokenizer's codes each masked token is.
 
     Args:
         width: D, of the condition.
-        codebook_size: K of the codes, offered by a discrete image tokenizer, as are
-        embed: ids ``[...]`` to tokens ``[..., C]``, and
-        snap: tokens ``[..., C]`` to ids ``[...]``.
+        codebook_size: How many codes there are, offered by a discrete image tokenizer whose tokens are one code each.
         label_smoothing: Share of the target spread over all codes, in [0, 1).
         weight: Of this loss in the sum.
 
@@ -32,27 +25,25 @@ class TokenCrossEntropy(nn.Module):
         UserError: The image tokenizer is continuous, or a number out of range.
     """
 
-    needs_target_features = False
+    reads = frozenset({"ids"})
     gives_confidence = True
 
     def __init__(
         self,
         width: int,
         codebook_size: int | None = None,
-        embed: Callable[[Tensor], Tensor] | None = None,
-        snap: Callable[[Tensor], Tensor] | None = None,
         label_smoothing: float = 0.1,
         weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if codebook_size is None or embed is None or snap is None:
+        if codebook_size is None:
             raise UserError(
                 "TokenCrossEntropy predicts ids and the image tokenizer is continuous, or groups codes (patch above "
                 "1); take one whose tokens are codes, or an objective such as FlowMatching"
             )
         if not 0 <= label_smoothing < 1:
             raise UserError(f"TokenCrossEntropy label_smoothing={label_smoothing}; it must lie in [0, 1)")
-        self.embed, self.snap, self.label_smoothing = embed, snap, label_smoothing
+        self.label_smoothing = label_smoothing
         self.weight = loss_weight("TokenCrossEntropy weight", weight)
         self.head = nn.Sequential(
             linear(width, width), nn.GELU(), nn.LayerNorm(width, eps=EPS), linear(width, codebook_size)
@@ -68,21 +59,23 @@ class TokenCrossEntropy(nn.Module):
 
         Args:
             prediction: Its ``condition [B, K, D]`` is read.
-            target: Its ``tokens [B, K, C]``, embedded codes.
+            target: Its ``ids [B, K]``.
             generator: Not read.
         """
-        ids = self.snap(target.tokens)
+        assert target.ids is not None, "the model gives what an objective reads"
         logits = self.head(prediction.condition).float()
-        loss = F.cross_entropy(logits.flatten(0, 1), ids.flatten(), label_smoothing=self.label_smoothing)
+        loss = F.cross_entropy(logits.flatten(0, 1), target.ids.flatten(), label_smoothing=self.label_smoothing)
         return {"loss_token": self.weight * loss}
 
     def draw(
         self,
         condition: Tensor,
-        random: "Generators",
+        random: RandomSource,
         null: Tensor | None = None,
         guidance_scale: float = 1.0,
         temperature: float = 1.0,
+        progress: float = 0.0,  # noqa: ARG002 - of the contract; nothing here changes over the steps
+        *,
         top_k: int | None = None,
     ) -> Drawn:
         """Draw codes, each by its chance.
@@ -93,18 +86,24 @@ class TokenCrossEntropy(nn.Module):
             null: The condition of the null text ``[B, K, D]``; None for no guidance.
             guidance_scale: w in ``l_null + w (l_text - l_null)`` of the logits l.
             temperature: Divides the logits; 0 takes the likeliest code.
+            progress: Not read.
             top_k: How many of the likeliest codes may be drawn; None for all. At temperature 0 all the same.
 
         Returns:
-            Tokens, and as confidence the log-probability of each under the guided logits.
+            Ids, and as confidence the log-probability of each under the guided logits.
+
+        Raises:
+            UserError: ``top_k`` is no whole number of at least 1.
         """
+        if top_k is not None:
+            whole("sampler.draw.top_k", top_k)
         logits = self.head(condition).float()
         if null is not None:
             logits = torch.lerp(self.head(null).float(), logits, guidance_scale)
         chances = logits.log_softmax(-1)
         uniform = random.uniform(condition.shape[1])
         ids = choose(chances, uniform, temperature, top_k) if temperature else chances.argmax(-1)
-        return Drawn(self.embed(ids), chances.gather(-1, ids[..., None]).squeeze(-1))
+        return Drawn(ids=ids, confidence=chances.gather(-1, ids[..., None]).squeeze(-1))
 
 
 def choose(logits: Tensor, uniform: Tensor, temperature: float = 1.0, top_k: int | None = None) -> Tensor:

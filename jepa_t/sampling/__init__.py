@@ -2,18 +2,19 @@
 
 from .guidance import Guidance
 from .reveal import reveal_counts, reveal_order
-from .sampler import PRESETS, Generators, MaskedSampler, options_read, sampler_config
-from .solvers import SOLVERS, Solver
+from .sampler import PRESETS, Generators, MaskedSampler, SamplerLike, own_options, sampler_config, sampler_for
+from .solvers import Solver
 
 __all__ = [
     "PRESETS",
-    "SOLVERS",
     "Generators",
     "Guidance",
     "MaskedSampler",
+    "SamplerLike",
     "Solver",
-    "options_read",
+    "own_options",
     "reveal_counts",
     "reveal_order",
     "sampler_config",
+    "sampler_for",
 ]

@@ -1,16 +1,22 @@
 """Guidance schedules: how strongly each sampling step follows the text."""
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..errors import UserError, unknown
+from ..errors import UserError, check_number
+from ..registry import GUIDANCE_SCHEDULES, function
 
-# The share of the full strength after a share of the tokens has been drawn.
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda _drawn: 1.0,
-    "linear": lambda drawn: drawn,  # MAR: weak while the composition forms
-}
+
+@GUIDANCE_SCHEDULES.register_module()
+def constant(drawn: float) -> float:  # noqa: ARG001 - of the contract: a share of tokens to a share of the strength
+    """Full strength all the time."""
+    return 1.0
+
+
+@GUIDANCE_SCHEDULES.register_module()
+def linear(drawn: float) -> float:
+    """The share of the full strength once a share ``drawn`` of the tokens is drawn: weak while the composition forms
+    (MAR)."""
+    return drawn
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,7 @@ class Guidance:
 
     Args:
         scale: w at full strength; 1 is no guidance.
-        schedule: ``constant``, or ``linear``: rising from 1 with the share of tokens drawn.
+        schedule: ``constant``, ``linear`` (rising from 1 with the share of tokens drawn), or one of your own.
         interval: Guide only while the share of tokens drawn before the step is in [low, high]. Outside, w is 1.
 
     Raises:
@@ -31,10 +37,8 @@ class Guidance:
     interval: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        if self.schedule not in SCHEDULES:
-            raise unknown("guidance schedule", self.schedule, SCHEDULES)
-        if not 0 <= self.scale < math.inf:
-            raise UserError(f"guidance scale is {self.scale}; use 0 (ignore the text), 1 (none) or more")
+        function(self.schedule, GUIDANCE_SCHEDULES)
+        check_number("sampler.guidance_scale", self.scale, "use 0 (ignore the text), 1 (none) or more")
         low, high = self.interval
         if not 0 <= low <= high <= 1:
             raise UserError(f"guidance interval is {self.interval}; use (low, high) with 0 <= low <= high <= 1")
@@ -44,4 +48,4 @@ class Guidance:
         low, high = self.interval
         if not low <= before <= high:
             return 1.0
-        return 1.0 + (self.scale - 1.0) * SCHEDULES[self.schedule](after)
+        return 1.0 + (self.scale - 1.0) * function(self.schedule, GUIDANCE_SCHEDULES)(after)

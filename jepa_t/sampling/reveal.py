@@ -4,37 +4,48 @@ Counts are host integers, so that no shape waits for the device.
 """
 
 import math
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import unknown, whole
-
-# The share of tokens still masked after a share s of the steps.
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "cosine": lambda s: math.cos(math.pi / 2 * s),  # MAR: few at first, many at the end
-    "arccos": lambda s: math.acos(s) / (math.pi / 2),  # more at first
-    "linear": lambda s: 1 - s,
-}
+from ..errors import whole
+from ..registry import REVEAL_ORDERS, REVEAL_SCHEDULES, function
 
 
-def reveal_counts(tokens: int, steps: int, schedule: str = "cosine") -> list[int]:
+@REVEAL_SCHEDULES.register_module()
+def cosine(made: float) -> float:
+    """The share of tokens still masked after a share of the steps: few are revealed at first, many at the end (MAR)."""
+    return math.cos(math.pi / 2 * made)
+
+
+@REVEAL_SCHEDULES.register_module()
+def arccos(made: float) -> float:
+    """More at first."""
+    return math.acos(made) / (math.pi / 2)
+
+
+@REVEAL_SCHEDULES.register_module()
+def linear(made: float) -> float:
+    """As many at each step."""
+    return 1 - made
+
+
+def reveal_counts(tokens: int, steps: int, schedule: Any = "cosine") -> list[int]:
     """How many tokens each step draws: at least one, N in all, in min(steps, N) steps.
 
     Args:
         tokens: N.
         steps: S; more than N are cut to N.
-        schedule: One of :data:`SCHEDULES`.
+        schedule: One of the registry ``REVEAL_SCHEDULES``: the share still masked after a share of the steps.
 
     Raises:
         UserError: The schedule is unknown, or ``steps`` no whole number of at least 1.
     """
-    if schedule not in SCHEDULES:
-        raise unknown("reveal schedule", schedule, SCHEDULES)
+    still_masked = function(schedule, REVEAL_SCHEDULES)
     steps, masked, counts = min(whole("sampler.steps", steps), tokens), tokens, []
     for step in range(1, steps + 1):
-        planned = math.floor(tokens * SCHEDULES[schedule](step / steps) + 1e-9)
+        planned = math.floor(tokens * still_masked(step / steps) + 1e-9)
         left = max(min(planned, masked - 1), steps - step)  # fall by one at least, keep one for each later step
         left = 0 if step == steps else left
         counts.append(masked - left)
@@ -42,11 +53,13 @@ def reveal_counts(tokens: int, steps: int, schedule: str = "cosine") -> list[int
     return counts
 
 
+@REVEAL_ORDERS.register_module(name=["random", "confidence"])  # MaskGIT's begins so, and is sorted anew at each step
 def random_order(priority: Tensor, _grid: tuple[int, int]) -> Tensor:
     """A uniform permutation for each image: the order of ``priority [B, N]``."""
     return priority.argsort(dim=1, stable=True)
 
 
+@REVEAL_ORDERS.register_module(name="halton")
 def halton_order(priority: Tensor, grid: tuple[int, int]) -> Tensor:
     """The cells as the two-dimensional Halton sequence first visits them: always far from the last ones.
 
@@ -63,6 +76,7 @@ def halton_order(priority: Tensor, grid: tuple[int, int]) -> Tensor:
     return order.expand(priority.shape[0], -1)
 
 
+@REVEAL_ORDERS.register_module(name="checkerboard")
 def checkerboard_order(priority: Tensor, grid: tuple[int, int]) -> Tensor:
     """The black cells of a checkerboard, then the white ones, each in random order (arXiv 2510.17171)."""
     row, column = (torch.arange(n, device=priority.device) for n in grid)
@@ -85,25 +99,15 @@ def most_confident_first(order: Tensor, before: int, confidence: Tensor) -> Tens
     return torch.cat([order[:, :before], order[:, before:].gather(1, ranks)], 1)
 
 
-ORDERS: dict[str, Callable[[Tensor, tuple[int, int]], Tensor]] = {
-    "random": random_order,
-    "confidence": random_order,  # MaskGIT: where it starts; each step re-sorts it by what it has drawn
-    "halton": halton_order,
-    "checkerboard": checkerboard_order,
-}
-
-
-def reveal_order(name: str, priority: Tensor, grid: tuple[int, int]) -> Tensor:
+def reveal_order(name: Any, priority: Tensor, grid: tuple[int, int]) -> Tensor:
     """A permutation of the N = height x width positions for each image ``[B, N]``.
 
     Args:
-        name: One of :data:`ORDERS`.
+        name: One of the registry ``REVEAL_ORDERS``.
         priority: A uniform number in [0, 1) for each token ``[B, N]``.
         grid: Height and width in tokens.
 
     Raises:
         UserError: The name is unknown.
     """
-    if name not in ORDERS:
-        raise unknown("reveal order", name, ORDERS)
-    return ORDERS[name](priority, grid)
+    return function(name, REVEAL_ORDERS)(priority, grid)

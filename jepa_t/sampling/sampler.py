@@ -1,69 +1,64 @@
 """The sampler: from captions to image tokens, a few masked tokens at a time."""
 
+from __future__ import annotations
+
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..errors import UserError, unknown, whole
+from ..contracts import GenerativeObjective, RandomSource, Sampler
+from ..errors import UserError, check_number, unknown
 from ..masking import scatter
-from ..registry import SAMPLERS
-from ..structures import Drawn, Prediction, Split, Text
+from ..registry import SAMPLERS, build
+from ..structures import Split, Text
 from .guidance import Guidance
 from .reveal import most_confident_first, reveal_counts, reveal_order
-from .solvers import Solver
+
+if TYPE_CHECKING:
+    from ..denoiser import Denoiser
 
 # By name, the trade between time and quality; each sets the same options, so one replaces another wholly.
 # `reference` is the paper's arithmetic; docs/sampling.md has figures.
 PRESETS: dict[str, dict[str, Any]] = {
     "reference": {
-        "steps": 64, "solver": "euler", "solver_steps": 99, "order": "random", "guidance_schedule": "linear"
+        "steps": 64, "order": "random", "guidance_schedule": "linear", "draw": {"solver": "euler", "solver_steps": 99}
     },
     "quality": {
-        "steps": 64, "solver": "ab2", "solver_steps": (24, 16), "order": "random", "guidance_schedule": "constant"
+        "steps": 64, "order": "random", "guidance_schedule": "constant",
+        "draw": {"solver": "ab2", "solver_steps": (24, 16)},
     },
     "balanced": {
-        "steps": 32, "solver": "ab2", "solver_steps": (24, 16), "order": "random", "guidance_schedule": "constant"
+        "steps": 32, "order": "random", "guidance_schedule": "constant",
+        "draw": {"solver": "ab2", "solver_steps": (24, 16)},
     },
     "fast": {
-        "steps": 16, "solver": "euler", "solver_steps": (16, 8), "order": "halton", "guidance_schedule": "constant"
+        "steps": 16, "order": "halton", "guidance_schedule": "constant",
+        "draw": {"solver": "euler", "solver_steps": (16, 8)},
     },
 }  # fmt: skip
-
-
-# What a sampler sets only where it is asked to, and an objective reads where its `draw` names it.
-OWN_OPTIONS = ("solver", "solver_steps", "eta", "top_k")
 CHOICE_TEMPERATURE = 4.5  # MaskGIT's
+SamplerLike = str | Mapping[str, Any] | Sampler  # a preset's name, options (`preset` among them), or the sampler itself
 
 
-class Denoiser(Protocol):
-    """What a sampler needs of a model."""
+def own_options(objective: GenerativeObjective) -> list[str]:
+    """The options that an objective's ``draw`` has of its own: its keyword-only parameters.
 
-    grid: tuple[int, int]
-    channels: int
-    gives_confidence: bool  # whether what it draws says how sure it is
-
-    def null(self, batch: int) -> Text:
-        """The unconditional caption."""
-
-    def condition(self, tokens: Tensor, split: Split, text: Text) -> Prediction:
-        """What the network says about the asked tokens; with twice as many captions, twice as much."""
-
-    draw: Callable[..., Drawn]
-    """``(condition, random, null, guidance_scale, temperature, ...)``, the rest some of :data:`OWN_OPTIONS`."""
+    Of one that passes on ``**options``, also those of the class it is derived from.
+    """
+    names: list[str] = []
+    for kind in [kind for kind in type(objective).__mro__ if "draw" in vars(kind)]:
+        parameters = inspect.signature(vars(kind)["draw"]).parameters.values()
+        names += [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return names
 
 
-def options_read(draw: Callable[..., Drawn]) -> list[str]:
-    """Which of :data:`OWN_OPTIONS` an objective's ``draw`` reads."""
-    parameters = inspect.signature(draw).parameters
-    return [name for name in OWN_OPTIONS if name in parameters]
-
-
-class Generators:
+class Generators(RandomSource):
     """A source of randomness for each image, on the CPU: an image depends on its seed, not on its batch or device.
 
     Args:
@@ -93,121 +88,99 @@ class Generators:
 
 
 class Step(NamedTuple):
-    """One sampling step: how many tokens it draws, w, the temperature of the choice, and options of ``draw``."""
+    """One sampling step: how many tokens it draws, w, the temperature of the choice, and the share made before it."""
 
     asked: int
     guidance: float
     choice_temperature: float
-    options: dict[str, Any]
+    progress: float
 
 
 @SAMPLERS.register_module()
 @dataclass(frozen=True)
-class MaskedSampler:
+class MaskedSampler(Sampler):
     """Iterative denoising of masked tokens: reveal some, predict them, draw them, until none is left.
 
     Args:
         steps: S, sampling steps; more than there are tokens are cut to that.
-        schedule: How many tokens a step draws: ``cosine``, ``arccos`` or ``linear``.
-        order: Which: ``random``, ``halton``, ``checkerboard``, or ``confidence``: all masked ones are drawn and the
-            surest are kept (MaskGIT), for objectives that say how sure they are.
-        solver: Of flow matching: ``euler``, ``ab2``, ``heun`` or ``midpoint``.
-        solver_steps: T, denoising steps of flow matching and Gaussian diffusion in each sampling step; a pair
-            (first, last) goes from one to the other over the steps, since late tokens are almost determined.
+        schedule: How many tokens a step draws: ``cosine``, ``arccos``, ``linear``, or one of your own.
+        order: Which: ``random``, ``halton``, ``checkerboard``, one of your own, or ``confidence``: all masked ones are
+            drawn and the surest are kept (MaskGIT), for objectives that say how sure they are.
         guidance_scale: w; 1 is no guidance.
-        guidance_schedule: ``constant`` or ``linear``.
+        guidance_schedule: ``constant``, ``linear``, or one of your own.
         guidance_interval: Shares of drawn tokens between which the guidance acts.
         temperature: How freely tokens are drawn; 1 as learned, 0 the likeliest. Each objective says what it scales.
         choice_temperature: Of the order ``confidence``: times the Gumbel noise on the confidences, falling to 0 at
             the last step; None for 4.5.
-        eta: Of Gaussian diffusion: None for ancestral steps, a number in [0, 1] for DDIM.
-        top_k: Of cross-entropy: how many of the likeliest codes may be drawn; nothing to temperature 0.
-
-    Options of one kind of objective are None for that objective's own default.
+        draw: Options of the generative objective's own, such as ``dict(solver="ab2", solver_steps=(24, 16))`` of flow
+            matching, ``dict(eta=0.0)`` of Gaussian diffusion, ``dict(top_k=10)`` of cross-entropy.
 
     Raises:
         UserError: An option is unknown or out of range.
     """
 
     steps: int = 64
-    schedule: str = "cosine"
-    order: str = "random"
-    solver: str | None = None
-    solver_steps: int | tuple[int, int] | None = None
+    schedule: str | dict | Callable = "cosine"
+    order: str | dict | Callable = "random"
     guidance_scale: float = 3.0
-    guidance_schedule: str = "constant"
+    guidance_schedule: str | dict | Callable = "constant"
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     temperature: float = 1.0
     choice_temperature: float | None = None
-    eta: float | None = None
-    top_k: int | None = None
+    draw: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.solver_steps is not None:
-            ends = self.solver_steps if isinstance(self.solver_steps, Sequence) else (self.solver_steps,) * 2
-            if len(ends) != 2:
-                raise UserError(f"sampler.solver_steps is {self.solver_steps!r}; give a number, or a first and a last")
-            for end in ends:
-                whole("sampler.solver_steps", end)
-        for step in self._plan(2):
-            Solver(self.solver or "euler", step.options.get("solver_steps", 1))
-        reveal_order(self.order, torch.zeros(1, 1), (1, 1))
-        if not 0 <= self.temperature < math.inf:
-            raise UserError(f"sampler.temperature is {self.temperature}; use 0 (the likeliest), 1 (as learned) or more")
+        _options_of_draw(self.draw)
+        check_number("sampler.temperature", self.temperature, "use 0 (the likeliest), 1 (as learned) or more")
         if self.choice_temperature is not None and self.order != "confidence":
             raise UserError(f"sampler.choice_temperature belongs to order='confidence', not to {self.order!r}")
-        if self.choice_temperature is not None and not 0 <= self.choice_temperature < math.inf:
-            raise UserError(f"sampler.choice_temperature is {self.choice_temperature}; use 0 (no noise) or more")
-        if self.eta is not None and not 0 <= self.eta <= 1:
-            raise UserError(f"sampler.eta is {self.eta}; use 0 (no noise) to 1, or None for ancestral steps")
-        if self.top_k is not None:
-            whole("sampler.top_k", self.top_k)
+        if self.choice_temperature is not None:
+            check_number("sampler.choice_temperature", self.choice_temperature, "use 0 (no noise) or more")
+        self._plan(2)
+        reveal_order(self.order, torch.zeros(1, 1), (1, 1))
 
-    def check(self, model: Denoiser) -> None:
-        """See that the model's objective reads what is set.
+    def check(self, objective: GenerativeObjective) -> None:
+        """See that the model's generative objective has the options in ``draw``, and says how sure it is if it must.
 
         Raises:
             UserError: It doesn't.
         """
-        read = options_read(model.draw)
-        for name in OWN_OPTIONS:
-            if getattr(self, name) is not None and name not in read:
-                said = f"it reads {', '.join(read)}" if read else "it reads none of its kind"
-                raise UserError(
-                    f"sampler.{name}={getattr(self, name)!r} would do nothing: the model's generative objective "
-                    f"doesn't read it; {said}"
-                )
-        if self.order == "confidence" and not model.gives_confidence:
+        own = own_options(objective)
+        for name in self.draw:
+            if name not in own:
+                raise unknown(f"option in sampler.draw of {type(objective).__name__}", name, own)
+        if self.order == "confidence" and not objective.gives_confidence:
             raise UserError(
                 "sampler.order='confidence' needs an objective that says how sure it is, such as TokenCrossEntropy; "
                 "for this model use random, halton or checkerboard"
             )
 
-    def __call__(self, model: Denoiser, text: Text, seeds: Sequence[int]) -> Tensor:
+    def __call__(self, denoiser: Denoiser, text: Text, seeds: Sequence[int]) -> Tensor:
         """Draw the tokens of one image per caption.
 
         Args:
-            model: Gives conditions and draws.
+            denoiser: Gives conditions and draws.
             text: B captions.
             seeds: B, one per image.
 
         Returns:
             ``[B, N, C]``.
         """
-        height, width = model.grid
+        height, width = denoiser.grid
         batch, count, by_confidence = len(seeds), height * width, self.order == "confidence"
         random = Generators(seeds, text.pooled.device)
-        order = reveal_order(self.order, random.uniform(count), model.grid)
-        tokens = torch.zeros(batch, count, model.channels, device=text.pooled.device)
-        both = text + model.null(batch)
+        order = reveal_order(self.order, random.uniform(count), denoiser.grid)
+        tokens = torch.zeros(batch, count, denoiser.channels, device=text.pooled.device)
+        both = text + denoiser.null(batch)
         done = 0
         for step in self._plan(count):
             split = Split(order, done, count - done if by_confidence else step.asked)
             if step.guidance == 1.0:
-                condition, null = model.condition(tokens, split, text).condition, None
+                condition, null = denoiser.condition(tokens, split, text).condition, None
             else:
-                condition, null = model.condition(tokens, split, both).condition.chunk(2)
-            drawn = model.draw(condition, random, null, step.guidance, **step.options)
+                condition, null = denoiser.condition(tokens, split, both, branches=2).condition.chunk(2)
+            options = {"temperature": self.temperature, "progress": step.progress, **self.draw}
+            drawn = denoiser.draw(condition, random, null, step.guidance, **options)
             tokens = scatter(tokens, split.asked, drawn.tokens)
             if by_confidence:  # what isn't kept is masked, so never read, and drawn again
                 noise = random.gumbel(count - done) * step.choice_temperature
@@ -218,26 +191,36 @@ class MaskedSampler:
     def _plan(self, count: int) -> list[Step]:
         guidance = Guidance(self.guidance_scale, self.guidance_schedule, self.guidance_interval)
         counts = reveal_counts(count, self.steps, self.schedule)
-        own = {name: getattr(self, name) for name in OWN_OPTIONS if getattr(self, name) is not None}
         choice = CHOICE_TEMPERATURE if self.choice_temperature is None else self.choice_temperature
         plan, done = [], 0
         for number, asked in enumerate(counts):
-            share = number / max(len(counts) - 1, 1)
-            options = own | {"temperature": self.temperature}
-            if self.solver_steps is not None:
-                ends = self.solver_steps
-                first, last = ends if isinstance(ends, Sequence) else (ends, ends)
-                options["solver_steps"] = round(first + (last - first) * share)
             scale = guidance.at(done / count, (done + asked) / count)
-            plan.append(Step(asked, scale, choice * (1 - (number + 1) / len(counts)), options))
+            progress = number / max(len(counts) - 1, 1)
+            plan.append(Step(asked, scale, choice * (1 - (number + 1) / len(counts)), progress))
             done += asked
         return plan
+
+
+def sampler_for(objective: GenerativeObjective, sampler: SamplerLike) -> Sampler:
+    """A sampler that fits a model's generative objective.
+
+    Args:
+        objective: It.
+        sampler: A preset's name, options (``preset`` among them), or the sampler itself.
+
+    Raises:
+        UserError: An option is wrong, or the objective doesn't read it.
+    """
+    config = sampler_config(sampler, objective=objective) if isinstance(sampler, (str, Mapping)) else sampler
+    chosen: Sampler = build(config, SAMPLERS, Sampler)
+    chosen.check(objective)
+    return chosen
 
 
 def sampler_config(
     sampler: str | Mapping[str, Any],
     preset: str | None = None,
-    draw: Callable[..., Drawn] | None = None,
+    objective: GenerativeObjective | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
     """The config of a sampler from a preset's name, or from options, of which ``preset`` may be one.
@@ -245,8 +228,8 @@ def sampler_config(
     Args:
         sampler: Such as ``"fast"`` or ``dict(preset="fast", guidance_scale=2.0)``.
         preset: A preset that replaces what it sets.
-        draw: Of the model's objective; presets then leave out what it doesn't read.
-        **changes: Options to change further; None changes nothing.
+        objective: The model's; presets then leave out options that its ``draw`` doesn't have.
+        **changes: Options to change further; None changes nothing. Those in ``draw`` change one by one.
 
     Raises:
         UserError: A preset is unknown, or stands beside another type of sampler.
@@ -255,12 +238,26 @@ def sampler_config(
     first = options.pop("preset", None)
     if (first or preset) and options.get("type", "MaskedSampler") != "MaskedSampler":
         raise UserError(f"sampler presets belong to MaskedSampler, not to {options['type']!r}")
-    for name in (first, preset):
-        if name is not None and name not in PRESETS:
-            raise unknown("sampler preset", name, PRESETS)
-    changes = {name: value for name, value in changes.items() if value is not None}
-    skipped = set(OWN_OPTIONS) - set(OWN_OPTIONS if draw is None else options_read(draw))
-    first, second = (
-        {key: value for key, value in PRESETS.get(name, {}).items() if key not in skipped} for name in (first, preset)
-    )
-    return {"type": "MaskedSampler"} | first | options | second | changes
+    known = None if objective is None else own_options(objective)
+    layers = [{"type": "MaskedSampler"}, _preset(first, known), options, _preset(preset, known)]
+    layers.append({name: value for name, value in changes.items() if value is not None})
+    draw: dict[str, Any] = {}
+    for layer in layers:
+        draw |= {name: value for name, value in _options_of_draw(layer.get("draw") or {}).items() if value is not None}
+    merged = {name: value for layer in layers for name, value in layer.items() if name != "draw"}
+    return merged | ({"draw": draw} if draw else {})
+
+
+def _options_of_draw(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UserError(f"sampler.draw is {value!r}; give the objective's options, such as dict(solver_steps=8)")
+    return value
+
+
+def _preset(name: str | None, known: list[str] | None) -> dict[str, Any]:
+    if name is None:
+        return {}
+    if name not in PRESETS:
+        raise unknown("sampler preset", name, PRESETS)
+    draw = {key: value for key, value in PRESETS[name]["draw"].items() if known is None or key in known}
+    return PRESETS[name] | {"draw": draw}

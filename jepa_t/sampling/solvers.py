@@ -10,12 +10,30 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TypeVar
 
-from ..errors import UserError, unknown
+from ..errors import UserError, whole
+from ..registry import SOLVERS, resolve
 
 State = TypeVar("State")
 Velocity = Callable[[State, float], State]
+MOST_STEPS = 10_000  # of a solver; more would be a slip of the pen
 
 
+def annealed(name: str, value: int | Sequence[int], progress: float) -> int:
+    """A number of steps after a share ``progress`` of the sampling steps: fixed, or on the way from a first to a last.
+
+    Raises:
+        UserError: ``value`` is neither a whole number from 1 to 10,000 nor a pair of such.
+    """
+    ends = value if isinstance(value, Sequence) else (value, value)
+    if len(ends) != 2:
+        raise UserError(f"sampler.draw.{name} is {value!r}; give a number, or a first and a last")
+    first, last = (whole(f"sampler.draw.{name}", end) for end in ends)
+    if max(first, last) > MOST_STEPS:
+        raise UserError(f"sampler.draw.{name} is {value!r}; use at most {MOST_STEPS}")
+    return round(first + (last - first) * progress)
+
+
+@SOLVERS.register_module()
 def euler(velocity: Velocity, x: State, times: Sequence[float]) -> State:
     """First order; one evaluation a step."""
     for t, following in pairwise(times):
@@ -23,6 +41,7 @@ def euler(velocity: Velocity, x: State, times: Sequence[float]) -> State:
     return x
 
 
+@SOLVERS.register_module()
 def midpoint(velocity: Velocity, x: State, times: Sequence[float]) -> State:
     """Second order; two evaluations a step."""
     for t, following in pairwise(times):
@@ -31,6 +50,7 @@ def midpoint(velocity: Velocity, x: State, times: Sequence[float]) -> State:
     return x
 
 
+@SOLVERS.register_module()
 def heun(velocity: Velocity, x: State, times: Sequence[float]) -> State:
     """Second order; two evaluations a step."""
     for t, following in pairwise(times):
@@ -40,6 +60,7 @@ def heun(velocity: Velocity, x: State, times: Sequence[float]) -> State:
     return x
 
 
+@SOLVERS.register_module()
 def ab2(velocity: Velocity, x: State, times: Sequence[float]) -> State:
     """Adams-Bashforth: second order with one evaluation a step; the first step is Euler's."""
     previous, previous_h = None, 0.0
@@ -54,15 +75,12 @@ def ab2(velocity: Velocity, x: State, times: Sequence[float]) -> State:
     return x
 
 
-SOLVERS: dict[str, Callable] = {"euler": euler, "midpoint": midpoint, "heun": heun, "ab2": ab2}
-
-
 @dataclass(frozen=True)
 class Solver:
     """A solver with its steps, from t = 0 to t = 1.
 
     Args:
-        name: One of :data:`SOLVERS`.
+        name: One of the registry ``SOLVERS``.
         steps: Steps of equal length, at least 1.
 
     Raises:
@@ -73,14 +91,13 @@ class Solver:
     steps: int
 
     def __post_init__(self) -> None:
-        if self.name not in SOLVERS:
-            raise unknown("solver", self.name, SOLVERS)
+        resolve(self.name, SOLVERS)
         if self.steps < 1:
             raise UserError(f"solver_steps is {self.steps}; use at least 1")
 
     def __call__(self, velocity: Velocity, x: State) -> State:
         """The state at t = 1 that starts as ``x`` at t = 0."""
-        return SOLVERS[self.name](velocity, x, [step / self.steps for step in range(self.steps + 1)])
+        return resolve(self.name, SOLVERS)(velocity, x, [step / self.steps for step in range(self.steps + 1)])
 
     @cached_property
     def times(self) -> list[float]:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..contracts import TextTokenizer
 from ..errors import UserError, unknown
 from ..layers import table
 from ..registry import TOKENIZERS
@@ -16,7 +17,7 @@ AROUND = ".,;:!?\"'()[]"  # punctuation that may stand around a word
 
 
 @TOKENIZERS.register_module()
-class ClassEmbedding(nn.Module):
+class ClassEmbedding(TextTokenizer):
     """A learned vector per class, for captions that name one; token and pooled vector are the same (D-JEPA, MAR).
 
     A caption is a class's name ("goldfish"), its label ("1"), or a sentence around one name ("a photo of a goldfish"),

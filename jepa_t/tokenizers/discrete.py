@@ -5,8 +5,9 @@ K is the size of a codebook, as in the papers on them; where tokens are asked fo
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..contracts import DiscreteImageTokenizer, Fitted
 from ..errors import UserError
 from .maps import check_images, grid_of, precisely, to_maps, to_tokens
 
@@ -49,7 +50,7 @@ def _counts(ids: Tensor, codebook_size: int) -> Tensor:
     return torch.zeros(codebook_size, device=ids.device).scatter_add_(0, ids, torch.ones_like(ids, dtype=torch.float32))
 
 
-class DiscreteTokenizer(nn.Module):
+class DiscreteTokenizer(DiscreteImageTokenizer, Fitted):
     """Tokens are codes of a codebook, standardised by how often the training images use them.
 
     A kind of it gives ``codebook [K, c]``, ``find_ids(images) -> [B, h, w]`` and
@@ -68,6 +69,7 @@ class DiscreteTokenizer(nn.Module):
         stride: Pixels that a token covers, in height and in width.
         channels: C, of a token.
         codebook_size: K.
+        codes_per_token: ``patch^2``.
 
     Raises:
         UserError: A number doesn't fit.
@@ -81,7 +83,7 @@ class DiscreteTokenizer(nn.Module):
         super().__init__()
         self.grid = grid_of(type(self).__name__, size, stride * patch)
         self.stride, self.channels, self.patch = stride * patch, code_channels * patch**2, patch
-        self.codebook_size = codebook_size
+        self.codebook_size, self.codes_per_token = codebook_size, patch**2
         self.register_buffer("mean", torch.zeros(code_channels))
         self.register_buffer("std", torch.ones(code_channels))
         self.register_buffer("fitted", torch.tensor(False))
@@ -121,6 +123,12 @@ class DiscreteTokenizer(nn.Module):
         """
         self._one_code_each()
         return nearest(tokens, self.codes)
+
+    @precisely
+    def quantize(self, tokens: Tensor) -> Tensor:
+        """Tokens ``[..., C]`` with each code of them taken to the nearest of the codebook."""
+        codes = tokens.unflatten(-1, (-1, self.patch**2)).movedim(-1, -2)  # [..., p^2, c]
+        return F.embedding(nearest(codes, self.codes), self.codes).movedim(-1, -2).flatten(-2)
 
     @precisely
     def encode(self, images: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..contracts import TextTokenizer
 from ..errors import UserError
 from ..layers import EPS, table
 from ..structures import Text
@@ -24,7 +25,7 @@ BATCH = {"cpu": 1}  # captions encoded at once, by the kind of device
 PROBE = "A photo of a na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve Zebra, 3 o'clock!"  # its ids tell tokenizers apart
 
 
-class FrozenText(nn.Module):
+class FrozenText(TextTokenizer):
     """A text tokenizer around a pretrained encoder: a lookup of features, and a learned null text.
 
     Token features and pooled vector are normalised to mean 0 and variance 1 each (a LayerNorm without weights):

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..contracts import LatentImageTokenizer
 from ..errors import UserError, unknown
 from ..registry import TOKENIZERS
 from .ldm import load_ldm
@@ -16,7 +17,7 @@ POSTERIORS = ("sample", "mode")
 
 
 @TOKENIZERS.register_module()
-class KLTokenizer(nn.Module):
+class KLTokenizer(LatentImageTokenizer):
     """diffusers' ``AutoencoderKL``, or an LDM-style file such as MAR's KL-16; frozen.
 
     Tokens are ``(z - shift) * scale``. The autoencoder's weights stay in ``source``: checkpoints hold their hash

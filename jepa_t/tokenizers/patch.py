@@ -1,15 +1,16 @@
 """Pixels cut into patches: image tokens that need no learned network, with an exact inverse."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..contracts import Fitted, ImageTokenizer
 from ..errors import UserError
 from ..registry import TOKENIZERS
 from .maps import check_images, grid_of, precisely, to_maps, to_tokens
 
 
 @TOKENIZERS.register_module()
-class PatchTokenizer(nn.Module):
+class PatchTokenizer(ImageTokenizer, Fitted):
     """Patches in the basis of their principal components, scaled to unit variance.
 
     Mean, components and scales come from the training images, by :meth:`fit`. With all components the inverse

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from ..contracts import TextTokenizer
 from ..errors import UserError
 from ..layers import EPS, linear, table
 from ..registry import TOKENIZERS, build
@@ -13,7 +14,7 @@ from .frozen_text import FrozenText
 
 
 @TOKENIZERS.register_module()
-class PooledText(nn.Module):
+class PooledText(TextTokenizer):
     """One token per caption: an MLP of the pooled vector of a frozen text encoder (the public JEPA-T code).
 
     Its tokens say nothing of the order of words that the pooled vector doesn't, and attention to a single token has

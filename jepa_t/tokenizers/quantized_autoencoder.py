@@ -5,11 +5,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from ..contracts import TrainedTokenizer
 from ..errors import UserError, optional, unknown, whole
 from ..registry import MODELS, TOKENIZERS, build, construct
+from ..trainable import Trainable
 from .discrete import DiscreteTokenizer, nearest, usage
 from .sources import identify
 
@@ -69,7 +70,7 @@ class ResidualConv(nn.Module):
 
 
 @TOKENIZERS.register_module()
-class QuantizedAutoencoder(DiscreteTokenizer):
+class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
     """Patches, residual convolutions over them, a codebook, and the same back: image tokens that are ids.
 
     It is trained by itself (:class:`TokenizerTraining`, such as ``configs/tokenizers/fsq_digits.py``), then named by
@@ -211,7 +212,7 @@ def _codebook(quantizer: nn.Module) -> Tensor:
 
 
 @MODELS.register_module()
-class TokenizerTraining(BaseModel):
+class TokenizerTraining(Trainable):
     """A tokenizer on its own: what ``tools/train.py`` trains and ``tools/test.py`` measures.
 
     Args:
@@ -224,26 +225,18 @@ class TokenizerTraining(BaseModel):
     def __init__(self, tokenizer: dict) -> None:
         super().__init__()
         self.tokenizer = build(tokenizer, TOKENIZERS)
-        if not hasattr(self.tokenizer, "loss"):
+        if not isinstance(self.tokenizer, TrainedTokenizer):
             raise UserError(f"{type(self.tokenizer).__name__} isn't trained this way; use QuantizedAutoencoder")
 
-    def forward(self, inputs: Tensor, data_samples: dict[str, list], mode: str) -> Any:
-        """MMEngine's entrance: ``loss``, or ``predict``, a dict per image with its reconstruction and its ids.
-
-        Raises:
-            UserError: Another mode.
-        """
-        if mode == "loss":
-            return self.tokenizer.loss(inputs)
-        if mode == "predict":
-            return self._reconstruct(inputs, data_samples)
-        raise UserError(f"TokenizerTraining mode is {mode!r}; use 'loss' or 'predict'")
+    def losses(self, inputs: Tensor, samples: Mapping[str, list]) -> dict[str, Tensor]:  # noqa: ARG002 - images suffice
+        """The tokenizer's, of images ``[B, 3, H, W]`` in [-1, 1]."""
+        return self.tokenizer.loss(inputs)
 
     @torch.no_grad()
-    def _reconstruct(self, images: Tensor, data_samples: dict[str, list]) -> list[dict]:
-        columns = data_samples | {
-            "image": self.tokenizer.decode(self.tokenizer.encode(images)).clamp(-1, 1),
-            "ids": self.tokenizer.ids(images),
-            "codebook_size": [self.tokenizer.codebook_size] * len(images),
+    def predict(self, inputs: Tensor, samples: Mapping[str, list]) -> dict[str, Any]:  # noqa: ARG002 - images suffice
+        """Of each image its reconstruction, its ids, and how many codes there are."""
+        return {
+            "image": self.tokenizer.decode(self.tokenizer.encode(inputs)).clamp(-1, 1),
+            "ids": self.tokenizer.ids(inputs),
+            "codebook_size": [self.tokenizer.codebook_size] * len(inputs),
         }
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

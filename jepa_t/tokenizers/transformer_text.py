@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..contracts import Fitted, TextTokenizer, Vocabulary
 from ..errors import UserError
 from ..layers import EPS, Blocks, table
 from ..registry import TOKENIZERS
@@ -28,7 +29,7 @@ def byte_pairs():
 
 
 @TOKENIZERS.register_module()
-class TransformerText(nn.Module):
+class TransformerText(TextTokenizer, Fitted, Vocabulary):
     """CLIP's byte-pair ids, of which only those that occur in training have a learned vector, and a Transformer.
 
     Args:

@@ -15,7 +15,7 @@ model = dict(
     encoder=dict(depth=1, heads=2),
     predictor=dict(depth=1, heads=2),
     objectives=dict(flow=dict(head_width=24, head_depth=1)),
-    sampler=dict(steps=3, solver_steps=2),
+    sampler=dict(steps=3, draw=dict(solver_steps=2)),
 )
 train_dataloader = dict(batch_size=8, dataset=dict(size=64))
 test_dataloader = dict(dataset=dict(splits=("seen", "unseen_relation", "swap"), per_split=8))

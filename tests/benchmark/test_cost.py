@@ -12,6 +12,7 @@ import jepa_t.model
 from jepa_t.benchmark import cost
 from jepa_t.benchmark.samplers import evaluations
 from jepa_t.model import JEPAT
+from jepa_t.sampling import sampler_for
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 from baselines import published
@@ -30,9 +31,9 @@ def pixels(model):
 
 FUSIONS = ["jepa_t", "early", "late", "none", {"blocks": {"type": "CrossAttention"}}, {"encoder": {"type": "FiLM"}}]
 OPTIONS = [
-    {"preset": "reference", "steps": 4, "solver_steps": 5},
-    {"preset": "balanced", "steps": 4, "solver_steps": (4, 2), "guidance_interval": (0.2, 1.0)},
-    {"steps": 3, "solver": "heun", "solver_steps": 3, "guidance_scale": 1.0},
+    {"preset": "reference", "steps": 4, "draw": {"solver_steps": 5}},
+    {"preset": "balanced", "steps": 4, "draw": {"solver_steps": (4, 2)}, "guidance_interval": (0.2, 1.0)},
+    {"steps": 3, "draw": {"solver": "heun", "solver_steps": 3}, "guidance_scale": 1.0},
 ]
 
 
@@ -40,7 +41,7 @@ OPTIONS = [
 @pytest.mark.parametrize("fusion", FUSIONS, ids=str)
 def test_a_image_costs_what_it_says(fusion, options):
     model = make_model(fusion=fusion)
-    model.sample_with(options)
+    model.sampler = sampler_for(model.network.generative, options)
     found = cost.sampling(model)
     assert found.total == counted(lambda: model.generate(CAPTIONS[:1], [0])) - pixels(model)
     seen = evaluations(model, CAPTIONS[0])
@@ -51,7 +52,7 @@ def test_a_image_costs_what_it_says(fusion, options):
 @pytest.mark.parametrize("items", [cost.ITEMS[:count] for count in range(5)], ids=str)
 def test_the_plain_procedure_costs_what_it_says(items):
     model = copy_of(shared_model())
-    model.sample_with(OPTIONS[0])
+    model.sampler = sampler_for(model.network.generative, OPTIONS[0])
     found = cost.sampling(model, items)
     plain = counted(lambda: published.sample(model, CAPTIONS[:1], [0], 4, 5, 3.0, items)) - pixels(model)
     assert found.total == pytest.approx(plain, rel=0.01)
@@ -63,7 +64,7 @@ def test_the_plain_procedure_costs_what_it_says(items):
 def test_a_training_step_costs_what_it_says(monkeypatch, fusion, visible, plain):
     model, loss = make_model(fusion=fusion), published.loss if plain else JEPAT.loss
     for module in (jepa_t.model, published):
-        monkeypatch.setattr(module, "draw", lambda *_: random_split(32, visible))
+        monkeypatch.setattr(module, "draw_split", lambda *_: random_split(32, visible))
     images, captions = random_images(32), [CAPTIONS[index % 12] for index in range(32)]
     found = counted(lambda: sum(loss(model, images, captions).values()).backward()) / 32 - pixels(model)
     assert cost.training(model, plain, visible).total == pytest.approx(found, rel=0.01)  # one null text for all

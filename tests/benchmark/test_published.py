@@ -7,7 +7,7 @@ from tiny import CAPTIONS, float64, make_model, random_images
 from jepa_t.benchmark import published
 from jepa_t.benchmark.cost import ITEMS
 
-REFERENCE = {"preset": "reference", "steps": 6, "solver_steps": 5, "guidance_scale": 2.5}
+REFERENCE = {"preset": "reference", "steps": 6, "draw": {"solver_steps": 5}, "guidance_scale": 2.5}
 
 
 @pytest.mark.parametrize("fusion", ["jepa_t", "early", "late"])

@@ -78,9 +78,9 @@ def test_short_of_time_batches_that_take_longer_are_left_out(tiny_base):
 @pytest.mark.parametrize(
     ("options", "network", "head"),
     [
-        ({"steps": 3, "solver_steps": 4, "guidance_scale": 1.0}, 3, 4),
-        ({"steps": 3, "solver_steps": 4, "guidance_scale": 2.0}, 6, 8),
-        ({"steps": TOKENS, "solver": "heun", "solver_steps": 4, "guidance_scale": 1.0}, TOKENS, 8),
+        ({"steps": 3, "draw": {"solver_steps": 4}, "guidance_scale": 1.0}, 3, 4),
+        ({"steps": 3, "draw": {"solver_steps": 4}, "guidance_scale": 2.0}, 6, 8),
+        ({"steps": TOKENS, "draw": {"solver": "heun", "solver_steps": 4}, "guidance_scale": 1.0}, TOKENS, 8),
     ],
 )
 def test_evaluations_are_counted(options, network, head):

@@ -171,7 +171,7 @@ def test_the_sampler_suite_leaves_out_what_an_objective_does_not_read(small, tmp
     small.write_text(
         small.read_text()
         .replace("flow=dict(", 'flow=dict(type="GaussianDiffusion", ')
-        .replace("steps=3, solver_steps=2", "_delete_=True, steps=3, solver_steps=2")
+        .replace("sampler=dict(", "sampler=dict(_delete_=True, ")
     )
     names = "balanced", "fast", "8 solver steps", "Euler", "Heun, 8 solver steps", "Halton"
     monkeypatch.setattr(samplers, "SETTINGS", {name: samplers.SETTINGS[name] for name in names})

@@ -28,7 +28,7 @@ def small(tmp_path):
     base = Path(__file__).parents[2] / "configs" / "jepat_shapes.py"
     path.write_text(f"""
 _base_ = ["{base}"]
-model = dict(width=16, text_tokenizer=dict(width=16, depth=1), sampler=dict(steps=3, solver_steps=2))
+model = dict(width=16, text_tokenizer=dict(width=16, depth=1), sampler=dict(steps=3, draw=dict(solver_steps=2)))
 train_dataloader = dict(batch_size=8, dataset=dict(size=64))
 test_dataloader = dict(dataset=dict(splits=("seen", "swap")))
 train_cfg = dict(max_iters=8)

@@ -47,7 +47,7 @@ def test_one_image_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, capsys
     assert image.text["caption"] == "a blue seven"
     assert image.text["seed"] == "4"
     settings = json.loads(image.text["sampler"])
-    assert (settings["guidance_scale"], settings["steps"], settings["solver_steps"]) == (2.5, 2, 4)
+    assert (settings["guidance_scale"], settings["steps"], settings["draw"]) == (2.5, 2, {"solver_steps": 4})
     assert settings["temperature"] == 0.9
     assert len(image.text["weights_sha256"]) == 64
     with Image.open(tmp_path / "out" / "samples.png") as sheet:
@@ -66,7 +66,7 @@ def test_one_image_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, capsys
         (["a red three", "--steps", "0"], "sampler.steps is 0"),
         (["a red three", "--preset", "fastt"], "did you mean 'fast'"),
         (["a red three", "--solver", "eulr"], "did you mean 'euler'"),
-        (["a red three", "--guidance", "-1"], "guidance scale is -1"),
+        (["a red three", "--guidance", "-1"], "sampler.guidance_scale is -1"),
         (["a red three", "--temperature", "-1"], "sampler.temperature is -1"),
         (["a red three", "--order", "confidence"], "needs an objective that says how sure it is"),
         (["a red three", "--device", "tpu"], "device 'tpu'"),

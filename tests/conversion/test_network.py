@@ -17,10 +17,7 @@ from jepa_t.pipeline import Pipeline
 from jepa_t.structures import Split, Text
 
 TOKENS, CHANNELS, WIDTH = 4, 16, 32
-CAPTIONS = {
-    "djepa": ["goldfish", "a photo of a great white shark", "hen"],
-    "jepat": ["red", "blue five", "nine"],
-}
+CAPTIONS = {"djepa": ["goldfish", "a photo of a great white shark", "hen"], "jepat": ["red", "blue five", "nine"]}
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 KINDS = {"djepa": {}, "djepa flow": {"flow": True}, "jepat": {"classes": 0, "text_width": 12, "flow": True}}
 
@@ -33,7 +30,7 @@ def converted(tmp_path, sources):
         name = kind.split()[0]
         path = public_file(tmp_path / "theirs.pth", *networks, prefix=prefix, **dict(more))
         convert_network(name, path, tmp_path / "ours.pth", **sources[name], **options)
-        return Pipeline.load(tmp_path / "ours.pth").model
+        return Pipeline.from_pretrained(tmp_path / "ours.pth").model
 
     return run
 
@@ -72,7 +69,7 @@ def test_features_are_theirs(converted, kind, norm_at):
         ours = model.ema.condition(latents, split, text).condition
         expected = theirs(network, latents, masked, condition_of(network, model, captions))
         torch.testing.assert_close(ours, gather(expected, split.asked), **CLOSE)
-    null = model.ema.condition(latents, split, model.ema.null(3)).condition
+    null = model.ema.condition(latents, split, model.ema.text_tokenizer.null(3)).condition
     expected = theirs(network, latents, masked, network.fake_latent.expand(3, -1))
     torch.testing.assert_close(null, gather(expected, split.asked), **CLOSE)
     assert (null - ours).abs().max() > 1e-2
@@ -103,9 +100,9 @@ def test_the_feature_loss_is_carried_over(converted):
 def test_a_converted_network_draws_by_the_names_of_classes(converted, tmp_path):
     network = Public()
     converted("djepa", network)
-    pipeline = Pipeline.load(tmp_path / "ours.pth")
-    options = {"steps": 2, "solver_steps": 2}
-    one, same_class, other = pipeline(["goldfish", "1", "hen"], [3, 3, 3], **options)
+    pipeline = Pipeline.from_pretrained(tmp_path / "ours.pth")
+    options = {"steps": 2, "draw": {"solver_steps": 2}}
+    one, same_class, other = pipeline(["goldfish", "1", "hen"], [3, 3, 3], **options).images
     assert one.size == (32, 32)
     assert one.tobytes() == same_class.tobytes() != other.tobytes()
     with pytest.raises(UserError, match=r"unknown class in the caption 'goldfsh'.*did you mean 'goldfish'"):
@@ -145,7 +142,7 @@ def test_compiled_names_half_precision_bare_files_and_command_lines_are_read(con
     assert torch.equal(model.network.encoder.registers, expected)
     save_file(network.state_dict(), tmp_path / "theirs.safetensors")
     convert_network("djepa", str(tmp_path / "theirs.safetensors"), tmp_path / "bare.pth", **sources["djepa"])
-    assert torch.equal(Pipeline.load(tmp_path / "bare.pth").model.network.encoder.registers, expected)
+    assert torch.equal(Pipeline.from_pretrained(tmp_path / "bare.pth").model.network.encoder.registers, expected)
 
 
 # Strictness

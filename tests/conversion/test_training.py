@@ -74,7 +74,8 @@ def test_a_frozen_backbone_stays_the_averaged_one_and_the_rest_learns(tmp_path, 
     assert torch.equal(model.network.encoder.registers, averaged.buffer[0])
     for site, module in model.network.fusion.items():
         assert far(module.state_dict(), model.ema.fusion[site].state_dict()) > 1e-4
-    assert Pipeline.load(tmp_path / "work")(["a photo of a hen"], [0], steps=2, solver_steps=2)[0].size == (32, 32)
+    drawn = Pipeline.from_pretrained(tmp_path / "work")("a photo of a hen", [0], steps=2, draw={"solver_steps": 2})
+    assert drawn.images[0].size == (32, 32)
 
 
 def test_a_backbone_that_trains_along_starts_from_raw_and_averaged_weights(tmp_path, start, monkeypatch):
@@ -113,7 +114,7 @@ def test_a_backbone_of_another_size_or_with_less_than_it_says_is_told(tmp_path, 
 
 def test_a_backbone_alone_draws_nothing(tmp_path, start):
     with pytest.raises(UserError, match="holds no config"):
-        Pipeline.load(tmp_path / "backbone.pth")
+        Pipeline.from_pretrained(tmp_path / "backbone.pth")
     config = load_config(CONFIG, start[1]).model.to_dict()
     with pytest.raises(UserError, match="absent there"):
-        Pipeline.load(tmp_path / "backbone.pth", config)
+        Pipeline.from_pretrained(tmp_path / "backbone.pth", config)

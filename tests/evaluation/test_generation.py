@@ -24,6 +24,7 @@ from jepa_t.evaluation.generation import GenerationLoop, prompts_hash, settings
 from jepa_t.evaluation.images import open_images, read
 from jepa_t.model import JEPAT
 from jepa_t.registry import FEATURES, build
+from jepa_t.sampling import sampler_for
 
 ROOT = Path(__file__).parents[2]
 COUNT = 70
@@ -196,7 +197,7 @@ def retokenize(cfg):
 CHANGES = {
     "weights": reweigh,
     "image tokenizer": retokenize,
-    "sampler": lambda cfg: cfg.model.update(sampler={"steps": 3, "solver_steps": 3, "guidance_scale": 2.0}),
+    "sampler": lambda cfg: cfg.model.update(sampler={"steps": 3, "draw": {"solver_steps": 3}, "guidance_scale": 2.0}),
     "prompts": lambda cfg: cfg.test_dataloader.dataset.update(names=["red three", "blue five", "nine"]),
     "count": lambda cfg: cfg.test_dataloader.dataset.update(count=71),
 }
@@ -218,7 +219,9 @@ def test_each_setting_has_its_folder(root, unbroken, nothing_is_drawn):
     assert len(set(names.values())) == len(names), names
     said = json.loads((root / "changed" / "generated" / names["bf16"] / "settings.json").read_text())
     assert said["precision"] == "bf16"
-    same = evaluate(root, root / "elsewhere", lambda cfg: cfg.model.update(sampler={"steps": 3, "solver_steps": 3}))
+    same = evaluate(
+        root, root / "elsewhere", lambda cfg: cfg.model.update(sampler={"steps": 3, "draw": {"solver_steps": 3}})
+    )
     assert same[1]["folder"] == names["unbroken"]
     chosen = evaluate(root, root / "changed", lambda cfg: cfg.test_cfg.update(out=str(root / "images")))
     assert (root / "images" / chosen[1]["folder"] / "settings.json").is_file()
@@ -247,7 +250,7 @@ def test_what_can_not_be_computed_is_told_before_anything_is_drawn(root):
     assert not (root / "few" / "generated").exists()
 
 
-def test_a_image_of_no_numbers_is_told(root):
+def test_an_image_of_no_numbers_is_told(root):
     def poison(cfg):
         model = tiny.make_model()
         with torch.no_grad():
@@ -263,7 +266,7 @@ def test_settings_name_the_preset(root, unbroken):
     runner = copy.copy(unbroken[0])
     runner.cfg = copy.deepcopy(runner.cfg)
     runner.cfg.model.sampler = "fast"
-    runner.model.sample_with("fast")
+    runner.model.sampler = sampler_for(runner.model.network.generative, "fast")
     found = settings(runner)
     assert found["preset"] == "fast"
     assert found["sampler"]["steps"] == 16

@@ -10,7 +10,6 @@ from tiny_features import write_folder
 
 from jepa_t.errors import UserError
 from jepa_t.evaluation.images import Files, blocks, open_images, pack, read, write_images
-from jepa_t.pipeline import to_bytes
 
 
 def pixels(source, **options):
@@ -63,13 +62,6 @@ def test_processes_share_all_in_the_same_blocks(count, size, processes):
     assert sorted((block for share in shares for block in share), key=lambda b: b.start) == list(blocks(count, size))
     assert sorted(i for share in shares for block in share for i in block) == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
-
-
-def test_bytes_are_rounded_not_truncated():
-    values = torch.arange(256, dtype=torch.float64)
-    for shift in (-0.49, 0, 0.49):
-        assert torch.equal(to_bytes((values + shift) / 127.5 - 1), values.to(torch.uint8))
-    assert to_bytes(torch.tensor([-1.5, 1.5])).tolist() == [0, 255]
 
 
 def test_mistakes_are_told(tmp_path):

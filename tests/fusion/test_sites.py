@@ -136,25 +136,13 @@ class Plain:
 @pytest.mark.parametrize(
     ("sites", "says"),
     [
-        (
-            "jepat",
-            "unknown fusion preset 'jepat': did you mean 'jepa_t'? choose from early, jepa_t, late, none",
-        ),
-        (
-            {"feature": {"type": "Add"}},
-            "unknown fusion site 'feature': did you mean 'features'? choose from blocks,",
-        ),
-        (
-            {"features": {"type": "CrossAtention"}},
-            "unknown fusion 'CrossAtention': did you mean 'CrossAttention'?",
-        ),
-        (
-            {"features": {"type": "CrossAttention", "head": 2}},
-            "option of CrossAttention 'head': did you mean 'heads'",
-        ),
+        ("jepat", "unknown fusion preset 'jepat': did you mean 'jepa_t'? choose from early, jepa_t, late, none"),
+        ({"feature": {"type": "Add"}}, "unknown fusion site 'feature': did you mean 'features'? choose from blocks,"),
+        ({"features": {"type": "CrossAtention"}}, "unknown fusion 'CrossAtention': did you mean 'CrossAttention'?"),
+        ({"features": {"type": "CrossAttention", "head": 2}}, "option of CrossAttention 'head': did you mean 'heads'"),
         ({"features": {"type": "CrossAttention", "heads": 3}}, "heads=3 doesn't divide the width 16"),
-        ({"features": "Add"}, "a component is a dict with a 'type', got 'Add'"),
-        ({"features": {"type": Plain}}, "is a Plain; derive it from nn.Module"),
+        ({"features": "Add"}, "a component is a dict with a 'type', or an object, got 'Add'"),
+        ({"features": {"type": Plain}}, "fusion.features: Plain is no module; derive it from nn.Module"),
     ],
 )
 def test_a_wrong_fusion_is_told(sites, says):

@@ -4,18 +4,11 @@ import functools
 
 import pytest
 import torch
-from tiny import (
-    CAPTIONS,
-    config,
-    loss,
-    make_model,
-    random_images,
-    shared_model,
-)
+from tiny import CAPTIONS, config, loss, make_model, random_images, shared_model
 
 from jepa_t.errors import UserError
 from jepa_t.fusion import PRESETS
-from jepa_t.model import Network
+from jepa_t.network import Network
 from jepa_t.registry import MODELS, build
 
 
@@ -87,16 +80,8 @@ def test_fitting_is_done_once_and_for_both_copies():
     assert torch.equal(model.image_tokenizer.basis, before[1])
 
 
-def test_a_loaded_model_draws_the_same():
-    model = shared_model()
-    other = build(config(), MODELS)
-    other.load_state_dict(model.state_dict())
-    assert torch.equal(other.generate(CAPTIONS[:2], [3, 4]), model.generate(CAPTIONS[:2], [3, 4]))
-
-
 @pytest.mark.parametrize(
-    "change",
-    [{"sampler": "fast"}, {"sampler": {"steps": 1}}, {"text_drop": 1.0}, {"mask_ratio": {"low": 1.0}}],
+    "change", [{"sampler": "fast"}, {"sampler": {"steps": 1}}, {"text_drop": 1.0}, {"mask_ratio": {"low": 1.0}}]
 )
 def test_each_option_of_the_model_changes_something(change):
     def outcome(model):
@@ -110,10 +95,7 @@ def test_each_option_of_the_model_changes_something(change):
     [
         ({"fusion": "jepat"}, "unknown fusion preset 'jepat': did you mean 'jepa_t'"),
         ({"fusion": {"feature": {"type": "Add"}}}, "unknown fusion site 'feature': did you mean 'features'"),
-        (
-            {"encoder": {"type": "ContextEncoderr"}},
-            "unknown backbone 'ContextEncoderr': did you mean 'ContextEncoder'",
-        ),
+        ({"encoder": {"type": "ContextEncoderr"}}, "unknown backbone 'ContextEncoderr': did you mean 'ContextEncoder'"),
         ({"predictor": {"type": "Predictor", "heads": 2}}, "Predictor needs the option 'depth'"),
         ({"objectives": {}}, "model.objectives has 0 that generate"),
         ({"objectives": {"feature": {"type": "FeaturePrediction"}}}, "model.objectives has 0 that generate"),
@@ -145,7 +127,7 @@ def test_a_wrong_config_is_told_in_one_line(change, says):
     [
         ({"mask_ratio": {"lw": 0.3}}, "did you mean 'low'"),
         ({"sampler": {"guidance_interval": 0.5}}, "MaskedSampler"),
-        ({"sampler": {"solver_steps": (1, 2, 3)}}, r"sampler.solver_steps is"),
+        ({"sampler": {"draw": (1, 2, 3)}}, r"sampler.draw is"),
         ({"sampler": {"steps": 1.5}}, r"sampler.steps is 1.5"),
         ({"image_tokenizer": {"type": "PatchTokenizer", "size": 8, "patch": 2}}, "PatchTokenizer"),
     ],

@@ -20,6 +20,7 @@ from tiny import (
 )
 
 from jepa_t import masking
+from jepa_t.errors import UserError
 from jepa_t.fusion import PRESETS, SITES
 from jepa_t.structures import Split, Text
 
@@ -62,7 +63,9 @@ def test_two_captions_of_an_image_share_what_comes_before_the_text(fusion):
     text, other, encoded = random_text(2), random_text(2, seed=1), []
     alone = [model.condition(tokens, split, one) for one in (text, other)]
     model.encoder.register_forward_pre_hook(lambda _, args: encoded.append(len(args[0])))
-    both = model.condition(tokens, split, text + other)
+    both = model.condition(tokens, split, text + other, branches=2)
+    with pytest.raises(UserError, match="2 images and 4 captions; give 1 for each image"):
+        model.condition(tokens, split, text + other)
     for field in ("features", "condition"):
         parts = [getattr(prediction, field) for prediction in alone]
         torch.testing.assert_close(getattr(both, field), torch.cat(parts))

@@ -2,17 +2,7 @@
 
 import pytest
 import torch
-from tiny import (
-    CAPTIONS,
-    GENERATIVE,
-    SIZE,
-    config,
-    gradients,
-    loss,
-    make_model,
-    random_images,
-    with_objective,
-)
+from tiny import CAPTIONS, GENERATIVE, SIZE, config, gradients, loss, make_model, random_images, with_objective
 
 from jepa_t.fusion import PRESETS
 from jepa_t.masking import gather
@@ -45,12 +35,14 @@ def test_every_objective_learns_and_draws_under_every_fusion_beside_feature_pred
 
 
 @objectives
-def test_under_every_objective_only_masked_tokens_count(objective, observed):
+def test_under_every_objective_only_masked_tokens_are_compared(objective, observed):
     model = make_model(**with_objective(objective, mask_ratio={"low": 0.3}))
     loss(model)
-    (split,), target = observed["splits"], observed["targets"][-1]
+    (split,), (target,) = observed["splits"], observed["targets"]
     tokens = model.image_tokenizer.encode(random_images(4))
     assert torch.equal(target.tokens, gather(tokens, split.masked))
+    assert torch.equal(target.features, model.ema.target(tokens, split))
+    assert target.features.shape == observed["predictions"][0].features.shape
 
 
 @objectives

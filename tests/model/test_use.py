@@ -22,10 +22,11 @@ from tiny import (
 )
 
 from jepa_t import model as module
-from jepa_t.engine import update_ema
+from jepa_t.acceleration import cast_once
 from jepa_t.errors import UserError
 from jepa_t.model import JEPAT
 from jepa_t.registry import MODELS, build
+from jepa_t.tokenizers import encoding
 
 seeds = st.integers(0, 1000)
 
@@ -46,6 +47,32 @@ def test_a_list_instead_of_a_caption_is_told():
 def test_another_number_of_seeds_than_of_captions_is_told():
     with pytest.raises(UserError, match="seeds"):
         shared_model().generate(CAPTIONS[:2], [0])
+
+
+def test_a_model_that_draws_nan_is_told():
+    model = copy_of(shared_model())
+    with torch.no_grad():
+        next(model.ema.predictor.parameters()).fill_(torch.nan)
+    with pytest.raises(UserError, match="the model draws NaN or infinity; use an earlier checkpoint"):
+        model.generate(["red"], [0])
+
+
+def test_a_loss_before_fitting_is_told():
+    with pytest.raises(UserError, match=r"PatchTokenizer isn't fitted; call model.fit\(images, captions\)"):
+        build(config(), MODELS).loss(random_images(1), ["red"])
+
+
+def test_an_average_that_never_moved_though_the_network_was_trained_is_told():
+    model = build(config(), MODELS)
+    model.fit(random_images(64), CAPTIONS)
+    fresh = model.generate(["red"], [0])  # nothing was trained: it draws
+    optimizer = torch.optim.AdamW([p for p in model.network.parameters() if p.requires_grad], 0.1)
+    sum(loss(model).values()).backward()
+    optimizer.step()
+    with pytest.raises(UserError, match=r"model.ema, which draws, is as it began; call model.update_ema\(\)"):
+        model.generate(["red"], [0])
+    model.update_ema(0.5)
+    assert not torch.equal(model.generate(["red"], [0]), fresh)
 
 
 def test_images_of_another_size_are_told():
@@ -88,7 +115,7 @@ def trained():
     images = torch.tensor([colours[c] for c in captions]).float()[:, :, None, None].expand(-1, -1, *SIZE)
     images = images + 0.05 * torch.randn(images.shape, generator=generator(0))
     model = build(
-        config(mask_ratio={"low": 0.7}, sampler={"steps": 3, "solver_steps": 8, "guidance_scale": 1.0}),
+        config(mask_ratio={"low": 0.7}, sampler={"steps": 3, "draw": {"solver_steps": 8}, "guidance_scale": 1.0}),
         MODELS,
     )
     model.fit(images, captions)
@@ -97,7 +124,7 @@ def trained():
         optimizer.zero_grad()
         sum(model.loss(images, captions).values()).backward()
         optimizer.step()
-        update_ema(model.network, model.ema, 0.9)
+        model.update_ema(0.9)
     return model, images, captions, colours
 
 
@@ -135,6 +162,18 @@ def test_under_autocast_weights_are_cast_once_and_images_stay_the_same(monkeypat
     assert all(torch.equal(value, before[name]) for name, value in model.ema.state_dict().items())
 
 
+def test_threads_under_autocast_share_the_cast_and_the_last_takes_it_back():
+    """The first one took it back under the others, and the last one for good."""
+    network = shared_model().ema
+    with torch.autocast("cpu", torch.bfloat16):
+        one, other = cast_once(network, "cpu"), cast_once(network, "cpu")
+        for step in (one.__enter__, other.__enter__, lambda: one.__exit__(None, None, None)):
+            step()
+            assert {part.weight.dtype for part in linears(network)} == {torch.bfloat16}
+        other.__exit__(None, None, None)
+    assert {part.weight.dtype for part in linears(network)} == {torch.float32}
+
+
 def linears(network):
     return (part for part in network.modules() if isinstance(part, torch.nn.Linear))
 
@@ -144,6 +183,6 @@ def test_images_are_decoded_a_few_at_once(monkeypatch):
     whole = model.generate(CAPTIONS[:3], [0, 1, 2])
     decode = model.image_tokenizer.decode
     monkeypatch.setattr(model.image_tokenizer, "decode", lambda tokens: sizes.append(len(tokens)) or decode(tokens))
-    monkeypatch.setattr(module, "DECODED", 2)
+    monkeypatch.setattr(encoding, "DECODED", 2)
     torch.testing.assert_close(model.generate(CAPTIONS[:3], [0, 1, 2]), whole)
     assert sizes == [2, 1]

@@ -4,11 +4,22 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import CHANNELS, WIDTH, float64, generator, make_objective, objective_inputs, objective_loss, overfit, seeded
+from tiny import (
+    CHANNELS,
+    WIDTH,
+    float64,
+    generator,
+    make_objective,
+    objective_inputs,
+    objective_loss,
+    overfit,
+    registered,
+    seeded,
+)
 from torch import nn
 
 from jepa_t.objectives import FlowMatching, interpolate
-from jepa_t.sampling import SOLVERS
+from jepa_t.registry import SOLVERS
 
 seeds = st.integers(0, 1000)
 
@@ -93,7 +104,7 @@ def test_more_draws_keep_the_mean_and_shrink_the_variance():
     assert many.std() < 0.4 * few.std()
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", registered(SOLVERS))
 @float64()
 def test_flow_matching_solves_from_scaled_noise_by_the_solver_it_is_told(solver):
     objective, condition = make_objective("FlowMatching"), objective_inputs()[0].condition
@@ -102,7 +113,7 @@ def test_flow_matching_solves_from_scaled_noise_by_the_solver_it_is_told(solver)
     def velocity(x, time):
         return objective.head(x, torch.full(x.shape[:2], time), condition)
 
-    expected = SOLVERS[solver](velocity, noise, [0.0, 0.5, 1.0])
+    expected = SOLVERS.get(solver)(velocity, noise, [0.0, 0.5, 1.0])
     torch.testing.assert_close(draw(objective, condition, temperature=0.7, solver=solver, solver_steps=2), expected)
 
 

@@ -1,6 +1,7 @@
 """The contract of the objectives, over every registered one."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from tiny import (
     CHANNELS,
     GENERATIVE,
+    CodedPatches,
     float64,
     generator,
     gradients,
@@ -22,7 +24,6 @@ from tiny import (
 
 from jepa_t.errors import UserError
 from jepa_t.registry import OBJECTIVES
-from jepa_t.structures import Target
 
 NAMES = registered(OBJECTIVES)
 every = pytest.mark.parametrize("name", NAMES)
@@ -59,14 +60,16 @@ def test_gradient_reaches_every_parameter_and_the_prediction_but_not_the_target(
 
 
 @every
-def test_it_says_whether_it_needs_the_target_encoder_and_does_without_it_otherwise(name):
+def test_it_says_what_it_reads_of_a_target_and_does_without_the_rest(name):
     objective, (prediction, target) = make_objective(name), objective_inputs()
-    if not objective.needs_target_features:
-        without = objective_loss(objective, prediction, Target(target.tokens))
-        assert torch.equal(without, objective_loss(objective, prediction, target))
-        return
-    moved = Target(target.tokens, target.features + 1)
-    assert not torch.equal(objective_loss(objective, prediction, moved), objective_loss(objective, prediction, target))
+    before = objective_loss(objective, prediction, target)
+    assert objective.reads <= {"features", "ids"}
+    for field in ("features", "ids"):
+        if field in objective.reads:
+            other = replace(target, **{field: getattr(target, field).roll(1, 0)})
+            assert not torch.equal(objective_loss(objective, prediction, other), before)
+        else:
+            assert torch.equal(objective_loss(objective, prediction, replace(target, **{field: None})), before)
 
 
 @every
@@ -107,7 +110,7 @@ CHANGES = {
 
 @every
 def test_each_option_changes_the_loss(name):
-    offered = {"width", "channels", "tokens", "codebook_size", "embed", "snap"}
+    offered = {"width", "channels", "tokens", "codebook_size"}
     assert options_of(OBJECTIVES.get(name)) - offered == set(CHANGES[name])
     data = objective_inputs()
     before = objective_loss(make_objective(name), *data)
@@ -158,7 +161,11 @@ FEW = {"FlowMatching": {"solver_steps": 3}, "GaussianDiffusion": {"solver_steps"
 def draw(objective, condition, seed=0, **options):
     options = FEW[type(objective).__name__] | options
     with torch.no_grad():
-        return objective.draw(condition, seeded(len(condition), seed), **options).tokens
+        return tokens_of(objective.draw(condition, seeded(len(condition), seed), **options))
+
+
+def tokens_of(drawn):
+    return CodedPatches().embed(drawn.ids) if drawn.tokens is None else drawn.tokens
 
 
 @generative
@@ -171,7 +178,12 @@ def test_drawing_gives_tokens_that_depend_on_condition_randomness_and_every_opti
     assert torch.equal(draw(objective, condition), drawn)
     assert not torch.allclose(draw(objective, condition + 1), drawn)
     assert not torch.allclose(draw(objective, condition, seed=50), drawn)
-    assert options_of(objective.draw) - {"condition", "random", "null", "guidance_scale"} == set(DRAWS[name])
+    for progress, steps in ((0.0, 4), (1.0, 2)) if "solver_steps" in FEW[name] else ():
+        annealed = draw(objective, condition, solver_steps=(4, 2), progress=progress)
+        assert torch.equal(annealed, draw(objective, condition, solver_steps=steps))
+    assert options_of(objective.draw) - {"condition", "random", "null", "guidance_scale", "progress"} == set(
+        DRAWS[name]
+    )
     for option, value in DRAWS[name].items():
         assert not torch.allclose(draw(objective, condition, **{option: value}), drawn), option
 
@@ -194,8 +206,7 @@ def test_guidance_of_1_is_none_of_0_ignores_the_text_and_equal_branches_make_it_
 
 
 @pytest.mark.parametrize(
-    ("name", "one"),
-    [("FlowMatching", {"solver_steps": 1}), ("GaussianDiffusion", {"solver_steps": 1})],
+    ("name", "one"), [("FlowMatching", {"solver_steps": 1}), ("GaussianDiffusion", {"solver_steps": 1})]
 )
 @given(seed=seeds, scale=st.floats(-2, 5))
 @float64()
@@ -232,7 +243,7 @@ def test_a_token_is_drawn_by_itself(name):
     for row, place in itertools.product(range(3), range(4)):
         one = slice(row, row + 1), slice(place, place + 1)
         alone = objective.draw(condition[one], Dealt(*one), null[one], **options)
-        torch.testing.assert_close(alone.tokens, whole.tokens[one])
+        torch.testing.assert_close(tokens_of(alone), tokens_of(whole)[one])
 
 
 @pytest.mark.parametrize(
@@ -258,7 +269,7 @@ def test_drawing_is_finite_in_bfloat16(name):
 def test_confidence_is_given_where_it_is_promised(name):
     objective, condition = make_objective(name), objective_inputs()[0].condition
     confidence = objective.draw(condition, seeded(3), **FEW[name]).confidence
-    if not getattr(objective, "gives_confidence", False):
+    if not objective.gives_confidence:
         assert confidence is None
         return
     assert confidence.shape == (3, 4)

@@ -20,9 +20,7 @@ from tiny import (
 
 from jepa_t.errors import UserError
 from jepa_t.objectives import choose
-from jepa_t.registry import OBJECTIVES, build
 from jepa_t.structures import Prediction, Target
-from jepa_t.tokenizers.codebook import Borrowed, codebook
 
 seeds = st.integers(0, 1000)
 CODES = 9
@@ -35,7 +33,7 @@ def make(**options):
 def inputs(batch=3, asked=4, seed=0):
     condition = torch.randn(batch, asked, WIDTH, generator=generator(seed))
     ids = torch.randint(CODES, (batch, asked), generator=generator(seed + 1))
-    return condition, ids, Prediction(condition, condition), Target(CodedPatches().embed(ids))
+    return condition, ids, Prediction(condition, condition), Target(CodedPatches().embed(ids), ids=ids)
 
 
 # The loss
@@ -53,13 +51,6 @@ def test_the_loss_is_the_closed_form_with_smoothing(seed, smoothing):
             wanted[ids[row, place]] += 1 - smoothing
             total = total - (wanted * chances[row, place].log()).sum()
     torch.testing.assert_close(objective(prediction, target)["loss_token"], (total / 12).float())
-
-
-def test_half_precision_snaps_to_the_same_codes():
-    tokenizer = CodedPatches()
-    tokenizer.snap = lambda tokens: tokens @ torch.eye(5)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert codebook(tokenizer)["snap"](torch.randn(4, 5)).dtype == torch.float32
 
 
 # Drawing
@@ -104,17 +95,16 @@ def test_a_temperature_next_to_0_takes_the_likeliest(temperature):
 @given(seeds)
 def test_top_1_and_temperature_0_take_the_likeliest(seed):
     objective, (condition, *_) = make(), inputs(seed=seed)
-    best = objective.embed(objective.head(condition).argmax(-1))
-    assert torch.equal(objective.draw(condition, seeded(3, seed), top_k=1).tokens, best)
-    assert torch.equal(objective.draw(condition, seeded(3, seed), temperature=0.0).tokens, best)
+    best = objective.head(condition).argmax(-1)
+    assert torch.equal(objective.draw(condition, seeded(3, seed), top_k=1).ids, best)
+    assert torch.equal(objective.draw(condition, seeded(3, seed), temperature=0.0).ids, best)
 
 
 def test_a_low_temperature_tends_to_the_likeliest():
     objective, (condition, *_) = make(), inputs(batch=50)
-    best = objective.embed(objective.head(condition).argmax(-1))
+    best = objective.head(condition).argmax(-1)
     hits = [
-        (objective.draw(condition, seeded(50), temperature=t).tokens == best).all(-1).float().mean()
-        for t in (3.0, 1.0, 0.3, 0.01)
+        (objective.draw(condition, seeded(50), temperature=t).ids == best).float().mean() for t in (3.0, 1.0, 0.3, 0.01)
     ]
     assert hits == sorted(hits)
     assert hits[-1] > 0.97
@@ -128,55 +118,40 @@ def test_guidance_is_the_line_through_both_logits(seed, scale):
     logits = objective.head(null) + scale * (objective.head(condition) - objective.head(null))
     drawn = objective.draw(condition, seeded(3), null, scale, temperature=0.7, top_k=3)
     ids = choose(logits, seeded(3).uniform(4), 0.7, 3)
-    assert torch.equal(drawn.tokens, objective.embed(ids))
+    assert torch.equal(drawn.ids, ids)
     chance = logits.softmax(-1).gather(-1, ids[..., None])[..., 0]
     torch.testing.assert_close(drawn.confidence.exp(), chance.float())
 
 
-# The tokenizer's codes
+# In a model
 
 
 def test_a_continuous_tokenizer_is_refused():
     with pytest.raises(UserError, match="the image tokenizer is continuous, or groups codes"):
         make_model(objectives={"own": {"type": "TokenCrossEntropy"}})
-    assert codebook(make_model().image_tokenizer) == {}
 
 
-def test_every_code_comes_back():
-    offered = codebook(CodedPatches())
-    assert torch.equal(offered["snap"](offered["embed"](torch.arange(CODES))), torch.arange(CODES))
-    assert offered["codebook_size"] == CODES
+@pytest.mark.parametrize("autocast", [False, True])
+def test_it_learns_the_codes_of_the_tokens(autocast):
+    """Found in full precision, whatever the network computes in."""
+    model, seen = make_model(**with_objective("TokenCrossEntropy")), []
+    model.network.objectives["own"].register_forward_pre_hook(lambda _, args: seen.append(args[1]))
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        model.loss(random_images(4), ["red"] * 4)
+    assert torch.equal(CodedPatches().embed(seen[0].ids), seen[0].tokens)
 
 
-def test_the_tokenizer_is_neither_registered_nor_copied_with_the_network():
-    model = make_model(**with_objective("TokenCrossEntropy"))
-    for network in (model.network, model.ema, copy.deepcopy(model.network)):
-        objective = network.objectives["own"]
-        assert isinstance(objective.embed, Borrowed)
-        assert objective.embed.owner is model.image_tokenizer
-        assert objective.snap.owner is model.image_tokenizer
-        assert not any("codes" in name for name in network.state_dict())
-    assert [name for name in model.state_dict() if name.endswith("codes")] == ["image_tokenizer.codes"]
-
-
-def test_a_copy_of_the_whole_model_goes_on_with_its_own_tokenizer():
+def test_a_copy_of_a_model_goes_on_with_its_own_tokenizer():
     model = make_model(**with_objective("TokenCrossEntropy"))
     other = copy.deepcopy(model)
-    for network in (other.network, other.ema):
-        assert network.objectives["own"].embed.owner is other.image_tokenizer
-    other.to("meta")
-    assert model.generate(["red"], [0]).device.type == "cpu"
-    assert other.network.objectives["own"].embed(torch.zeros(2, device="meta").long()).device.type == "meta"
+    drawn = model.generate(["red"], [0])
+    other.image_tokenizer.codes.zero_()
+    assert torch.equal(model.generate(["red"], [0]), drawn)
+    assert not torch.equal(other.generate(["red"], [0]), drawn)
+    assert [name for name in model.state_dict() if name.endswith("codes")] == ["image_tokenizer.codes"]
 
 
 def test_images_are_made_of_codes():
     model = make_model(**with_objective("TokenCrossEntropy"))
-    tokens = model.sampler(model.ema, model.ema.text_tokenizer(["red"]), [0])
-    assert torch.equal(model.image_tokenizer.embed(model.image_tokenizer.snap(tokens)), tokens)
     encoded = model.image_tokenizer.encode(random_images(4))
     assert torch.equal(model.image_tokenizer.encode(model.image_tokenizer.decode(encoded)), encoded)
-
-
-def test_it_is_built_as_any_other():
-    offered = {"width": WIDTH, **codebook(CodedPatches())}
-    assert build({"type": "TokenCrossEntropy"}, OBJECTIVES, **offered).head[-1].out_features == CODES

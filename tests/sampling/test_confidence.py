@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import TOKENS, make_model, random_text, rows
-from watched import Watched, model_by, sample
+from watched import Watched, denoiser, model_by, sample
 
 from jepa_t.errors import UserError
 from jepa_t.sampling import MaskedSampler
@@ -15,14 +15,18 @@ from jepa_t.sampling import MaskedSampler
 seeds = st.integers(0, 2**40)
 
 
+def discrete():
+    return denoiser(model_by("TokenCrossEntropy"))
+
+
 def by_confidence(watched=None, text=None, **options):
-    model = watched or model_by("TokenCrossEntropy").ema
+    model = watched or discrete()
     return sample(model, text, **{"order": "confidence", "guidance_scale": 1.0} | options)
 
 
 @given(st.integers(1, 9), st.sampled_from(["cosine", "arccos", "linear"]), st.sampled_from([0.0, None, 9.0]))
 def test_by_confidence_each_position_is_kept_once_and_never_changed(steps, schedule, choice):
-    watched = Watched(model_by("TokenCrossEntropy").ema)
+    watched = Watched(discrete())
     final = by_confidence(watched, steps=steps, schedule=schedule, choice_temperature=choice)
     assert len(watched.splits) == min(steps, TOKENS)
     for split, tokens in zip(watched.splits, watched.tokens, strict=True):
@@ -36,7 +40,7 @@ def test_by_confidence_each_position_is_kept_once_and_never_changed(steps, sched
 
 @given(seed=seeds)
 def test_what_is_kept_is_what_the_objective_is_surest_of(seed):
-    watched = Watched(model_by("TokenCrossEntropy").ema)
+    watched = Watched(discrete())
     by_confidence(watched, steps=4, choice_temperature=0.0, batch_seeds=(seed, 1, 2))
     for drawn, split, following in zip(watched.drawn, watched.splits, watched.splits[1:], strict=False):
         kept = following.visible[:, split.visible_count :]
@@ -46,11 +50,10 @@ def test_what_is_kept_is_what_the_objective_is_surest_of(seed):
 
 
 def test_by_confidence_what_is_not_kept_is_never_read():
-    model = model_by("TokenCrossEntropy").ema
-    assert torch.equal(by_confidence(Watched(model, poison=float("nan"))), by_confidence())
+    assert torch.equal(by_confidence(Watched(discrete(), poison=float("nan"))), by_confidence())
 
 
-def test_by_confidence_a_image_does_not_depend_on_its_batch():
+def test_by_confidence_an_image_does_not_depend_on_its_batch():
     text, numbers = random_text(3), (4, 5, 6)
     together = by_confidence(text=text, batch_seeds=numbers)
     for row in range(3):
@@ -59,7 +62,7 @@ def test_by_confidence_a_image_does_not_depend_on_its_batch():
 
 
 def test_the_choice_is_freer_the_higher_its_temperature():
-    watched = {choice: Watched(model_by("TokenCrossEntropy").ema) for choice in (0.0, 1e-6, 4.5, None)}
+    watched = {choice: Watched(discrete()) for choice in (0.0, 1e-6, 4.5, None)}
     for choice, model in watched.items():
         by_confidence(model, choice_temperature=choice, batch_seeds=range(8))
     first = {choice: model.splits[1].visible for choice, model in watched.items()}

@@ -3,13 +3,14 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import registered
 
 from jepa_t.errors import UserError
+from jepa_t.registry import GUIDANCE_SCHEDULES
 from jepa_t.sampling import Guidance, reveal_counts
-from jepa_t.sampling.guidance import SCHEDULES
 
 shares = st.floats(0, 1)
-schedules = pytest.mark.parametrize("schedule", SCHEDULES)
+schedules = pytest.mark.parametrize("schedule", registered(GUIDANCE_SCHEDULES))
 
 
 def scales(guidance, tokens=256, steps=64):
@@ -65,7 +66,7 @@ def test_the_constant_schedule_is_constant():
     ("options", "says"),
     [
         ({"schedule": "liner"}, "did you mean 'linear'"),
-        ({"scale": -0.1}, "guidance scale is -0.1"),
+        ({"scale": -0.1}, "sampler.guidance_scale is -0.1"),
         ({"interval": (0.5, 0.2)}, "guidance interval"),
         ({"interval": (-0.1, 0.2)}, "guidance interval"),
         ({"interval": (0.5, 1.2)}, "guidance interval"),

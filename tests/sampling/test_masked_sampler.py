@@ -22,13 +22,13 @@ from tiny import (
     shared_model,
     with_objective,
 )
-from watched import Watched, model_by, network, sample
+from watched import Watched, denoiser, model_by, network, sample
 
 from jepa_t.errors import UserError
 from jepa_t.masking import gather
 from jepa_t.registry import SAMPLERS, build
-from jepa_t.sampling import PRESETS, MaskedSampler, sampler_config
-from jepa_t.sampling.sampler import OWN_OPTIONS
+from jepa_t.sampling import PRESETS, MaskedSampler, own_options, sampler_config, sampler_for
+from jepa_t.sampling.solvers import annealed
 from jepa_t.structures import Split
 
 every = pytest.mark.parametrize("name", registered(SAMPLERS))
@@ -39,7 +39,7 @@ seeds = st.integers(0, 2**40)
 @torch.no_grad()
 def plain_loop(model, text, batch_seeds, steps, solver_steps, scale, linear):
     """The paper's sampling, token by token and Euler step by Euler step (JEPA-T; MAR, section 3.4)."""
-    (flow,) = [o for o in model.objectives.values() if hasattr(o, "draw")]
+    flow = model.network.generative
     images = []
     for row, seed in enumerate(batch_seeds):
         random = torch.Generator().manual_seed(seed)
@@ -51,7 +51,7 @@ def plain_loop(model, text, batch_seeds, steps, solver_steps, scale, linear):
             asked = masked - left
             split = Split(order, TOKENS - masked, asked)
             with_text = model.condition(tokens, split, own).condition
-            without = model.condition(tokens, split, model.text_tokenizer.null(1)).condition
+            without = model.condition(tokens, split, model.null(1)).condition
             w = 1 + (scale - 1) * ((TOKENS - left) / TOKENS if linear else 1)
             x = torch.randn(asked, CHANNELS, generator=random)[None]
             for k in range(solver_steps):
@@ -79,7 +79,7 @@ def test_it_is_the_plain_loop(fusion, steps, scale, linear):
         text,
         (5, 6),
         steps=steps,
-        solver_steps=4,
+        draw={"solver_steps": 4},
         guidance_scale=scale,
         guidance_schedule="linear" if linear else "constant",
     )
@@ -91,7 +91,9 @@ def test_it_is_the_plain_loop(fusion, steps, scale, linear):
 
 @every
 def test_a_sampler_draws_tokens_for_each_caption(name):
-    tokens = build({"type": name, "steps": 2, "solver_steps": 2}, SAMPLERS)(network(), random_text(3), [0, 1, 2])
+    tokens = build({"type": name, "steps": 2, "draw": {"solver_steps": 2}}, SAMPLERS)(
+        network(), random_text(3), [0, 1, 2]
+    )
     assert tokens.shape == (3, TOKENS, CHANNELS)
     assert tokens.isfinite().all()
     assert tokens.abs().amax(-1).min() > 0
@@ -104,7 +106,7 @@ def test_a_sampler_draws_tokens_for_each_caption(name):
 )
 def test_each_position_is_written_once_and_never_again(steps, schedule, order):
     watched = Watched(network())
-    final = sample(watched, steps=steps, schedule=schedule, order=order, solver_steps=1, guidance_scale=1.0)
+    final = sample(watched, steps=steps, schedule=schedule, order=order, draw={"solver_steps": 1}, guidance_scale=1.0)
     asked = torch.cat([split.asked for split in watched.splits], 1)
     assert torch.equal(asked.sort(1).values, torch.arange(TOKENS).expand(3, -1))
     assert len(watched.splits) == min(steps, TOKENS)
@@ -129,8 +131,8 @@ def test_the_same_seed_gives_the_same_image_and_another_seed_another(seed):
 
 @pytest.mark.parametrize("preset", [None, *PRESETS])
 @pytest.mark.parametrize("fusion", ["jepa_t", "early", "none"])
-def test_a_image_does_not_depend_on_its_batch(preset, fusion):
-    options = {} if preset is None else PRESETS[preset] | {"solver_steps": 5}
+def test_an_image_does_not_depend_on_its_batch(preset, fusion):
+    options = {} if preset is None else PRESETS[preset] | {"draw": {"solver_steps": 5}}
     model, text, numbers = network(fusion), random_text(3), [4, 5, 6]
     together = sample(model, text, numbers, **options)
     close = 1e-5 * together.abs().max().item()
@@ -166,8 +168,8 @@ def test_the_head_runs_on_the_asked_tokens_only():
 
 @generative
 @pytest.mark.parametrize("options", [{}, {"temperature": 0.7, "steps": 4}], ids=str)
-def test_under_every_objective_a_image_depends_on_caption_and_seed_alone(objective, options):
-    model, text, numbers = model_by(objective).ema, random_text(3), [4, 5, 6]
+def test_under_every_objective_an_image_depends_on_caption_and_seed_alone(objective, options):
+    model, text, numbers = denoiser(model_by(objective)), random_text(3), [4, 5, 6]
     together = sample(model, text, numbers, **options)
     for row in range(3):
         alone = sample(model, rows(text, slice(row, row + 1)), numbers[row : row + 1], **options)
@@ -180,7 +182,7 @@ def test_under_every_objective_a_image_depends_on_caption_and_seed_alone(objecti
 def test_over_discrete_tokens_the_context_is_codes_as_in_training(objective):
     """Whatever an objective draws: the network has never seen another vector among the visible."""
     model = model_by(objective)
-    watched, tokenizer = Watched(copy.deepcopy(model.ema)), model.image_tokenizer
+    watched, tokenizer = Watched(denoiser(copy.deepcopy(model))), model.image_tokenizer
     drawn = sample(watched)
     seen = [gather(tokens, split.visible) for tokens, split in zip(watched.tokens, watched.splits, strict=True)]
     assert max(tokens.shape[1] for tokens in seen) > 1
@@ -244,66 +246,70 @@ OWN = {
 @generative
 def test_each_option_changes_the_image_or_is_refused(objective):
     model, base = model_by(objective), {"guidance_scale": 2.0, "batch_seeds": range(8)}
-    before = sample(model.ema, **base)
-    for option, value in (CHANGES | OWN[objective]).items():
-        assert not torch.allclose(sample(model.ema, **base | {option: value}), before, atol=1e-3), option
-    for option in set(OWN_OPTIONS) - set(OWN[objective]):
-        value = next(own[option] for own in OWN.values() if option in own)
-        with pytest.raises(UserError, match=f"sampler.{option}=.* would do nothing"):
-            make_model(**with_objective(objective, sampler={option: value}))
-    options = {field.name for field in dataclasses.fields(MaskedSampler)}
-    assert options == {*CHANGES, *OWN_OPTIONS, "choice_temperature"}
+    before = sample(denoiser(model), **base)
+    own = [{"draw": {option: value}} for option, value in OWN[objective].items()]
+    for change in (*({option: value} for option, value in CHANGES.items()), *own):
+        assert not torch.allclose(sample(denoiser(model), **base | change), before, atol=1e-3), change
+    assert set(own_options(model.network.generative)) == set(OWN[objective])
+    for option, value in {**OWN["FlowMatching"], **OWN["GaussianDiffusion"], **OWN["TokenCrossEntropy"]}.items():
+        if option not in OWN[objective]:
+            with pytest.raises(UserError, match=f"unknown option in sampler.draw of {objective} '{option}'"):
+                make_model(**with_objective(objective, sampler={"draw": {option: value}}))
+    assert {field.name for field in dataclasses.fields(MaskedSampler)} == {*CHANGES, "choice_temperature", "draw"}
 
 
 @generative
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_sets_only_what_the_objective_reads(objective, preset):
-    model = make_model(**with_objective(objective, sampler=preset))
-    assert model.sampler.steps == PRESETS[preset]["steps"]
-    for option in OWN_OPTIONS:
-        expected = PRESETS[preset].get(option) if option in OWN[objective] else None
-        assert getattr(model.sampler, option) == expected
+    sampler = sampler_for(model_by(objective).network.generative, preset)
+    assert sampler.steps == PRESETS[preset]["steps"]
+    assert sampler.draw == {k: v for k, v in PRESETS[preset]["draw"].items() if k in OWN[objective]}
 
 
-def test_solver_steps_go_from_first_to_last():
+def test_progress_goes_from_0_to_1_and_solver_steps_from_first_to_last():
     watched = Watched(network())
-    sample(watched, steps=5, solver_steps=(9, 1))
-    assert [options["solver_steps"] for _, options, *_ in watched.draws] == [9, 7, 5, 3, 1]
-    watched = Watched(network())
-    sample(watched, steps=5, solver_steps=4)
-    assert [options["solver_steps"] for _, options, *_ in watched.draws] == [4] * 5
+    sample(watched, steps=5)
+    assert [options["progress"] for _, options, *_ in watched.draws] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    sample(one := Watched(network()), steps=1)
+    assert one.draws[0][1]["progress"] == 0.0
+    assert [annealed("solver_steps", (9, 1), made / 4) for made in range(5)] == [9, 7, 5, 3, 1]
+    assert [annealed("solver_steps", 4, made) for made in (0.0, 0.3, 1.0)] == [4] * 3
 
 
 def test_a_config_gives_the_same_pair_as_a_list():
-    assert torch.equal(sample(solver_steps=[5, 2], guidance_interval=[0.0, 1.0]), sample(solver_steps=(5, 2)))
+    pair, listed = (sample(draw={"solver_steps": steps}, guidance_interval=[0.0, 1.0]) for steps in ((5, 2), [5, 2]))
+    assert torch.equal(pair, listed)
 
 
 def test_the_presets_are_what_they_say():
     assert PRESETS["reference"] == {
-        "steps": 64,
-        "solver": "euler",
-        "solver_steps": 99,
-        "order": "random",
-        "guidance_schedule": "linear",
-    }
-    effort = {
-        name: sum(step.options["solver_steps"] for step in build(sampler_config(name), SAMPLERS)._plan(256))
-        for name in PRESETS
-    }
-    assert effort["reference"] > effort["quality"] > effort["balanced"] > effort["fast"]
+        "steps": 64, "order": "random", "guidance_schedule": "linear", "draw": {"solver": "euler", "solver_steps": 99}
+    }  # fmt: skip
+    effort = []
+    for preset in PRESETS.values():
+        plan = MaskedSampler(steps=preset["steps"])._plan(256)
+        effort.append(sum(annealed("solver_steps", preset["draw"]["solver_steps"], step.progress) for step in plan))
+    assert list(PRESETS) == ["reference", "quality", "balanced", "fast"]
+    assert effort == sorted(effort, reverse=True)
 
 
 def test_a_preset_gives_way_to_options_and_changes_to_nothing():
-    assert sampler_config("fast") == {"type": "MaskedSampler"} | PRESETS["fast"]
+    base, fast = {"type": "MaskedSampler"}, PRESETS["fast"]
+    assert sampler_config("fast") == base | fast
     merged = sampler_config({"preset": "fast", "steps": 5}, guidance_scale=2.0, order=None)
-    assert merged == {"type": "MaskedSampler"} | PRESETS["fast"] | {"steps": 5, "guidance_scale": 2.0}
-    replaced = sampler_config({"steps": 5, "guidance_scale": 2.0}, preset="quality", solver_steps=7)
-    assert replaced == {"type": "MaskedSampler", "guidance_scale": 2.0} | PRESETS["quality"] | {"solver_steps": 7}
+    assert merged == base | fast | {"steps": 5, "guidance_scale": 2.0}
+    few = {"steps": 5, "guidance_scale": 2.0, "draw": {"solver_steps": 3, "solver": "heun"}}
+    replaced = sampler_config(few, preset="quality", draw={"solver_steps": 7})
+    assert replaced == base | few | PRESETS["quality"] | {"draw": {"solver": "ab2", "solver_steps": 7}}
+    assert sampler_config(few, draw={"solver": None, "solver_steps": 9})["draw"] == {
+        "solver": "heun",
+        "solver_steps": 9,
+    }
     for first in PRESETS:  # nothing of a preset is left when another takes its place
         assert sampler_config({"preset": first}, preset="reference") == sampler_config("reference")
-    given_config = {"preset": "fast"}
+    given_config = {"preset": "fast", "draw": {"solver_steps": 2}}
     sampler_config(given_config)
-    assert given_config == {"preset": "fast"}
+    assert given_config == {"preset": "fast", "draw": {"solver_steps": 2}}
 
 
 @pytest.mark.parametrize(
@@ -313,32 +319,52 @@ def test_a_preset_gives_way_to_options_and_changes_to_nothing():
         ({"preset": "balance"}, "did you mean 'balanced'"),
         ({"preset": "fast", "type": "Other"}, "sampler presets belong to MaskedSampler, not to 'Other'"),
         ({"step": 3}, "unknown option of MaskedSampler 'step': did you mean 'steps'"),
+        ({"solver_steps": 3}, "unknown option of MaskedSampler 'solver_steps'"),
+        ({"draw": 3}, "sampler.draw is 3; give the objective's options"),
+        ({"draw": {"solver_step": 3}}, "of FlowMatching 'solver_step': did you mean 'solver_steps'"),
         ({"temperature": -0.1}, "sampler.temperature is -0.1"),
         ({"temperature": math.inf}, "sampler.temperature is inf"),
         ({"choice_temperature": 1.0}, "choice_temperature belongs to order='confidence', not to 'random'"),
         ({"choice_temperature": -1.0, "order": "confidence"}, "sampler.choice_temperature is -1.0"),
-        ({"eta": 1.5}, "sampler.eta is 1.5"),
-        ({"top_k": 0}, "sampler.top_k is 0"),
-        ({"top_k": 2.5}, "sampler.top_k is 2.5; it must be a whole number"),
+        ({"order": "confidence"}, "needs an objective that says how sure it is, such as TokenCrossEntropy"),
         ({"steps": 2.5}, "sampler.steps is 2.5"),
-        ({"solver_steps": 8.7}, "sampler.solver_steps is 8.7"),
-        ({"solver_steps": (8, 4.5)}, "sampler.solver_steps is 4.5"),
-        ({"solver_steps": (8, 4, 2)}, "sampler.solver_steps is (8, 4, 2); give a number, or a first and a last"),
-        ({"order": "confident"}, "did you mean 'confidence'"),
         ({"steps": 0}, "sampler.steps is 0"),
+        ({"order": "confident"}, "did you mean 'confidence'"),
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
         ({"order": "chekerboard"}, "did you mean 'checkerboard'"),
-        ({"solver": "ab3"}, "did you mean 'ab2'"),
-        ({"solver_steps": 0}, "solver_steps is 0"),
-        ({"solver_steps": (4, 0)}, "solver_steps is 0"),
-        ({"guidance_scale": -1.0}, "guidance scale is -1.0"),
+        ({"guidance_scale": -1.0}, "sampler.guidance_scale is -1.0"),
         ({"guidance_schedule": "cosine"}, "unknown guidance schedule 'cosine'"),
         ({"guidance_interval": (0.9, 0.1)}, "guidance interval"),
     ],
 )
 def test_a_wrong_sampler_is_told_before_it_is_used(config, says):
     with pytest.raises(UserError) as caught:
-        build(sampler_config(config), SAMPLERS)
+        sampler_for(model_by("FlowMatching").network.generative, config)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("objective", "draw", "says"),
+    [
+        ("FlowMatching", {"solver": "ab3"}, "unknown solver 'ab3': did you mean 'ab2'"),
+        ("FlowMatching", {"solver_steps": 8.7}, "sampler.draw.solver_steps is 8.7"),
+        ("FlowMatching", {"solver_steps": (8, 4.5)}, "sampler.draw.solver_steps is 4.5"),
+        (
+            "FlowMatching",
+            {"solver_steps": (8, 4, 2)},
+            "solver_steps is (8, 4, 2); give a number, or a first and a last",
+        ),
+        ("GaussianDiffusion", {"solver_steps": 0}, "sampler.draw.solver_steps is 0"),
+        ("GaussianDiffusion", {"solver_steps": (4, 0)}, "sampler.draw.solver_steps is 0"),
+        ("FlowMatching", {"solver_steps": 10**7}, "sampler.draw.solver_steps is 10000000; use at most 10000"),
+        ("GaussianDiffusion", {"eta": 1.5}, "sampler.draw.eta is 1.5"),
+        ("TokenCrossEntropy", {"top_k": 0}, "sampler.draw.top_k is 0"),
+        ("TokenCrossEntropy", {"top_k": 2.5}, "sampler.draw.top_k is 2.5; it must be a whole number"),
+    ],
+)
+def test_a_wrong_option_of_the_objective_is_told(objective, draw, says):
+    with pytest.raises(UserError) as caught:
+        model_by(objective).generate(["red"], [0], {"steps": 1, "draw": draw})
     assert says in str(caught.value)
 
 
@@ -348,12 +374,9 @@ def test_a_wrong_sampler_is_told_before_it_is_used(config, says):
 def test_the_text_is_encoded_once_for_all_steps(monkeypatch):
     """D11: the text encoder ran at every sampling step."""
     model, calls = shared_model(), []
-    encode = type(model.ema.text_tokenizer)._encode
-    monkeypatch.setattr(
-        type(model.ema.text_tokenizer),
-        "_encode",
-        lambda self, ids: calls.append(len(ids)) or encode(self, ids),
-    )
+    tokenizer = type(model.ema.text_tokenizer)
+    encode = tokenizer._encode
+    monkeypatch.setattr(tokenizer, "_encode", lambda self, ids: calls.append(len(ids)) or encode(self, ids))
     model.generate(CAPTIONS[:4], [0, 1, 2, 3])
     assert sorted(calls) == [1, 4]  # the null text and the captions
 
@@ -361,7 +384,7 @@ def test_the_text_is_encoded_once_for_all_steps(monkeypatch):
 def test_images_are_decoded_and_stay_in_range():
     model = shared_model()
     images = model.generate(CAPTIONS[:3], [0, 1, 2])
-    tokens = sample(model.ema, model.ema.text_tokenizer(CAPTIONS[:3]), (0, 1, 2))
+    tokens = sample(denoiser(model), model.ema.text_tokenizer(CAPTIONS[:3]), (0, 1, 2))
     assert images.shape == (3, 3, GRID[0] * 2, GRID[1] * 2)
     assert torch.equal(images, model.image_tokenizer.decode(tokens).clamp(-1, 1))
     assert images.abs().max() == 1.0  # something was clamped, so the clamp is tested

@@ -7,17 +7,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import generator
+from tiny import generator, registered
 
 from jepa_t.errors import UserError
+from jepa_t.registry import REVEAL_ORDERS, REVEAL_SCHEDULES
 from jepa_t.sampling import reveal_counts, reveal_order
-from jepa_t.sampling.reveal import ORDERS, SCHEDULES
 
-orders = pytest.mark.parametrize("name", ORDERS)
+orders = pytest.mark.parametrize("name", registered(REVEAL_ORDERS))
 grids = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 
-@given(st.integers(1, 300), st.integers(1, 400), st.sampled_from(sorted(SCHEDULES)))
+@given(st.integers(1, 300), st.integers(1, 400), st.sampled_from(registered(REVEAL_SCHEDULES)))
 def test_each_step_draws_at_least_one_and_all_draw_everything(tokens, steps, schedule):
     counts = reveal_counts(tokens, steps, schedule)
     assert len(counts) == min(steps, tokens)

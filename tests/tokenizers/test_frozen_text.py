@@ -10,7 +10,6 @@ from tiny import CAPTIONS, config, make_tokenizer, random_images, same_text, sha
 from tiny_text import WIDTH, saved
 
 from jepa_t.engine.compat import save_checkpoint
-from jepa_t.engine.ema import update_ema
 from jepa_t.engine.optim import TaggedGroups
 from jepa_t.errors import UserError
 from jepa_t.model import JEPAT
@@ -52,7 +51,7 @@ def train(model: JEPAT, steps: int) -> None:
         optimizer.zero_grad()
         sum(model.loss(random_images(12), CAPTIONS).values()).backward()
         optimizer.step()
-        update_ema(model.network, model.ema, 0.9)
+        model.update_ema(0.9)
 
 
 # What they give
@@ -144,12 +143,13 @@ def test_no_init_training_saving_or_loading_changes_the_encoder(name, tmp_path):
     assert tower.measure() == before
     cfg = model_config(name)
     save_checkpoint({"state_dict": model.state_dict(), "meta": {"model": cfg}}, str(tmp_path / "iter_3.pth"))
-    draw = Pipeline.load(tmp_path / "iter_3.pth", device="cpu")
-    draw.save(tmp_path / "folder")
-    again = Pipeline.load(tmp_path / "folder", device="cpu")
+    draw = Pipeline.from_pretrained(tmp_path / "iter_3.pth", device="cpu")
+    draw.save_pretrained(tmp_path / "folder")
+    again = Pipeline.from_pretrained(tmp_path / "folder", device="cpu")
     for loaded in (draw, again):
         assert loaded.model.ema.text_tokenizer.tower.measure() == before
-        assert loaded([CAPTIONS[0]], [0])[0].tobytes() == Pipeline(model, cfg)([CAPTIONS[0]], [0])[0].tobytes()
+        one, other = (drawer(CAPTIONS[0], [0]).images[0] for drawer in (loaded, Pipeline(model, cfg)))
+        assert one.tobytes() == other.tobytes()
 
 
 @frozen
@@ -160,7 +160,7 @@ def test_a_checkpoint_of_another_encoder_is_refused_in_one_line(name, tmp_path):
     with pytest.raises(
         UserError, match=r"trained with the text encoder \w{12}\.\.\. .*, here it is \w{12}.*\'.*\' isn\'t the .*model"
     ) as told:
-        Pipeline.load(tmp_path / "iter_3.pth", cfg | {"text_tokenizer": cfg["text_tokenizer"] | other})
+        Pipeline.from_pretrained(tmp_path / "iter_3.pth", cfg | {"text_tokenizer": cfg["text_tokenizer"] | other})
     assert "\n" not in str(told.value)
 
 

@@ -286,16 +286,16 @@ def test_a_model_with_it_saves_its_hash_alone_and_refuses_another(tmp_path, name
     assert sum(model.loss(smooth_images(4), CAPTIONS[:4]).values()).isfinite()
     assert [key for key in model.state_dict() if "autoencoder" in key] == ["image_tokenizer.autoencoder.sha256"]
     torch.save({"state_dict": model.state_dict(), "meta": {"model": plain}}, tmp_path / "iter_1.pth")
-    draw = Pipeline.load(tmp_path / "iter_1.pth", device="cpu")
-    assert draw([CAPTIONS[0]], [0])[0].size == SIZE[::-1]
-    draw.save(tmp_path / "folder")
-    assert Pipeline.load(tmp_path / "folder", device="cpu")([CAPTIONS[0]], [0])[0].size == SIZE[::-1]
+    draw = Pipeline.from_pretrained(tmp_path / "iter_1.pth", device="cpu")
+    assert draw(CAPTIONS[0], [0]).images[0].size == SIZE[::-1]
+    draw.save_pretrained(tmp_path / "folder")
+    assert Pipeline.from_pretrained(tmp_path / "folder", device="cpu")(CAPTIONS[0], [0]).images[0].size == SIZE[::-1]
     plain["image_tokenizer"] = options | {"source": str(other_weights(tmp_path, name))}
     with pytest.raises(
         UserError,
         match=r"was trained with the image tokenizer \w{12}\.\.\. .*, here it is \w{12}.*'.*changed' isn't the",
     ):
-        Pipeline.load(tmp_path / "iter_1.pth", plain, device="cpu")
+        Pipeline.from_pretrained(tmp_path / "iter_1.pth", plain, device="cpu")
 
 
 # Moments, which a cache keeps

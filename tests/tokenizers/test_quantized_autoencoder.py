@@ -161,10 +161,10 @@ def test_the_checkpoint_of_another_fsq_is_refused_in_one_line(tmp_path, levels):
         tokenizer.fit(smooth_images(4))
     plain = config(image_tokenizer={"type": "QuantizedAutoencoder"} | trained_quantized())
     torch.save({"state_dict": build(plain, MODELS).state_dict(), "meta": {"model": plain}}, tmp_path / "iter_1.pth")
-    assert Pipeline.load(tmp_path / "iter_1.pth", plain, device="cpu")
+    assert Pipeline.from_pretrained(tmp_path / "iter_1.pth", plain, device="cpu")
     plain["image_tokenizer"] = plain["image_tokenizer"] | {"quantizer": other}
     with pytest.raises(UserError, match=says) as error:
-        Pipeline.load(tmp_path / "iter_1.pth", plain, device="cpu")
+        Pipeline.from_pretrained(tmp_path / "iter_1.pth", plain, device="cpu")
     assert "\n" not in str(error.value)
 
 
@@ -188,11 +188,11 @@ def test_a_saved_model_needs_the_tokenizer_s_own_file_no_more(tmp_path):
     assert error(model.image_tokenizer, images) < 0.1 * images.var()
     own.unlink()
     torch.save({"state_dict": model.state_dict(), "meta": {"model": plain}}, tmp_path / "iter_1.pth")
-    draw = Pipeline.load(tmp_path / "iter_1.pth", device="cpu")
-    draw.save(tmp_path / "folder")
-    for again in (draw, Pipeline.load(tmp_path / "folder", device="cpu")):
+    draw = Pipeline.from_pretrained(tmp_path / "iter_1.pth", device="cpu")
+    draw.save_pretrained(tmp_path / "folder")
+    for again in (draw, Pipeline.from_pretrained(tmp_path / "folder", device="cpu")):
         assert torch.equal(again.model.image_tokenizer.encode(images), tokens)
-        assert again(["a red three on white paper"], [0])[0].size == (6, 4)
+        assert again("a red three on white paper", [0]).images[0].size == (6, 4)
 
 
 def test_inside_a_model_it_is_frozen_evaluates_and_is_fitted_once():

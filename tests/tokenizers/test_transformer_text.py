@@ -81,8 +81,7 @@ def test_fitting_again_replaces_what_was_remembered():
 
 
 @pytest.mark.parametrize(
-    ("change", "value"),
-    [("depth", 0), ("depth", 2), ("heads", 4), ("length", 8), ("vocabulary", 3), ("width", 16)],
+    ("change", "value"), [("depth", 0), ("depth", 2), ("heads", 4), ("length", 8), ("vocabulary", 3), ("width", 16)]
 )
 def test_each_option_changes_something(change, value):
     def measure(**options):

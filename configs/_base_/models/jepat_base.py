@@ -21,8 +21,7 @@ model = dict(
     sampler=dict(  # the paper's arithmetic (the preset "reference"), one of its settings
         type="MaskedSampler",
         steps=64,
-        solver="euler",
-        solver_steps=99,
+        draw=dict(solver="euler", solver_steps=99),
         guidance_scale=3.0,
         guidance_schedule="linear",
     ),

@@ -1,0 +1,295 @@
+"""What each kind of component promises: derive from one of these, register the class, and it can be swapped in.
+
+Letters: B batch, N image tokens, V visible, K asked, R registers, L text tokens, C token channels, D width, E text
+width. A fusion has no class here: it is a module ``(x, text) -> x`` of the shape that its site has:
+
+- ``encoder``: the registers ``[B, R, D]``, before the context encoder;
+- ``context``: encoded registers and visible tokens ``[B, R + V, D]``;
+- ``predictor``: the predictor's input ``[B, R + N, D]``;
+- ``blocks``: after each of the predictor's blocks ``[B, R + N, D]``, after the last ``[B, K, D]``;
+- ``features``, ``objective``: the predictor's output ``[B, K, D]``.
+
+Before the first training step a rehearsal (:mod:`jepa_t.rehearsal`) compares what components return with this page.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from torch import Generator, Tensor, nn
+
+from .structures import Drawn, Prediction, Split, Target, Text
+
+if TYPE_CHECKING:
+    from .denoiser import Denoiser
+
+
+class Fitted(ABC):
+    """A tokenizer that learns from the training data once, before the first step; its buffer says whether it has."""
+
+    fitted: Tensor | bool
+
+    @abstractmethod
+    def fit(self, data: Any) -> None:
+        """Learn from images ``[n, 3, H, W]`` in [-1, 1], or from captions, and set ``fitted``."""
+
+
+class ImageTokenizer(nn.Module, ABC):
+    """Images to tokens of about unit variance, and back.
+
+    Attributes:
+        grid: Rows and columns of tokens; N is their product.
+        stride: Pixels that a token covers, in height and in width.
+        channels: C, of a token.
+    """
+
+    grid: tuple[int, int]
+    stride: int
+    channels: int
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> Tensor:
+        """Images ``[B, 3, H, W]`` in [-1, 1] to tokens ``[B, N, C]``, row by row."""
+
+    @abstractmethod
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Tokens ``[B, N, C]`` to images ``[B, 3, H, W]``."""
+
+
+class LatentImageTokenizer(ImageTokenizer):
+    """An image tokenizer whose latents' distribution can be kept on a disk (``jepa-t cache-latents``).
+
+    Attributes:
+        identity: What moments depend on besides the images: the weights' ``sha256`` and the ``shape`` of moments.
+    """
+
+    identity: dict[str, Any]
+
+    @abstractmethod
+    def moments(self, images: Tensor) -> Tensor:
+        """Images ``[B, 3, H, W]`` in [-1, 1] to mean and log-variance ``[B, 2C', h, w]``."""
+
+    @abstractmethod
+    def from_moments(self, moments: Tensor) -> Tensor:
+        """What :meth:`moments` gives, in any precision, to tokens ``[B, N, C]``."""
+
+
+class DiscreteImageTokenizer(ImageTokenizer):
+    """An image tokenizer whose tokens are codes of a codebook.
+
+    Attributes:
+        codebook_size: How many codes there are.
+        codes_per_token: How many codes make a token; ids are of tokens that are one code each.
+    """
+
+    codebook_size: int
+    codes_per_token: int
+
+    @abstractmethod
+    def embed(self, ids: Tensor) -> Tensor:
+        """Ids ``[...]`` in [0, codebook_size) to tokens ``[..., C]``."""
+
+    @abstractmethod
+    def snap(self, tokens: Tensor) -> Tensor:
+        """The ids ``[...]`` of the codes nearest to tokens ``[..., C]``; undoes :meth:`embed`."""
+
+    @abstractmethod
+    def quantize(self, tokens: Tensor) -> Tensor:
+        """The nearest tokens that are made of codes ``[..., C]``."""
+
+
+class TrainedTokenizer(ABC):
+    """An image tokenizer that is trained by itself, before a model uses it."""
+
+    @abstractmethod
+    def loss(self, images: Tensor) -> dict[str, Tensor]:
+        """Named losses and figures of images ``[B, 3, H, W]`` in [-1, 1]."""
+
+
+class TextTokenizer(nn.Module, ABC):
+    """Captions to text tokens.
+
+    Attributes:
+        width: E.
+        length: L; a caption of more tokens is refused.
+    """
+
+    width: int
+    length: int
+
+    @abstractmethod
+    def ids(self, captions: Sequence[str]) -> Tensor:
+        """What is read of B captions, as numbers ``[B, L]`` on the CPU.
+
+        Raises:
+            UserError: A caption can't be read: it is empty, too long, or no text.
+        """
+
+    @abstractmethod
+    def forward(self, captions: Sequence[str]) -> Text:
+        """B captions as :class:`~jepa_t.structures.Text`."""
+
+    @abstractmethod
+    def null(self, batch: int) -> Text:
+        """The unconditional caption, ``batch`` times: for training's caption drop and for guidance alike."""
+
+
+class Vocabulary(ABC):
+    """A text tokenizer that can tell which words training has shown it."""
+
+    @abstractmethod
+    def unknown_words(self, caption: str) -> list[str]:
+        """The words of a caption that training never showed, in order."""
+
+
+class Encoder(nn.Module, ABC):
+    """The context encoder; its averaged copy is the target encoder.
+
+    Attributes:
+        registers: Learned tokens without a position ``[R, D]``, each different from the start.
+    """
+
+    registers: nn.Parameter
+
+    @abstractmethod
+    def forward(self, tokens: Tensor, positions: Tensor, registers: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode what is visible.
+
+        Args:
+            tokens: Visible tokens ``[B, V, C]``; V may be 0.
+            positions: Where they lie ``[B, V]``.
+            registers: For each image, after the ``encoder`` fusion ``[B, R, D]``.
+
+        Returns:
+            The registers ``[B, R, D]`` and the tokens ``[B, V, D]``, encoded.
+        """
+
+
+class Predictor(nn.Module, ABC):
+    """The feature predictor: from the context to the features of what is masked.
+
+    Attributes:
+        depth: How many blocks it has, after each of which ``after_block`` is called.
+    """
+
+    depth: int
+
+    @abstractmethod
+    def place(self, registers: Tensor, visible: Tensor, split: Split, fuse: Callable[[Tensor], Tensor]) -> Tensor:
+        """The input sequence.
+
+        Args:
+            registers: Encoded registers ``[B, R, D]``.
+            visible: Encoded visible tokens ``[B, V, D]``.
+            split: Which tokens are where.
+            fuse: The ``context`` fusion, to be called once with both ``[B, R + V, D]``.
+
+        Returns:
+            ``[B, R + N, D]``.
+        """
+
+    @abstractmethod
+    def forward(self, x: Tensor, split: Split, after_block: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """Predict the features of the asked tokens.
+
+        Args:
+            x: The sequence from :meth:`place`, after the ``predictor`` fusion ``[B, R + N, D]``.
+            split: Which tokens are asked for.
+            after_block: The ``blocks`` fusion, to be called once for each block with its index and output.
+
+        Returns:
+            ``[B, K, D]``.
+        """
+
+
+class Objective(nn.Module, ABC):
+    """A loss on what the network predicts.
+
+    Attributes:
+        weight: Of this loss in the sum; at 0 it isn't computed.
+        reads: What it reads of a target besides its tokens: ``features``, ``ids`` or both.
+    """
+
+    weight: float = 1.0
+    reads: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def forward(self, prediction: Prediction, target: Target, generator: Generator | None = None) -> dict[str, Tensor]:
+        """Named scalar losses, already weighted; training sums those whose names contain ``loss``.
+
+        Args:
+            prediction: What the network says of the asked tokens.
+            target: What they are.
+            generator: Source of the randomness, on the tokens' device and equal on all processes.
+        """
+
+
+class RandomSource(Protocol):
+    """A source of random numbers for each image of a batch."""
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal numbers ``[B, *shape]``."""
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1) ``[B, *shape]``."""
+
+    def gumbel(self, *shape: int) -> Tensor:
+        """Standard Gumbel numbers ``[B, *shape]``."""
+
+
+class GenerativeObjective(Objective):
+    """An objective that can draw tokens. A model has exactly one.
+
+    The keyword-only parameters of ``draw`` are options of the objective's own; a sampler passes them on from its
+    ``draw=dict(...)`` and refuses those that aren't there.
+
+    Attributes:
+        gives_confidence: Whether it says how sure it is of each token, as the order ``confidence`` needs.
+    """
+
+    gives_confidence: ClassVar[bool] = False
+
+    @abstractmethod
+    def draw(
+        self,
+        condition: Tensor,
+        random: RandomSource,
+        null: Tensor | None = None,
+        guidance_scale: float = 1.0,
+        temperature: float = 1.0,
+        progress: float = 0.0,
+    ) -> Drawn:
+        """Draw tokens, or their ids.
+
+        Args:
+            condition: What the network says with the caption ``[B, K, D]``.
+            random: Source of the randomness, one for each image.
+            null: What it says with the null text ``[B, K, D]``; None for no guidance.
+            guidance_scale: w in ``null + w (text - null)``.
+            temperature: How freely tokens are drawn: 1 as learned, 0 the likeliest.
+            progress: The share of the sampling steps that have been made, in [0, 1]: 0 at the first, 1 at the last.
+        """
+
+
+class Sampler(ABC):
+    """From captions to image tokens."""
+
+    @abstractmethod
+    def check(self, objective: GenerativeObjective) -> None:
+        """See that this sampler and a model's generative objective fit.
+
+        Raises:
+            UserError: They don't.
+        """
+
+    @abstractmethod
+    def __call__(self, denoiser: Denoiser, text: Text, seeds: Sequence[int]) -> Tensor:
+        """Draw the tokens of one image for each of B captions ``[B, N, C]``.
+
+        Args:
+            denoiser: What the model says and draws.
+            text: The captions.
+            seeds: One per image.
+        """

@@ -1,0 +1,72 @@
+"""What a sampler sees of a model."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from .contracts import DiscreteImageTokenizer, ImageTokenizer, RandomSource
+from .errors import UserError
+from .network import Network
+from .structures import Drawn, Prediction, Split, Text
+from .tokenizers.maps import precisely
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """What the network says of masked tokens, and tokens drawn from that.
+
+    Args:
+        network: The weights that draw.
+        image_tokenizer: If its tokens are codes, what is drawn becomes codes: in training the visible tokens are such.
+    """
+
+    network: Network
+    image_tokenizer: ImageTokenizer
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tokens."""
+        return self.image_tokenizer.grid
+
+    @property
+    def channels(self) -> int:
+        """C, of a token."""
+        return self.image_tokenizer.channels
+
+    def null(self, batch: int) -> Text:
+        """The unconditional caption, ``batch`` times."""
+        return self.network.text_tokenizer.null(batch)
+
+    def condition(self, tokens: Tensor, split: Split, text: Text, branches: int = 1) -> Prediction:
+        """As :meth:`Network.condition`."""
+        return self.network.condition(tokens, split, text, branches)
+
+    def draw(
+        self,
+        condition: Tensor,
+        random: RandomSource,
+        null: Tensor | None = None,
+        guidance_scale: float = 1.0,
+        **options: Any,
+    ) -> Drawn:
+        """As :meth:`~jepa_t.contracts.GenerativeObjective.draw`; always tokens ``[B, K, C]``, and codes if there are.
+
+        Raises:
+            UserError: The objective draws something else.
+        """
+        objective, tokenizer = self.network.generative, self.image_tokenizer
+        drawn = objective.draw(condition, random, null, guidance_scale, **options)
+        where = f"{type(objective).__name__}.draw"
+        if not isinstance(drawn, Drawn):
+            raise UserError(f"{where} returned a {type(drawn).__name__}; return jepa_t.structures.Drawn(tokens=...)")
+        discrete, tokens = isinstance(tokenizer, DiscreteImageTokenizer), drawn.tokens
+        if drawn.ids is not None and discrete:
+            tokens = precisely(tokenizer.embed)(drawn.ids)
+        elif tokens is not None and discrete:
+            tokens = precisely(tokenizer.quantize)(tokens)
+        shape = [*condition.shape[:2], tokenizer.channels]
+        if tokens is None or list(tokens.shape) != shape:
+            found = "none" if tokens is None else list(tokens.shape)
+            raise UserError(f"{where} gave tokens {found}; {shape} were asked for")
+        return replace(drawn, tokens=tokens)

@@ -1,0 +1,195 @@
+"""A rehearsal before step 1: what a component gets wrong is said in one line, before hours are spent on it.
+
+With the real configuration and a few samples the loss is computed and differentiated, and one image is drawn under
+guidance. Weights, buffers, gradients and every stream of random numbers are left as they were, so that a training is
+the same to the bit with and without it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .contracts import TextTokenizer
+from .errors import UserError
+from .model import JEPAT
+from .sampling import MaskedSampler
+
+FEW = 2  # sampling steps of the drawing
+
+
+def rehearse(
+    model: JEPAT,
+    images: Tensor | Mapping[str, Tensor],
+    captions: Sequence[str],
+    others: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """Go once through all that a training will do, and leave no trace.
+
+    Args:
+        model: Fitted, with the weights that training begins with.
+        images: A few of training ``[B, 3, H, W]`` in [-1, 1], or their moments; two are enough.
+        captions: Their captions.
+        others: Captions that are read later, by where they stand, such as ``{"PreviewHook": [...]}``.
+
+    Raises:
+        UserError: A component breaks its contract; the message names it and its site.
+    """
+    for where, texts in (others or {}).items():
+        check_captions(model.network.text_tokenizer, texts, where)
+    with _untouched(model):
+        _loss(model, images, captions)
+        _image(model, captions[0])
+
+
+def check_captions(tokenizer: TextTokenizer, captions: Sequence[str], where: str) -> None:
+    """See that a text tokenizer can read captions.
+
+    Raises:
+        UserError: It can't read one; the message says which, and where it stands.
+    """
+    for caption in captions:
+        try:
+            tokenizer.ids([caption])
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
+
+
+@contextmanager
+def _untouched(model: JEPAT) -> Iterator[None]:
+    """Whatever happens inside, buffers, modes and random streams are as before afterwards; blocks run uncompiled."""
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    modes = [(module, module.training) for module in model.modules()]
+    device = next(model.parameters()).device
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+            for module, training in modes:
+                module.training = training
+
+
+def _loss(model: JEPAT, images: Tensor | Mapping[str, Tensor], captions: Sequence[str]) -> None:
+    model.train()
+    network, calls = model.network, {}
+    with _watched(model, calls):
+        losses = model.loss(images, captions)
+    _check_calls(network, calls)
+    total = _total(model, losses)
+    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    idle = tuple(f"objectives.{name}." for name, objective in network.objectives.items() if not objective.weight)
+    trained = {name: p for name, p in trained.items() if not name.startswith(idle or ("\0",))}
+    for name, gradient in zip(
+        trained, torch.autograd.grad(total, list(trained.values()), allow_unused=True), strict=True
+    ):
+        if gradient is None:
+            raise UserError(
+                f"model.{name} is trained and no loss depends on it; use it in its component's forward, or give it "
+                f"requires_grad_(False)"
+            )
+
+
+def _total(model: JEPAT, losses: Any) -> Tensor:
+    """The sum that training minimises: of the losses whose names count."""
+    names = {type(objective).__name__ for objective in model.network.objectives.values()}
+    where = f"model.objectives ({', '.join(sorted(names))})"
+    for name, loss in losses.items():
+        if not isinstance(loss, Tensor) or loss.dim():
+            shape = list(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise UserError(f"{where}: {name} is {shape}; a loss is a tensor with a single number, such as a mean")
+        if "loss" in name and not loss.isfinite():
+            raise UserError(f"{where}: {name} is {loss.item()} before the first step")
+    counted = [loss for name, loss in losses.items() if "loss" in name]
+    if not counted:
+        raise UserError(f"{where} gave {sorted(losses)}; training sums what has 'loss' in its name, and there is none")
+    total = sum(counted[1:], counted[0])
+    if not total.requires_grad:
+        raise UserError(f"{where}: no loss depends on a weight that is trained")
+    return total
+
+
+@contextmanager
+def _watched(model: JEPAT, calls: dict[str, int]) -> Iterator[None]:
+    """Count the calls of components, and compare what each returns with its contract."""
+    network, handles = model.network, []
+
+    def fusion(site: str, _module: nn.Module, inputs: tuple, output: Any) -> None:
+        calls[site] = calls.get(site, 0) + 1
+        _check_shape(f"fusion.{site}: {type(_module).__name__}", output, list(inputs[0].shape))
+
+    def encoder(module: nn.Module, inputs: tuple, output: Any) -> None:
+        tokens, _, registers = inputs
+        where = f"encoder: {type(module).__name__}"
+        if not isinstance(output, (tuple, list)) or len(output) != 2:
+            raise UserError(f"{where} returned a {type(output).__name__}; return registers and tokens")
+        width = registers.shape[-1]
+        _check_shape(f"{where}, registers", output[0], list(registers.shape))
+        _check_shape(f"{where}, tokens", output[1], [*tokens.shape[:2], width])
+
+    def predictor(module: nn.Module, inputs: tuple, output: Any) -> None:
+        x, split = inputs[:2]
+        shape = [x.shape[0], split.asked_count, x.shape[-1]]
+        _check_shape(f"predictor: {type(module).__name__}", output, shape)
+
+    def objective(name: str, module: nn.Module, _inputs: tuple, output: Any) -> None:
+        if not isinstance(output, Mapping):
+            raise UserError(
+                f"objectives.{name}: {type(module).__name__} returned a {type(output).__name__}; return named losses, "
+                "such as {'loss_mine': loss}"
+            )
+
+    for site, modules in network.fusion.items():
+        for number, module in enumerate(modules if site == "blocks" else [modules]):
+            key = f"{site}.{number}" if site == "blocks" else site
+            handles.append(module.register_forward_hook(partial(fusion, key)))
+    handles.append(network.encoder.register_forward_hook(encoder))
+    handles.append(network.predictor.register_forward_hook(predictor))
+    for name, module in network.objectives.items():
+        handles.append(module.register_forward_hook(partial(objective, name)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _check_calls(network: nn.Module, calls: Mapping[str, int]) -> None:
+    """See that each fusion was called once."""
+    predictor = type(network.predictor).__name__
+    for site, modules in network.fusion.items():
+        for number in range(len(modules)) if site == "blocks" else [0]:
+            key = f"{site}.{number}" if site == "blocks" else site
+            if key not in calls:
+                by = {"blocks": "after_block once after each block", "context": "fuse once in place"}.get(site)
+                remedy = f"predictor {predictor} must call {by}" if by else "its site was never reached"
+                raise UserError(f"fusion.{key} was never called: {remedy}")
+
+
+def _check_shape(where: str, output: Any, shape: list[int]) -> None:
+    if not isinstance(output, Tensor):
+        raise UserError(f"{where} returned a {type(output).__name__}; {shape} is expected")
+    if list(output.shape) != shape:
+        raise UserError(f"{where} returned {list(output.shape)}; {shape} is expected")
+
+
+def _image(model: JEPAT, caption: str) -> None:
+    """One image under guidance, in few steps where the sampler can be shortened."""
+    model.eval()
+    sampler = model.sampler
+    if isinstance(sampler, MaskedSampler):
+        guidance = sampler.guidance_scale if sampler.guidance_scale != 1.0 else 2.0
+        sampler = replace(sampler, steps=min(sampler.steps, FEW), guidance_scale=guidance)
+    rows, columns = model.image_tokenizer.grid
+    stride = model.image_tokenizer.stride
+    drawn = model.generate([caption], [0], sampler)
+    where = f"image_tokenizer: {type(model.image_tokenizer).__name__}.decode"
+    _check_shape(where, drawn, [1, 3, rows * stride, columns * stride])

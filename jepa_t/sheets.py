@@ -1,0 +1,43 @@
+"""Tensors as images, and several images on one sheet."""
+
+import textwrap
+from collections.abc import Sequence
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Images in [-1, 1] as uint8, rounded to the nearest; uint8 stays."""
+    return images if images.dtype == torch.uint8 else images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_image(image: Tensor) -> Image.Image:
+    """An image ``[3, H, W]`` in [-1, 1] as a PIL image."""
+    return Image.fromarray(to_bytes(image).permute(1, 2, 0).cpu().numpy())
+
+
+def enlarge(image: Image.Image, side: int = 128) -> Image.Image:
+    """Small images by a whole factor, each pixel a square, until no side is below ``side``."""
+    factor = -(-side // min(image.size))
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+
+
+def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str], columns: int = 4) -> Image.Image:
+    """Images of one size in rows, each above its caption."""
+    font, margin, line = ImageFont.load_default(12), 8, 15
+    width, height = images[0].size
+    texts = [textwrap.wrap(caption, max(width // 6, 8)) or [""] for caption in captions]
+    cell = width + margin, height + line * max(map(len, texts)) + 2 * margin
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (cell[0] * columns + margin, cell[1] * rows + margin), "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, (image, text) in enumerate(zip(images, texts, strict=True)):
+        row, column = divmod(index, columns)
+        x, y = margin + column * cell[0], margin + row * cell[1]
+        sheet.paste(image, (x, y))
+        draw.rectangle((x - 1, y - 1, x + width, y + height), outline="grey")
+        draw.multiline_text((x, y + height + 2), "\n".join(text), fill="black", font=font, spacing=2)
+    return sheet

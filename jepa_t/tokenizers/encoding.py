@@ -1,0 +1,96 @@
+"""What a model does with its tokenizers: fit those that learn from data, and encode images or cached latents."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ..contracts import DiscreteImageTokenizer, Fitted, ImageTokenizer, LatentImageTokenizer, TextTokenizer
+from ..errors import UserError
+from .maps import precisely
+
+Images = Tensor | Mapping[str, Tensor]  # [B, 3, H, W], or what a cache holds of them
+DECODED = 32  # images at once
+
+
+def encode(tokenizer: ImageTokenizer, images: Images) -> Tensor:
+    """Image tokens ``[B, N, C]`` of images ``[B, 3, H, W]`` in [-1, 1], or of what a cache of latents holds of them.
+
+    Args:
+        tokenizer: Of the model.
+        images: The images, or ``{"moments": [B, 2C', h, w]}``.
+
+    Raises:
+        UserError: The tokenizer can't read moments, or these aren't its own.
+    """
+    if not isinstance(images, Mapping):
+        return precisely(tokenizer.encode)(images)
+    if not isinstance(tokenizer, LatentImageTokenizer):
+        raise UserError(f"{type(tokenizer).__name__} reads images; cached latents need a KLTokenizer")
+    return tokenizer.from_moments(images["moments"])
+
+
+def ids_of(tokenizer: ImageTokenizer, tokens: Tensor) -> Tensor:
+    """The codes ``[B, K]`` that tokens ``[B, K, C]`` are.
+
+    Raises:
+        UserError: The tokenizer has none.
+    """
+    if not isinstance(tokenizer, DiscreteImageTokenizer):
+        raise UserError(
+            f"an objective reads ids, and {type(tokenizer).__name__} has no codes; take a discrete tokenizer"
+        )
+    return precisely(tokenizer.snap)(tokens)
+
+
+def decode(tokenizer: ImageTokenizer, tokens: Tensor) -> Tensor:
+    """Images ``[B, 3, H, W]`` in [-1, 1] of tokens ``[B, N, C]``: the one door by which images leave a model.
+
+    Raises:
+        UserError: They hold NaN or infinity.
+    """
+    parts = [precisely(tokenizer.decode)(part) for part in tokens.split(DECODED)]
+    images = torch.cat(parts).clamp(-1, 1)
+    if not images.is_meta and not images.isfinite().all():
+        raise UserError("the model draws NaN or infinity; use an earlier checkpoint, or draw without --amp")
+    return images
+
+
+def check_fitted(*tokenizers: ImageTokenizer | TextTokenizer) -> bool:
+    """True if all that must be fitted are.
+
+    Raises:
+        UserError: One isn't.
+    """
+    for part in tokenizers:
+        if isinstance(part, Fitted) and not part.fitted:
+            name = type(part).__name__
+            raise UserError(f"{name} isn't fitted; call model.fit(images, captions) with the training data first")
+    return True
+
+
+def fit_tokenizers(
+    image_tokenizer: ImageTokenizer,
+    text_tokenizers: Sequence[TextTokenizer],
+    images: Tensor | None,
+    captions: Sequence[str],
+) -> None:
+    """Fit those that learn from data, unless that has been done.
+
+    Args:
+        image_tokenizer: Of the model.
+        text_tokenizers: Of its network, and of the average.
+        images: ``[n, 3, H, W]`` in [-1, 1]; None will do where the image tokenizer isn't fitted, or has been.
+        captions: Those that training will read, or what stands for them: all their words, and the longest.
+
+    Raises:
+        UserError: There are no images to fit on, or a caption can't be read: it is empty or too long.
+    """
+    if isinstance(image_tokenizer, Fitted) and not image_tokenizer.fitted:
+        if images is None:
+            raise UserError(f"{type(image_tokenizer).__name__} is fitted on images; give model.fit some")
+        image_tokenizer.fit(images)
+    for text_tokenizer in text_tokenizers:
+        if isinstance(text_tokenizer, Fitted) and not text_tokenizer.fitted:
+            text_tokenizer.fit(captions)
+    text_tokenizers[0].ids(list(dict.fromkeys(captions)))

@@ -1,0 +1,35 @@
+"""MMEngine's entrance to what it trains and evaluates."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from .errors import UserError
+
+
+class Trainable(BaseModel, ABC):
+    """A model that MMEngine's runner calls by mode, with a batch that ``keep_batch`` has laid out in columns."""
+
+    @abstractmethod
+    def losses(self, inputs: Any, samples: Mapping[str, list]) -> dict[str, Tensor]:
+        """Named losses of a batch: what training minimises is the sum of those whose names contain ``loss``."""
+
+    @abstractmethod
+    def predict(self, inputs: Any, samples: Mapping[str, list]) -> Mapping[str, Sequence]:
+        """What the metrics read of each sample besides its own fields, in columns."""
+
+    def forward(self, inputs: Any, data_samples: dict[str, list], mode: str) -> Any:
+        """``loss`` gives :meth:`losses`; ``predict`` gives a dict for each sample.
+
+        Raises:
+            UserError: Another mode.
+        """
+        if mode == "loss":
+            return self.losses(inputs, data_samples)
+        if mode == "predict":
+            columns = {**data_samples, **self.predict(inputs, data_samples)}
+            return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        raise UserError(f"{type(self).__name__} mode is {mode!r}; use 'loss' or 'predict'")

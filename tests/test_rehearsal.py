@@ -1,0 +1,167 @@
+"""What a plug-in gets wrong is said in one line before step 1; and the rehearsal leaves no trace."""
+
+import re
+
+import pytest
+import torch
+from tiny import CAPTIONS, config, make_model, random_images
+from torch import nn
+
+from jepa_t import backbones
+from jepa_t.errors import UserError
+from jepa_t.objectives import FeaturePrediction, FlowMatching
+from jepa_t.registry import MODELS, build
+from jepa_t.rehearsal import rehearse
+from jepa_t.structures import Drawn
+
+
+class Same(nn.Module):
+    """A fusion that does nothing."""
+
+    def forward(self, x, text):
+        return x
+
+
+class OneToken(nn.Module):
+    def forward(self, x, text):
+        return x[:, :1]
+
+
+class NoTensor(nn.Module):
+    def forward(self, x, text):
+        return x, text
+
+
+class ForgetsBlocks(backbones.Predictor):
+    def forward(self, x, split, after_block):
+        return super().forward(x, split, lambda _index, x: x)
+
+
+class ForgetsContext(backbones.Predictor):
+    def place(self, registers, visible, split, fuse):
+        return super().place(registers, visible, split, lambda x: x)
+
+
+class AllTokens(backbones.Predictor):
+    def forward(self, x, split, after_block):
+        super().forward(x, split, after_block)
+        return x
+
+
+class OneOutput(backbones.ContextEncoder):
+    def forward(self, tokens, positions, registers):
+        return torch.cat(super().forward(tokens, positions, registers), 1)
+
+
+class Idle(FlowMatching):
+    """Has a layer that nothing uses."""
+
+    def __init__(self, channels, width):
+        super().__init__(channels, width, 16, 1)
+        self.spare = nn.Linear(2, 2)
+
+
+class NotScalar(FeaturePrediction):
+    def forward(self, *args):
+        return {"loss_feature": super().forward(*args)["loss_feature"].repeat(3)}
+
+
+class BadName(FlowMatching):
+    def forward(self, *args):
+        return {"flow": super().forward(*args)["loss_flow"]}
+
+
+class NoNames(FeaturePrediction):
+    def forward(self, *args):
+        return super().forward(*args)["loss_feature"]
+
+
+class NaNLoss(FeaturePrediction):
+    def forward(self, *args):
+        return {"loss_feature": super().forward(*args)["loss_feature"] * float("nan")}
+
+
+class DrawsATensor(FlowMatching):
+    def draw(self, *args, **options):
+        return super().draw(*args, **options).tokens
+
+
+class DrawsTooFew(FlowMatching):
+    def draw(self, *args, **options):
+        return Drawn(super().draw(*args, **options).tokens[:, :1])
+
+
+SMALL = {"head_width": 16, "head_depth": 1}
+FLOW = {"type": "FlowMatching", **SMALL}
+PREDICTOR = {"depth": 2, "heads": 2}
+
+
+def objective(kind, beside=True, **options):
+    """Changes that put an objective into the model, beside flow matching or in its place."""
+    own = {"own": {"type": kind, **options}}
+    return {"objectives": {"flow": FLOW, **own} if beside else own}
+
+
+BROKEN = {
+    "a fusion that drops tokens": ({"fusion": {"features": {"type": OneToken}}}, "features: OneToken returned [2, 1,"),
+    "a fusion of two": ({"fusion": {"predictor": {"type": NoTensor}}}, "fusion.predictor: NoTensor returned a tuple"),
+    "a block's fusion never called": (
+        {"fusion": {"blocks": {"type": Same}}, "predictor": {"type": ForgetsBlocks, **PREDICTOR}},
+        "fusion.blocks.0 was never called: predictor ForgetsBlocks must call after_block",
+    ),
+    "a context fusion never called": (
+        {"fusion": {"context": {"type": Same}}, "predictor": {"type": ForgetsContext, **PREDICTOR}},
+        "fusion.context was never called: predictor ForgetsContext must call fuse",
+    ),
+    "all tokens": ({"predictor": {"type": AllTokens, **PREDICTOR}}, "predictor: AllTokens returned [2, "),
+    "one output": (
+        {"encoder": {"type": OneOutput, "depth": 1, "heads": 2, "registers": 6}},
+        "encoder: OneOutput returned a Tensor; return registers and tokens",
+    ),
+    "an idle layer": (objective(Idle, beside=False), "model.objectives.own.spare.weight is trained and no"),
+    "a loss of three numbers": (objective(NotScalar), "loss_feature is [3]; a loss is a tensor with a single number"),
+    "a name that doesn't count": (objective(BadName, beside=False, **SMALL), "gave ['flow']; training sums"),
+    "a loss without a name": (objective(NoNames), "objectives.own: NoNames returned a Tensor; return named losses"),
+    "a loss that is no number": (objective(NaNLoss), "loss_feature is nan before the first step"),
+    "a bare tensor": (objective(DrawsATensor, beside=False, **SMALL), "DrawsATensor.draw returned a Tensor; return"),
+    "too few tokens": (objective(DrawsTooFew, beside=False, **SMALL), "DrawsTooFew.draw gave tokens [1, 1, 5]"),
+}
+
+
+def fitted(**changes):
+    model = build(config(**changes), MODELS)
+    model.fit(random_images(64), CAPTIONS)
+    return model
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_broken_is_said_in_one_line(name):
+    changes, message = BROKEN[name]
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        rehearse(fitted(**changes), random_images(2), CAPTIONS[:2])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_caption_that_is_read_later_is_read_now():
+    with pytest.raises(UserError, match=r"PreviewHook captions: the caption .* has .* tokens and the model reads 6"):
+        rehearse(fitted(), random_images(2), CAPTIONS[:2], {"PreviewHook captions": ["red " * 9]})
+
+
+@pytest.mark.parametrize("fusion", ["none", "early", "late", "jepa_t"])
+def test_what_is_sound_passes_and_nothing_has_changed(fusion):
+    model = make_model(fusion=fusion)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    stream, modes = torch.get_rng_state(), [module.training for module in model.modules()]
+    rehearse(model, random_images(2), CAPTIONS[:2])
+    assert torch.equal(torch.get_rng_state(), stream)
+    assert [module.training for module in model.modules()] == modes
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_an_objective_of_weight_0_needs_no_gradient():
+    rehearse(
+        fitted(objectives={"flow": FLOW, "off": {"type": "FeaturePrediction", "weight": 0.0}}),
+        random_images(2),
+        CAPTIONS[:2],
+    )
