@@ -60,10 +60,12 @@ class Denoiser:
         where = f"{type(objective).__name__}.draw"
         if not isinstance(drawn, Drawn):
             raise UserError(f"{where} returned a {type(drawn).__name__}; return jepa_t.structures.Drawn(tokens=...)")
-        discrete, tokens = isinstance(tokenizer, DiscreteImageTokenizer), drawn.tokens
-        if drawn.ids is not None and discrete:
+        if objective.gives_confidence and drawn.confidence is None:
+            raise UserError(f"{where} gave no confidence, which {type(objective).__name__}.gives_confidence promises")
+        tokens = drawn.tokens
+        if drawn.ids is not None and isinstance(tokenizer, DiscreteImageTokenizer):
             tokens = precisely(tokenizer.embed)(drawn.ids)
-        elif tokens is not None and discrete:
+        elif tokens is not None and isinstance(tokenizer, DiscreteImageTokenizer):
             tokens = precisely(tokenizer.quantize)(tokens)
         shape = [*condition.shape[:2], tokenizer.channels]
         if tokens is None or list(tokens.shape) != shape:

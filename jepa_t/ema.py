@@ -38,7 +38,8 @@ def pairs(network: nn.Module, ema: nn.Module) -> tuple[Pairs, Pairs]:
 def move(parameters: Pairs, buffers: Pairs, decay: float) -> None:
     """Average the pairs that :func:`pairs` has found."""
     if parameters:
-        torch._foreach_lerp_(*map(list, zip(*parameters, strict=True)), 1.0 - decay)
+        averaged, trained = (list(tensors) for tensors in zip(*parameters, strict=True))
+        torch._foreach_lerp_(averaged, trained, 1.0 - decay)
     for old, new in buffers:
         old.copy_(new)
 

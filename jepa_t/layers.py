@@ -33,7 +33,7 @@ def table(*shape: int) -> nn.Parameter:
     reads its caption as a bag of words for thousands of steps.
     """
     parameter = nn.Parameter(torch.randn(*shape))
-    parameter.no_decay = True
+    parameter.no_decay = True  # type: ignore[attr-defined]  # read by the optimizer's groups
     return parameter
 
 
@@ -113,9 +113,8 @@ class Block(nn.Module):
         self.attn = Attention(width, heads, dropout=dropout, backend=backend)
         self.norm2 = nn.LayerNorm(width, eps=EPS)
         self.mlp = Mlp(width, 4 * width, drop=dropout)
-        for layer in (self.mlp.fc1, self.mlp.fc2):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for name, parameter in self.mlp.named_parameters():
+            nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.xavier_uniform_(parameter)
 
     def forward(self, x: Tensor, valid: Tensor | None = None, wanted: Tensor | None = None) -> Tensor:
         """Transform tokens.
@@ -147,9 +146,10 @@ class Blocks(nn.ModuleList):
         dropout: As in :class:`Block`.
         backend: As in :func:`~jepa_t.attention.attention`.
         checkpointing: Keep only each block's input for the backward pass: less memory, a third more time.
+        least: How many there must be.
 
     Raises:
-        UserError: ``depth`` is below 1.
+        UserError: ``depth`` is below ``least``.
     """
 
     def __init__(
@@ -160,9 +160,10 @@ class Blocks(nn.ModuleList):
         dropout: float = 0.0,
         backend: str = "auto",
         checkpointing: bool = False,
+        least: int = 1,
     ) -> None:
-        if depth < 1:
-            raise UserError(f"depth={depth}; a Transformer needs at least 1 block")
+        if depth < least:
+            raise UserError(f"depth={depth}; a Transformer needs at least {least} block{'s' * (least != 1)}")
         super().__init__(Block(width, heads, dropout, backend) for _ in range(depth))
         self.checkpointing = checkpointing
 

@@ -75,11 +75,11 @@ class JEPAT(Trainable):
         if compile:
             compile_blocks(self)
 
-    def losses(self, inputs: Images, samples: Mapping[str, list]) -> dict[str, Tensor]:
+    def losses(self, inputs: Images, samples: Mapping[str, Any]) -> dict[str, Tensor]:
         """As :meth:`loss`, for MMEngine."""
         return self.loss(inputs, samples["caption"], samples.get("seed"))
 
-    def predict(self, inputs: Any, samples: Mapping[str, list]) -> dict[str, Tensor]:  # noqa: ARG002 - captions suffice
+    def predict(self, inputs: Any, samples: Mapping[str, Any]) -> dict[str, Tensor]:  # noqa: ARG002 - captions suffice
         """The ``image`` of each caption, for MMEngine; its number is its seed."""
         return {"image": self.generate(samples["caption"], samples["index"])}
 
@@ -103,8 +103,8 @@ class JEPAT(Trainable):
         keep = dealt(torch.rand, (batch,), generator=host).to(tokens.device, non_blocking=True) >= self.text_drop
         text = network.text_tokenizer(captions).where(keep, network.text_tokenizer.null(batch))
         prediction = network.condition(tokens, split, text)
-        objectives = [objective for objective in network.objectives.values() if objective.weight]
-        read = frozenset().union(*(objective.reads for objective in objectives))
+        objectives = [objective for objective in network.losses if objective.weight]
+        read = {name for objective in objectives for name in objective.reads}
         asked = gather(tokens, split.asked)  # [B, K, C]
         features = self.ema.target(tokens, split) if "features" in read else None
         target = Target(asked, features, ids_of(self.image_tokenizer, asked) if "ids" in read else None)

@@ -5,7 +5,7 @@ Letters: B batch, N image tokens, V visible, K asked, C token channels, D width,
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,11 @@ class Network(nn.Module):
         generative = [o for o in self.objectives.values() if isinstance(o, GenerativeObjective)]
         if len(generative) != 1:
             raise UserError(f"model.objectives has {len(generative)} that generate; give one, such as FlowMatching")
+
+    @property
+    def losses(self) -> list[Objective]:
+        """All objectives."""
+        return cast(list[Objective], list(self.objectives.values()))
 
     @property
     def generative(self) -> GenerativeObjective:

@@ -5,7 +5,6 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +188,7 @@ def checked_seeds(seeds: Any, count: int) -> list[int]:
     if len(numbers) != count:
         raise UserError(f"{count} captions and {len(numbers)} seeds; give one seed per caption")
     for seed in numbers:
-        if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
             raise UserError(f"the seed {seed!r} is no whole number from 0 to 2^32 - 1")
     return [int(seed) for seed in numbers]
 

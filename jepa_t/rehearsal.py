@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .contracts import TextTokenizer
 from .errors import UserError
 from .model import JEPAT
+from .network import Network
 from .sampling import MaskedSampler
 
 FEW = 2  # sampling steps of the drawing
@@ -80,7 +81,7 @@ def _untouched(model: JEPAT) -> Iterator[None]:
 
 def _loss(model: JEPAT, images: Tensor | Mapping[str, Tensor], captions: Sequence[str]) -> None:
     model.train()
-    network, calls = model.network, {}
+    network, calls = model.network, dict[str, int]()
     with _watched(model, calls):
         losses = model.loss(images, captions)
     _check_calls(network, calls)
@@ -148,7 +149,7 @@ def _watched(model: JEPAT, calls: dict[str, int]) -> Iterator[None]:
             )
 
     for site, modules in network.fusion.items():
-        for number, module in enumerate(modules if site == "blocks" else [modules]):
+        for number, module in enumerate(modules.children() if site == "blocks" else [modules]):
             key = f"{site}.{number}" if site == "blocks" else site
             handles.append(module.register_forward_hook(partial(fusion, key)))
     handles.append(network.encoder.register_forward_hook(encoder))
@@ -162,11 +163,11 @@ def _watched(model: JEPAT, calls: dict[str, int]) -> Iterator[None]:
             handle.remove()
 
 
-def _check_calls(network: nn.Module, calls: Mapping[str, int]) -> None:
+def _check_calls(network: Network, calls: Mapping[str, int]) -> None:
     """See that each fusion was called once."""
     predictor = type(network.predictor).__name__
     for site, modules in network.fusion.items():
-        for number in range(len(modules)) if site == "blocks" else [0]:
+        for number in range(len(list(modules.children()))) if site == "blocks" else [0]:
             key = f"{site}.{number}" if site == "blocks" else site
             if key not in calls:
                 by = {"blocks": "after_block once after each block", "context": "fuse once in place"}.get(site)

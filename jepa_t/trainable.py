@@ -1,7 +1,7 @@
 """MMEngine's entrance to what it trains and evaluates."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.model import BaseModel
@@ -14,11 +14,11 @@ class Trainable(BaseModel, ABC):
     """A model that MMEngine's runner calls by mode, with a batch that ``keep_batch`` has laid out in columns."""
 
     @abstractmethod
-    def losses(self, inputs: Any, samples: Mapping[str, list]) -> dict[str, Tensor]:
+    def losses(self, inputs: Any, samples: Mapping[str, Any]) -> dict[str, Tensor]:
         """Named losses of a batch: what training minimises is the sum of those whose names contain ``loss``."""
 
     @abstractmethod
-    def predict(self, inputs: Any, samples: Mapping[str, list]) -> Mapping[str, Sequence]:
+    def predict(self, inputs: Any, samples: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the metrics read of each sample besides its own fields, in columns."""
 
     def forward(self, inputs: Any, data_samples: dict[str, list], mode: str) -> Any:

@@ -8,8 +8,10 @@ import torch
 from PIL import Image
 from torch import nn
 
+from jepa_t.contracts import TextTokenizer
 from jepa_t.engine import load_config
-from jepa_t.model import JEPAT, Network
+from jepa_t.model import JEPAT
+from jepa_t.network import Network
 from jepa_t.registry import DATASETS, METRICS, MODELS, build
 
 ROOT = Path(__file__).parents[1] / "configs"
@@ -25,16 +27,17 @@ def with_tokenizer(model, folder):
         model.image_tokenizer.checkpoint = str(folder / "tokenizer.pth")
 
 
-class KL16(nn.Module):
+class KL16:
     """What the network asks of MAR's image tokenizer."""
 
     grid, channels = (16, 16), 16
 
 
-class CLIPText(nn.Module):
-    """What the network asks of ViT-B/32's text half: its features, and a learned null text."""
+class CLIPText(TextTokenizer):
+    """What the network asks of ViT-B/32's text half: the width of its features, and a learned null text."""
 
-    width, null = 512, None
+    width, length = 512, 77
+    ids = forward = null = None
 
     def __init__(self):
         super().__init__()

@@ -124,10 +124,14 @@ def install(tmp_path, monkeypatch):
 
 def test_plugins_are_loaded_and_a_broken_one_is_named_and_skipped(install, caplog):
     install("broken_plugin", "import not_there_at_all")
-    install("fine_plugin", "LOADED = True")
+    install(
+        "fine_plugin", "from jepa_t.registry import FUSIONS\n@FUSIONS.register_module()\nclass Loud:\n    gain = 3\n"
+    )
     with caplog.at_level(logging.WARNING, logger="jepa_t"):
         assert "plugin_fine_plugin" in load_plugins()
-    assert sys.modules["fine_plugin"].LOADED
+    for name in ("Loud", "fine_plugin.Loud"):
+        assert resolve(name, registry.FUSIONS).gain == 3
+    del registry.FUSIONS.module_dict["Loud"]
     assert [r.getMessage() for r in caplog.records] == [
         "plug-in plugin_broken_plugin (broken_plugin) failed: No module named 'not_there_at_all'"
     ]

@@ -1,4 +1,4 @@
-"""Between two logged steps, and between two sampling steps, the host never waits for the device.
+"""Nothing is bound to a device, and between two logged steps, or two sampling steps, the host never waits for it (D12).
 
 On the device ``meta`` there are shapes but no numbers: whoever asks for a number, or for a shape that depends on one,
 gets an error. A copy to it that would wait is told by its argument.
@@ -55,6 +55,9 @@ MODELS = {
     "FlowMatching": {"sampler": FEW},
     "GaussianDiffusion": with_objective("GaussianDiffusion", sampler={"steps": 3, "draw": {"solver_steps": 2}}),
     "TokenCrossEntropy": CODES,
+    "none": {"fusion": "none", "sampler": FEW | {"order": "halton"}},
+    "early": {"fusion": "early", "sampler": FEW | {"order": "checkerboard"}},
+    "late": {"fusion": "late", "sampler": FEW | {"guidance_interval": (0.0, 0.2)}},
 }
 each = pytest.mark.parametrize("changes", MODELS.values(), ids=MODELS)
 

@@ -43,13 +43,9 @@ class Predictor(contracts.Predictor):
         self.embed = linear(width, width)
         self.positions = table(tokens, width)
         self.mask_query = table(width)
+        self.depth = depth
         self.blocks = Blocks(depth, width, heads, dropout, attention, checkpointing)
         self.norm = nn.LayerNorm(width, eps=EPS)
-
-    @property
-    def depth(self) -> int:
-        """How many blocks there are."""
-        return len(self.blocks)
 
     def place(self, registers: Tensor, visible: Tensor, split: Split, fuse: Callable[[Tensor], Tensor]) -> Tensor:
         """The input sequence.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -73,7 +73,7 @@ class Fusion(nn.ModuleDict):
 
     def after_block(self, index: int, x: Tensor, text: Text) -> Tensor:
         """Fuse the output of the predictor's block ``index``."""
-        return self["blocks"][index](per_caption(x, text), text) if "blocks" in self else x
+        return cast(nn.ModuleList, self["blocks"])[index](per_caption(x, text), text) if "blocks" in self else x
 
 
 def per_caption(x: Tensor, text: Text) -> Tensor:

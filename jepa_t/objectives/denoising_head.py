@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -103,7 +104,7 @@ class DenoisingHead(nn.Module):
         stacked = torch.tensor(distinct).to(condition.device, non_blocking=True)
         stacked = stacked.view(-1, *[1] * (condition.dim() - 1))
         condition = self.embed_condition(condition)
-        widths = sum(block.modulation.out_features for block in self.blocks) + self.modulation.out_features
+        widths = sum(block.modulation.out_features for block in self._blocks) + self.modulation.out_features
         at_once = MODULATIONS // (widths * condition[..., 0].numel())
         made: dict[float, Sequence[Sequence[Tensor]]] = {}
 
@@ -149,12 +150,16 @@ class DenoisingHead(nn.Module):
 
         return both
 
+    @property
+    def _blocks(self) -> list[ResidualBlock]:
+        return cast(list[ResidualBlock], list(self.blocks))
+
     def _embed(self, time: Tensor, condition: Tensor) -> Tensor:
         return F.silu(condition + self.embed_time(sinusoids(time, self.time_scale)))
 
     def _modulations(self, c: Tensor) -> Iterator[list[Tensor]]:
         """Those of each block and of the output, one after the other."""
-        yield from (modulations(block.modulation, c, 3) for block in self.blocks)
+        yield from (modulations(block.modulation, c, 3) for block in self._blocks)
         yield modulations(self.modulation, c, 2)
 
     def _denoise(self, x: Tensor, found: Iterable[Sequence[Tensor]]) -> Tensor:

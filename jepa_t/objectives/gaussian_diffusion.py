@@ -88,6 +88,8 @@ class GaussianDiffusion(GenerativeObjective):
         UserError: A number is out of range.
     """
 
+    table: Tensor
+
     def __init__(
         self,
         channels: int,

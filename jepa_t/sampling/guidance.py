@@ -1,5 +1,6 @@
 """Guidance schedules: how strongly each sampling step follows the text."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import UserError, check_number
@@ -33,7 +34,7 @@ class Guidance:
     """
 
     scale: float = 1.0
-    schedule: str = "constant"
+    schedule: str | dict | Callable = "constant"
     interval: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:

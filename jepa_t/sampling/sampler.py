@@ -181,8 +181,10 @@ class MaskedSampler(Sampler):
                 condition, null = denoiser.condition(tokens, split, both, branches=2).condition.chunk(2)
             options = {"temperature": self.temperature, "progress": step.progress, **self.draw}
             drawn = denoiser.draw(condition, random, null, step.guidance, **options)
+            assert drawn.tokens is not None, "a denoiser draws tokens"
             tokens = scatter(tokens, split.asked, drawn.tokens)
             if by_confidence:  # what isn't kept is masked, so never read, and drawn again
+                assert drawn.confidence is not None, "a denoiser gives what its objective promises"
                 noise = random.gumbel(count - done) * step.choice_temperature
                 order = most_confident_first(order, done, drawn.confidence + noise)
             done += step.asked

@@ -3,6 +3,8 @@
 K is the size of a codebook, as in the papers on them; where tokens are asked for, ``[B, K, D]``, it is their number.
 """
 
+from abc import abstractmethod
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -75,7 +77,9 @@ class DiscreteTokenizer(DiscreteImageTokenizer, Fitted):
         UserError: A number doesn't fit.
     """
 
-    codebook: Tensor
+    mean: Tensor
+    std: Tensor
+    fitted: Tensor
 
     def __init__(
         self, size: tuple[int, int], stride: int, code_channels: int, codebook_size: int, patch: int = 1
@@ -87,6 +91,19 @@ class DiscreteTokenizer(DiscreteImageTokenizer, Fitted):
         self.register_buffer("mean", torch.zeros(code_channels))
         self.register_buffer("std", torch.ones(code_channels))
         self.register_buffer("fitted", torch.tensor(False))
+
+    @property
+    @abstractmethod
+    def codebook(self) -> Tensor:
+        """The codes as the decoder reads them ``[K, c]``."""
+
+    @abstractmethod
+    def find_ids(self, images: Tensor) -> Tensor:
+        """Images ``[B, 3, H, W]`` to ids ``[B, h, w]``."""
+
+    @abstractmethod
+    def decode_codes(self, codes: Tensor) -> Tensor:
+        """Codes ``[B, c, h, w]`` to images ``[B, 3, H, W]``."""
 
     @property
     def codes(self) -> Tensor:
@@ -158,7 +175,8 @@ class DiscreteTokenizer(DiscreteImageTokenizer, Fitted):
         codebook, some = self.codebook, images[:: -(-len(images) // MEASURED)]  # evenly spaced
         at_once = max(1, PIXELS // some[0, 0].numel())
         parts = [self.find_ids(part.to(codebook.device)) for part in some.split(at_once)]
-        shares = sum(_counts(part, self.codebook_size) for part in parts) / sum(part.numel() for part in parts)
+        counts = torch.stack([_counts(part, self.codebook_size) for part in parts]).sum(0)  # whole numbers: exact
+        shares = counts / sum(part.numel() for part in parts)
         mean = shares @ codebook
         variance = shares @ (codebook - mean).square()
         self.mean.copy_(mean)

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from typing import TypeVar, cast
 
 import torch
 from einops import rearrange
@@ -10,8 +11,10 @@ from torch import Tensor
 
 from ..errors import UserError, whole
 
+Function = TypeVar("Function", bound=Callable[..., Tensor])
 
-def precisely(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+
+def precisely(function: Function) -> Function:
     """A function of one tensor, or a method of it, in fp32 at least, whatever autocast says.
 
     What a tokenizer rounds is lost for good, and half precision snaps to the wrong code.
@@ -26,7 +29,7 @@ def precisely(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
             return function(*owner, x)
 
-    return run
+    return cast(Function, run)
 
 
 def to_tokens(maps: Tensor, patch: int) -> Tensor:

@@ -27,6 +27,11 @@ class PatchTokenizer(ImageTokenizer, Fitted):
         UserError: A number doesn't fit.
     """
 
+    mean: Tensor
+    basis: Tensor
+    std: Tensor
+    fitted: Tensor
+
     def __init__(self, size: tuple[int, int], patch: int, channels: int | None = None, whiten: bool = False) -> None:
         super().__init__()
         self.grid = grid_of("PatchTokenizer", size, patch)

@@ -44,6 +44,8 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary):
         UserError: A number doesn't fit.
     """
 
+    clip_ids: Tensor
+
     def __init__(
         self,
         width: int = 64,
@@ -60,13 +62,13 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary):
         self.register_buffer("clip_ids", torch.full((vocabulary,), -1))  # CLIP's id of each learned word
         self.words = table(FIRST_WORD + vocabulary, width)
         self.positions = table(length, width)
-        self.blocks = Blocks(depth, width, heads, dropout) if depth else []
+        self.blocks = Blocks(depth, width, heads, dropout, least=0)
         self.norm = nn.LayerNorm(width, eps=EPS)
         self._cache: dict[str, list[int]] = {}
         self.register_load_state_dict_post_hook(lambda module, _: module._cache.clear())
 
     @property
-    def fitted(self) -> bool:
+    def fitted(self) -> bool:  # type: ignore[override]  # follows from the vocabulary
         """Whether the vocabulary has been chosen."""
         return bool((self.clip_ids >= 0).any())
 

@@ -12,7 +12,7 @@ from jepa_t.tokenizers import KLTokenizer
 @pytest.fixture
 def file(tmp_path):
     """In the format of KL-16: five levels, attention in the last, all under ``model``, a discriminator beside it."""
-    weights = ldm_weights((32,) * 5, blocks=1, latents=16, attention=(4,))
+    weights = ldm_weights((32, 32, 64, 64, 128), blocks=1, latents=16, attention=(4,))
     loss = {"loss.logvar": torch.zeros(()), "loss.discriminator.main.0.weight": torch.ones(2, 3, 4, 4)}
     torch.save({"model": weights | loss}, tmp_path / "kl16.ckpt")
     return tmp_path / "kl16.ckpt", weights

@@ -93,23 +93,19 @@ def test_each_option_of_the_model_changes_something(change):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"fusion": "jepat"}, "unknown fusion preset 'jepat': did you mean 'jepa_t'"),
-        ({"fusion": {"feature": {"type": "Add"}}}, "unknown fusion site 'feature': did you mean 'features'"),
         ({"encoder": {"type": "ContextEncoderr"}}, "unknown backbone 'ContextEncoderr': did you mean 'ContextEncoder'"),
         ({"predictor": {"type": "Predictor", "heads": 2}}, "Predictor needs the option 'depth'"),
-        ({"objectives": {}}, "model.objectives has 0 that generate"),
         ({"objectives": {"feature": {"type": "FeaturePrediction"}}}, "model.objectives has 0 that generate"),
-        (
-            {"objectives": {"a": {"type": "FlowMatching"}, "b": {"type": "FlowMatching"}}},
-            "model.objectives has 2 that generate",
-        ),
+        ({"objectives": {key: {"type": "FlowMatching"} for key in "ab"}}, "model.objectives has 2 that generate"),
         ({"sampler": "fats"}, "unknown sampler preset 'fats'"),
         ({"text_drop": 1.5}, "model.text_drop is 1.5; it must lie between 0 and 1"),
         ({"mask_ratio": {"low": 2.0}}, "mask_ratio.low is 2.0"),
-        (
-            {"image_tokenizer": {"type": "PatchTokenizr"}},
-            "unknown tokenizer 'PatchTokenizr': did you mean 'PatchTokenizer'",
-        ),
+        ({"mask_ratio": {"lw": 0.3}}, "did you mean 'low'"),
+        ({"image_tokenizer": {"type": "PatchTokenizr"}}, "unknown tokenizer 'PatchTokenizr': did you mean 'Patch"),
+        ({"image_tokenizer": {"type": "PatchTokenizer", "size": 8, "patch": 2}}, "PatchTokenizer size is 8"),
+        ({"sampler": {"guidance_interval": 0.5}}, "MaskedSampler"),
+        ({"sampler": {"draw": (1, 2, 3)}}, "sampler.draw is"),
+        ({"sampler": {"steps": 1.5}}, "sampler.steps is 1.5"),
         ({"frozen": ("encodr",)}, "unknown part in model.frozen 'encodr': did you mean 'encoder'"),
         ({"frozen": "fusion"}, "unknown part in model.frozen 'fusion'"),
         ({"compiled": True}, "unknown option of JEPAT 'compiled': did you mean 'compile'"),
@@ -120,18 +116,3 @@ def test_a_wrong_config_is_told_in_one_line(change, says):
         build(config(**change), MODELS)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"mask_ratio": {"lw": 0.3}}, "did you mean 'low'"),
-        ({"sampler": {"guidance_interval": 0.5}}, "MaskedSampler"),
-        ({"sampler": {"draw": (1, 2, 3)}}, r"sampler.draw is"),
-        ({"sampler": {"steps": 1.5}}, r"sampler.steps is 1.5"),
-        ({"image_tokenizer": {"type": "PatchTokenizer", "size": 8, "patch": 2}}, "PatchTokenizer"),
-    ],
-)
-def test_a_value_of_a_wrong_kind_is_told(change, says):
-    with pytest.raises(UserError, match=says):
-        build(config(**change), MODELS)

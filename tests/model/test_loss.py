@@ -10,7 +10,6 @@ from jepa_t import masking
 from jepa_t.fusion import PRESETS
 from jepa_t.masking import gather
 from jepa_t.network import Network
-from jepa_t.registry import MODELS, build
 
 presets = pytest.mark.parametrize("fusion", PRESETS)
 

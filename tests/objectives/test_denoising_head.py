@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import CHANNELS, WIDTH, float64, generator, gradients, randomise
+from tiny import CHANNELS, WIDTH, float64, generator, randomise
 
 from jepa_t.objectives import DenoisingHead, denoising_head
 from jepa_t.objectives.denoising_head import ResidualBlock, modulations, sinusoids
@@ -85,13 +85,6 @@ def test_value_time_and_condition_each_matter():
         assert ((head(*changed) - before).abs().amax(-1) > 1e-4).all()
 
 
-def test_every_parameter_learns():
-    head = make()
-    head(*inputs(0, 2, 3)).square().sum().backward()
-    found = gradients(head)
-    assert min(found.values()) > 1e-6, found
-
-
 def test_it_starts_with_an_output_of_zero_and_blocks_that_change_nothing():
     x, time, condition = inputs(0, 2, 3)
     assert not DenoisingHead(CHANNELS, 7, WIDTH, 24, 2)(x, time, condition).any()
@@ -130,11 +123,6 @@ def test_few_modulations_at_once_are_as_good_as_all(monkeypatch, times, at_once)
     assert sum(made) == len(set(times) if at_once else times)
     assert max(made) == max(min(at_once, len(set(times))), 1)
     assert len(projected) == 1
-
-
-def test_depth_and_outputs_are_as_asked():
-    assert make(outputs=2 * CHANNELS)(*inputs(0, 2, 3)).shape == (2, 3, 2 * CHANNELS)
-    assert not torch.allclose(make(depth=1)(*inputs(0, 2, 3)), make()(*inputs(0, 2, 3)))
 
 
 @given(st.floats(0, 1, width=32))

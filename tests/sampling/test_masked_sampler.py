@@ -17,7 +17,6 @@ from tiny import (
     float64,
     make_model,
     random_text,
-    registered,
     rows,
     shared_model,
     with_objective,
@@ -26,12 +25,10 @@ from watched import Watched, denoiser, model_by, network, sample
 
 from jepa_t.errors import UserError
 from jepa_t.masking import gather
-from jepa_t.registry import SAMPLERS, build
 from jepa_t.sampling import PRESETS, MaskedSampler, own_options, sampler_config, sampler_for
 from jepa_t.sampling.solvers import annealed
 from jepa_t.structures import Split
 
-every = pytest.mark.parametrize("name", registered(SAMPLERS))
 generative = pytest.mark.parametrize("objective", GENERATIVE)
 seeds = st.integers(0, 2**40)
 
@@ -89,16 +86,6 @@ def test_it_is_the_plain_loop(fusion, steps, scale, linear):
 # What it draws
 
 
-@every
-def test_a_sampler_draws_tokens_for_each_caption(name):
-    tokens = build({"type": name, "steps": 2, "draw": {"solver_steps": 2}}, SAMPLERS)(
-        network(), random_text(3), [0, 1, 2]
-    )
-    assert tokens.shape == (3, TOKENS, CHANNELS)
-    assert tokens.isfinite().all()
-    assert tokens.abs().amax(-1).min() > 0
-
-
 @given(
     st.integers(1, 9),
     st.sampled_from(["cosine", "arccos", "linear"]),
@@ -141,21 +128,6 @@ def test_an_image_does_not_depend_on_its_batch(preset, fusion):
         torch.testing.assert_close(alone[0], together[row], atol=close, rtol=0)
     turned = sample(model, rows(text, torch.tensor([2, 0, 1])), [6, 4, 5], **options)
     torch.testing.assert_close(turned, together[[2, 0, 1]], atol=close, rtol=0)
-
-
-def test_images_depend_on_their_captions_through_the_fusion_alone():
-    one, other = random_text(2), random_text(2, seed=1)
-    assert not torch.allclose(sample(text=one, batch_seeds=(0, 1)), sample(text=other, batch_seeds=(0, 1)))
-    blind = network("none")
-    a, b = (sample(blind, text, (0, 1), guidance_scale=3.0) for text in (one, other))
-    assert torch.equal(a, b)
-
-
-def test_one_step_draws_everything_at_once():
-    watched = Watched(network())
-    sample(watched, steps=1)
-    assert [split.asked_count for split in watched.splits] == [TOKENS]
-    assert watched.splits[0].visible_count == 0
 
 
 def test_the_head_runs_on_the_asked_tokens_only():

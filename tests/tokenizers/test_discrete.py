@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import DISCRETE, SIZE, TOKENS, generator, make_tokenizer, smooth_images
+from tiny import DISCRETE, SIZE, TOKENS, fitted_tokenizer, generator, make_tokenizer, shared_tokenizer, smooth_images
 
 from jepa_t.errors import UserError
 from jepa_t.registry import TOKENIZERS
@@ -175,11 +175,9 @@ def test_a_group_of_codes_is_one_token_without_an_id(name, patch):
     grouped.load_state_dict(plain.state_dict())
     assert torch.equal(to_maps(grouped.encode(images), grouped.grid, patch), maps)
     assert torch.equal(grouped.decode(grouped.encode(images)), plain.decode(plain.encode(images)))
-    near = to_tokens(maps + 1e-4, patch)  # each code of a token taken to the nearest by itself
-    assert torch.equal(
-        grouped.quantize(near), to_tokens(plain.quantize(to_tokens(maps + 1e-4, 1)).movedim(1, 2).view_as(maps), patch)
-    )
-    assert torch.equal(plain.quantize(tokens_of := plain.encode(images) + 1e-4), plain.embed(plain.snap(tokens_of)))
+    codes = plain.embed(plain.snap(to_tokens(maps + 1e-4, 1)))  # each by itself
+    quantized = grouped.quantize(to_tokens(maps + 1e-4, patch))
+    assert torch.equal(quantized, to_tokens(to_maps(codes, plain.grid, 1), patch))
     assert (plain.codes_per_token, grouped.codes_per_token) == (1, patch**2)
     for call, value in (("ids", images), ("embed", torch.zeros(1, dtype=torch.int64)), ("snap", tokens)):
         with pytest.raises(UserError, match=f"patch={patch}: such a token has no id; ids need patch=1"):

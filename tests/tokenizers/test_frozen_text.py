@@ -197,21 +197,6 @@ def test_a_frozen_text_trains_and_draws_with_every_preset(name, fusion):
     assert (learned.grad is not None and bool(learned.grad.any())) == (fusion != "none")
 
 
-# Captions that can't be drawn
-
-
-@frozen
-def test_captions_are_checked_before_any_image_and_before_training(name, monkeypatch):
-    model = make_model(name)
-    draw = Pipeline(model, model_config(name))
-    monkeypatch.setattr(JEPAT, "generate", lambda *_: pytest.fail("the captions come first"))
-    for caption, says in (("", "is empty"), ("red " * 50, "tokens and the model reads 8"), (7, "is a text")):
-        with pytest.raises(UserError, match=says):
-            draw(["red", caption], [0, 1])
-        with pytest.raises(UserError, match=says):
-            model.fit(random_images(2), ["red", caption])
-
-
 # Features are kept
 
 

@@ -94,18 +94,6 @@ def test_vq_tokens_are_diffusers_codes():
         torch.testing.assert_close(tokenizer.decode(tokenizer.encode(images)), painted)
 
 
-@pytest.mark.parametrize("patch", [2, 4])
-def test_a_group_of_latents_is_one_token(patch):
-    size = (4 * patch, 6 * patch)
-    plain, grouped = (make_tokenizer("KLTokenizer", size=size, patch=side) for side in (1, patch))
-    images = smooth_images(2, size)
-    assert (grouped.grid, grouped.stride, grouped.channels) == ((2, 3), 2 * patch, 4 * patch**2)
-    maps = [to_maps(t.encode(images), t.grid, t.patch) for t in (plain, grouped)]
-    assert torch.equal(*maps)
-    painted = [t.decode(t.encode(images)) for t in (plain, grouped)]
-    torch.testing.assert_close(*painted, atol=1e-5, rtol=1e-5)
-
-
 # LDM-style files
 
 
@@ -135,31 +123,6 @@ def test_an_ldm_file_computes_what_ldm_computes(tmp_path, key, prefix, suffix, a
     torch.testing.assert_close(to_maps(tokenizer.encode(images), (4, 6), 1), 0.2325 * mode, atol=1e-4, rtol=1e-4)
     painted = tokenizer.decode(tokenizer.encode(images))
     torch.testing.assert_close(painted, reference.decode(mode), atol=1e-4, rtol=1e-4)
-
-
-def test_the_shape_of_mar_s_kl16_is_read(tmp_path):
-    """Five levels of widths (1, 1, 2, 2, 4), 16 channels, stride 16, attention where the encoder ends."""
-    weights = ldm_weights(channels=(32, 32, 64, 64, 128), latents=16, attention=(4,))
-    torch.save({"model": weights}, tmp_path / "kl16.ckpt")
-    options = {"source": str(tmp_path / "kl16.ckpt"), "size": (32, 64), "scale": 0.2325}
-    tokenizer, images = make_tokenizer("KLTokenizer", **options), smooth_images(1, (32, 64))
-    assert (tokenizer.grid, tokenizer.stride, tokenizer.channels) == ((2, 4), 16, 16)
-    reference = Reference(weights)
-    mode, _ = reference.encode(images)
-    tokens = tokenizer.encode(images)
-    torch.testing.assert_close(to_maps(tokens, (2, 4), 1), 0.2325 * mode, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(tokenizer.decode(tokens), reference.decode(mode), atol=1e-4, rtol=1e-4)
-    grouped = make_tokenizer("KLTokenizer", **options, patch=2)
-    assert (grouped.grid, grouped.stride, grouped.channels) == ((1, 2), 32, 64)
-    assert torch.equal(to_maps(grouped.encode(images), (1, 2), 2), to_maps(tokens, (2, 4), 1))
-
-
-def test_the_same_weights_have_the_same_hash_in_either_format(tmp_path):
-    torch.save({"model": ldm_weights()}, tmp_path / "kl.ckpt")
-    one = make_tokenizer("KLTokenizer", source=str(tmp_path / "kl.ckpt"), scale=1.0)
-    one.autoencoder.module.save_pretrained(tmp_path / "folder")
-    other = make_tokenizer("KLTokenizer", source=str(tmp_path / "folder"))
-    assert torch.equal(one.autoencoder.sha256, other.autoencoder.sha256)
 
 
 def test_a_file_says_no_scale(tmp_path):
