@@ -1,21 +1,15 @@
 """The cost model against the operations that PyTorch counts."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from tiny import CAPTIONS, copy_of, make_model, random_images, random_split, shared_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import jepa_t.model
-from jepa_t.benchmark import cost
+from jepa_t.benchmark import cost, published
 from jepa_t.benchmark.samplers import evaluations
 from jepa_t.model import JEPAT
 from jepa_t.sampling import sampler_for
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-from baselines import published
 
 
 def counted(function):

@@ -33,6 +33,7 @@ def followed(cfg, folder, monkeypatch):
 
     original = flow_matching.interpolate
     monkeypatch.setattr(flow_matching, "interpolate", interpolate)
+    cfg.default_hooks.pop("rehearsal")  # which would be followed too
     runner = JEPATRunner.from_cfg(cfg)
     model = unwrap(runner.model)
     weights = {name: value.clone() for name, value in model.network.state_dict().items()}

@@ -1,21 +1,16 @@
-import sys
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from tiny import TOKENS, copy_of, shared_model
 
-from jepa_t.benchmark import PRESETS, Request, plan, run, speed, timing
+from jepa_t.benchmark import PRESETS, Request, plan, published, run, speed, timing
 from jepa_t.benchmark.configs import configure
 from jepa_t.benchmark.report import write_report
 from jepa_t.benchmark.samplers import evaluations
 from jepa_t.benchmark.work import keep
 from jepa_t.registry import SAMPLERS, build
 from jepa_t.sampling import sampler_config
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-from baselines import published
 
 
 @pytest.fixture

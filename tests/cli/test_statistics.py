@@ -32,6 +32,6 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     assert run("statistics", tmp_path / "nothing", tmp_path / "b.npz") == 2
     assert capsys.readouterr().err.startswith("error: no images in")
     assert run("evaluate", tmp_path / "a", tmp_path / "a") == 2
-    assert "2 generated images in 64 features" in capsys.readouterr().err
+    assert "an Inception Score of 2 images" in capsys.readouterr().err
     assert run("evaluate", tmp_path / "a", tmp_path / "none.npz") == 2
     assert "doesn't exist" in capsys.readouterr().err

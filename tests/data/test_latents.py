@@ -19,6 +19,7 @@ from jepa_t.data.latent_cache import SETTINGS, Cache, write_cache
 from jepa_t.engine.hooks import FitTokenizersHook
 from jepa_t.errors import UserError
 from jepa_t.registry import DATASETS, MODELS, build
+from jepa_t.tokenizers.encoding import encode
 
 NAMES = ["tench", "goldfish", "shark"]
 
@@ -337,4 +338,4 @@ def test_images_are_decoded_for_a_tokenizer_only_if_it_must_be_fitted(tmp_path, 
 def test_a_model_of_images_refuses_moments():
     model = build(config(), MODELS)
     with pytest.raises(UserError, match="PatchTokenizer reads images; cached latents need a KLTokenizer"):
-        model.tokens({"moments": torch.zeros(1, 8, 4, 4)})
+        encode(model.image_tokenizer, {"moments": torch.zeros(1, 8, 4, 4)})

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from jepa_t.engine import update_ema
-from jepa_t.engine.ema import warmed_decay
+from jepa_t.ema import update_ema, warmed_decay
 from jepa_t.errors import UserError
 
 
@@ -75,7 +74,7 @@ def test_the_warm_up_rises_to_the_decay():
 
 def test_the_hook_follows_each_step_of_the_optimizer(tmp_path, monkeypatch):
     decays = []
-    monkeypatch.setattr("jepa_t.engine.ema._move", lambda kept, new, decay: decays.append(decay))
+    monkeypatch.setattr("jepa_t.engine.ema.move", lambda kept, new, decay: decays.append(decay))
     wrapper = {
         "type": "GuardedOptimWrapper",
         "constructor": "TaggedGroups",

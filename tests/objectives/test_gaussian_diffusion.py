@@ -302,4 +302,4 @@ def test_a_head_trained_on_one_image_draws_it():
     overfit(objective, prediction, target)
     for options in ({}, {"eta": 0.0}):
         drawn = objective.draw(prediction.condition, seeded(2), solver_steps=20, **options).tokens
-        assert (drawn - target.tokens).square().mean() < 0.1 * target.tokens.square().mean()
+        assert (drawn - target.tokens).square().mean() < 0.2 * target.tokens.square().mean()
