@@ -93,7 +93,7 @@ def _aligned(bias: Tensor, heads: int, queries: int) -> Tensor:
 
 
 def _choose(q: Tensor) -> str:
-    # On a CPU SDPA took 0.4 to 1.0 of the plain products' time at 20 to 1,024 keys (tools/benchmark.py speed).
+    # On a CPU SDPA took 0.4 to 1.0 of the plain products' time at 20 to 1,024 keys (jepa-t benchmark speed).
     if q.device.type != "cuda" or torch.compiler.is_compiling():
         return "sdpa"
     dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else q.dtype

@@ -94,7 +94,7 @@ def load_checkpoint(path: str, map_location: Any = "cpu") -> dict:
     checkpoint = read_safely(path, map_location)
     weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
     if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise UserError(f"checkpoint {path!r} holds no weights; use a file written by tools/train.py")
+        raise UserError(f"checkpoint {path!r} holds no weights; use a file written by jepa-t train")
     return checkpoint
 
 

@@ -1,6 +1,6 @@
 # Inked digits as 16 ids each: the tokenizer that the discrete configs of the digits begin with. A minute on one core.
-#   python tools/train.py configs/tokenizers/fsq_digits.py
-#   python tools/test.py configs/tokenizers/fsq_digits.py
+#   jepa-t train tokenizers/fsq_digits
+#   jepa-t test tokenizers/fsq_digits
 # The figures of the digits then say what survives of real, held-out images: <split>/all beside oracle/all.
 _base_ = [
     "../_base_/tokenizers/fsq_digits.py",

@@ -36,7 +36,7 @@ LEARNING_RATE, DECAY = 1e-4, 0.999
 
 
 class Published(Protocol):
-    """The published procedure; the library knows it only as an argument (``tools/baselines/published.py``)."""
+    """The published procedure; an argument, so that a test can give another (:mod:`~jepa_t.benchmark.published`)."""
 
     sample: Callable[..., Tensor]
     loss: Callable[..., dict[str, Tensor]]

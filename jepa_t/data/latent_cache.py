@@ -54,7 +54,7 @@ class Cache:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).expanduser()
         if not (self.folder / SETTINGS).is_file():
-            raise UserError(f"{str(folder)!r} holds no cache of latents; write one with tools/cache_latents.py")
+            raise UserError(f"{str(folder)!r} holds no cache of latents; write one with jepa-t cache-latents")
         self.settings = _read_json(self.folder / SETTINGS)
         if self.settings.get("format") != FORMAT:
             raise UserError(f"the cache {str(folder)!r} has another format than {FORMAT}; write it anew")
@@ -92,7 +92,7 @@ def shard_names(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _remedy(folder: Path, name: str) -> str:
-    return f"remove {folder}/{name}.* and run tools/cache_latents.py again"
+    return f"remove {folder}/{name}.* and run jepa-t cache-latents again"
 
 
 def _short(value: object) -> str:
@@ -103,7 +103,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:
-        raise UserError(f"{str(path)!r} is damaged; remove it and run tools/cache_latents.py again") from error
+        raise UserError(f"{str(path)!r} is damaged; remove it and run jepa-t cache-latents again") from error
 
 
 def _sha256(path: Path) -> str:

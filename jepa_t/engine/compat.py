@@ -73,7 +73,7 @@ def distribute(cfg: Config) -> None:
         if launcher == name and variable not in os.environ:
             raise UserError(f"--launcher {name} needs {variable}; start the command with {LAUNCHERS[name]}")
     if launcher == "pytorch" and "RANK" not in os.environ:
-        raise UserError("--launcher pytorch needs torchrun: torchrun --nproc_per_node N tools/train.py CONFIG ...")
+        raise UserError("--launcher pytorch needs torchrun: torchrun --nproc_per_node N -m jepa_t train CONFIG ...")
     if launcher == "none" or torch.cuda.is_available():
         return
     if launcher != "pytorch":

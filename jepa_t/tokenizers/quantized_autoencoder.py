@@ -190,7 +190,7 @@ def trained_checkpoint(where: str | None) -> str:
     """
     from ..files import find_checkpoint
 
-    first = "train it first, such as: python tools/train.py configs/tokenizers/fsq_digits.py"
+    first = "train it first, such as: jepa-t train tokenizers/fsq_digits"
     if where is None:
         raise UserError(f"QuantizedAutoencoder names no checkpoint; {first}")
     try:
@@ -213,7 +213,7 @@ def _codebook(quantizer: nn.Module) -> Tensor:
 
 @MODELS.register_module()
 class TokenizerTraining(Trainable):
-    """A tokenizer on its own: what ``tools/train.py`` trains and ``tools/test.py`` measures.
+    """A tokenizer on its own: what ``jepa-t train`` trains and ``jepa-t test`` measures.
 
     Args:
         tokenizer: Config of a tokenizer that has a ``loss``.

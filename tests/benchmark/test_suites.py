@@ -100,9 +100,7 @@ def test_a_wrong_fusion_is_told_while_planning(small):
 
 def test_a_tokenizer_that_is_not_trained_is_told_while_planning(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        UserError, match=r"no checkpoint at .*train it first.*tools/train.py configs/tokenizers/fsq_digits.py"
-    ):
+    with pytest.raises(UserError, match=r"no checkpoint at .*train it first.*jepa-t train tokenizers/fsq_digits"):
         plan("objective", Preset(1, {}, 8), Request(tasks=["digits"]))
 
 

@@ -257,7 +257,7 @@ def test_a_damaged_shard_is_found_and_named(whole):
     path.write_bytes(good[:100] + bytes([good[100] ^ 1]) + good[101:])
     assert Cache(folder).verify() == ["00001"]
     path.unlink()
-    with pytest.raises(UserError, match=r"00001.bin' is missing; remove .*00001.\* and run tools/cache_latents.py"):
+    with pytest.raises(UserError, match=r"00001.bin' is missing; remove .*00001.\* and run jepa-t cache-latents"):
         cached(folder, images)
     (folder / "00001.json").unlink()
     assert write(folder, images) == ["00001"]

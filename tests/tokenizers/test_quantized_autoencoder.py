@@ -137,10 +137,10 @@ def test_the_missing_library_is_named(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"checkpoint": None}, "names no checkpoint; train it first, such as: python tools/train.py"),
+        ({"checkpoint": None}, "names no checkpoint; train it first, such as: jepa-t train"),
         (
             {"checkpoint": "nowhere/at_all"},
-            "no checkpoint at 'nowhere/at_all'; train it first, .*python tools/train.py",
+            "no checkpoint at 'nowhere/at_all'; train it first, .*jepa-t train",
         ),
         ({"width": 24}, "belongs to another config: encoder.0.weight"),
     ],

@@ -1,4 +1,4 @@
-# ImageNet-1K, 256 x 256, both flips: latents where tools/cache_latents.py has written them, else the images.
+# ImageNet-1K, 256 x 256, both flips: latents where jepa-t cache-latents has written them, else the images.
 # The batch follows from train_cfg.total_batch.
 train_dataloader = dict(
     num_workers=8,
