@@ -136,12 +136,12 @@ def config_hash(cfg: Config) -> str:
 
 @functools.cache
 def source() -> str:
-    """What of the library makes a run: 8 hexadecimal digits of the SHA-256 of its code, tables and plots excepted.
+    """What of the library makes a run: 8 hexadecimal digits of the SHA-256 of its code, commands, tables and plots excepted.
 
     Of the code that runs, not of what may be edited meanwhile: ask for it before the first run.
     """
     package = Path(__file__).parents[1]
-    files = [path for path in sorted(package.rglob("*.py")) if path.parent.name != "benchmark"]
+    files = [path for path in sorted(package.rglob("*.py")) if path.parent.name not in ("benchmark", "cli")]
     files += [package / "benchmark" / name for name in ("configs.py", "runs.py", "samplers.py")]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]
 

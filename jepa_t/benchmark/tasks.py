@@ -1,9 +1,8 @@
 """What is to be learned, and how much a suite spends on it."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-CONFIGS = Path(__file__).parents[2] / "configs"  # of the repository; suites don't run without it
+from ..files import CONFIGS as CONFIGS
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--tasks", nargs="+", help="of the suite, such as shapes pairs digits, or for speed base; default all"
     )
     parser.add_argument(
-        "--configs", nargs="+", default=[], metavar="FILE", help="compare these; the first is the reference"
+        "--configs", nargs="+", default=[], metavar="CONFIG", help="compare these; the first is the reference"
     )
     parser.add_argument(
         "--fusion", nargs="+", default=[], metavar="[SITE=]TYPE", help="further arms: fusions of your own, at features"
