@@ -136,7 +136,7 @@ def config_hash(cfg: Config) -> str:
 
 @functools.cache
 def source() -> str:
-    """What of the library makes a run: 8 hexadecimal digits of the SHA-256 of its code, commands, tables and plots excepted.
+    """What of the library makes a run: 8 hexadecimal digits of the SHA-256 of its code; commands, tables, plots aside.
 
     Of the code that runs, not of what may be edited meanwhile: ask for it before the first run.
     """
