@@ -15,10 +15,10 @@ from .acceleration import cast_once, compile_blocks
 from .contracts import ImageTokenizer
 from .denoiser import Denoiser
 from .ema import changes, check_moved, share, update_ema
-from .errors import UserError, check_share
+from .errors import check_share
 from .masking import MaskRatio, draw_split, gather
 from .network import Network
-from .randomness import dealt, generators
+from .randomness import checked_seeds, dealt, generators
 from .registry import MODELS, TOKENIZERS, build
 from .sampling import SamplerLike, sampler_for
 from .structures import Target
@@ -116,15 +116,14 @@ class JEPAT(Trainable):
 
         Args:
             captions: B texts.
-            seeds: B numbers; an image depends on its caption, its seed and the sampler alone.
+            seeds: B whole numbers in [0, 2^32); an image depends on its caption, its seed and the sampler alone.
             sampler: As :func:`~jepa_t.sampling.sampler_for` reads it; by default the model's.
 
         Raises:
             UserError: A caption is empty or too long, the numbers of captions and seeds differ, the network has been
                 trained and its average never updated, or the images hold NaN or infinity.
         """
-        if len(seeds) != len(captions):
-            raise UserError(f"{len(captions)} captions and {len(seeds)} seeds; give one seed per caption")
+        seeds = checked_seeds(seeds, len(captions))
         check_moved(self.network, self.ema, self._began)
         text = self.ema.text_tokenizer(captions)
         chosen = self.sampler if sampler is None else sampler_for(self.ema.generative, sampler)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.registry import Registry
 from PIL import Image
@@ -18,11 +17,11 @@ from . import registry
 from .contracts import Sampler, Vocabulary
 from .errors import UserError, unknown, whole
 from .model import JEPAT
+from .randomness import SEEDS, checked_seeds
 from .sampling import MaskedSampler, sampler_config, sampler_for
 from .sheets import to_image
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-SEEDS = 2**32  # a seed lies below: PyTorch reads no more of it on a CPU
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Pipeline:
         """Write ``config.json`` and ``model.safetensors`` (the averaged weights) into a folder.
 
         Raises:
-            UserError: The pipeline was made from a model without its config.
+            UserError: The pipeline was made from a model without its config, or that isn't plain data.
         """
         from safetensors.torch import save
 
@@ -105,10 +104,14 @@ class Pipeline:
 
         if self.config is None:
             raise UserError("Pipeline(model) knows no config to save; give the model's as Pipeline(model, config)")
+        try:
+            plain = json.dumps(self.config, indent=2).encode()
+        except TypeError as error:
+            raise UserError(f"a saved model's config is plain data: {error}; name components as registered") from error
         state = self.model.state_dict()
         kept = {name: value.contiguous() for name, value in state.items() if not name.startswith("network.")}
         write_atomically(Path(folder) / WEIGHTS, lambda file: file.write(save(kept)))
-        write_atomically(Path(folder) / CONFIG, lambda file: file.write(json.dumps(self.config, indent=2).encode()))
+        write_atomically(Path(folder) / CONFIG, lambda file: file.write(plain))
 
     def sampler(self, **changes: Any) -> Sampler:
         """The model's sampler with changes, as :meth:`__call__` takes them; None changes nothing.
@@ -151,7 +154,8 @@ class Pipeline:
         """
         captions = [captions] if isinstance(captions, str) else list(captions)
         whole("batch_size", batch_size)
-        chosen, numbers = self.sampler(**sampler), checked_seeds(seeds, len(captions))
+        drawn = [secrets.randbelow(SEEDS) for _ in captions] if seeds is None else seeds
+        chosen, numbers = self.sampler(**sampler), checked_seeds(drawn, len(captions))
         for caption in captions:
             self._check(caption)
         images: list[Image.Image] = []
@@ -171,26 +175,6 @@ class Pipeline:
             logging.getLogger("jepa_t").warning(
                 "%r: the model was never trained on %s", caption, ", ".join(map(repr, strange))
             )
-
-
-def checked_seeds(seeds: Any, count: int) -> list[int]:
-    """A seed for each of so many captions: those given, of Python, NumPy or PyTorch, or random ones.
-
-    Raises:
-        UserError: There are more or fewer, or one is no whole number in [0, 2^32).
-    """
-    if seeds is None:
-        return [secrets.randbelow(2**32) for _ in range(count)]
-    try:
-        numbers = [seed.item() if isinstance(seed, (torch.Tensor, np.generic)) else seed for seed in seeds]
-    except TypeError as error:
-        raise UserError(f"seeds is {seeds!r}; give a list with one for each caption, such as [0]") from error
-    if len(numbers) != count:
-        raise UserError(f"{count} captions and {len(numbers)} seeds; give one seed per caption")
-    for seed in numbers:
-        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
-            raise UserError(f"the seed {seed!r} is no whole number from 0 to 2^32 - 1")
-    return [int(seed) for seed in numbers]
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Any]:

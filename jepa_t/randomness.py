@@ -9,10 +9,14 @@ of a core, and flow matching's noise for as many, 0.1 GB, is drawn on the GPU.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.dist import get_dist_info
 from torch import Tensor
 
+from .errors import UserError
+
+SEEDS = 2**32  # a seed lies below: PyTorch reads no more of it on a CPU
 Generators = tuple[torch.Generator | None, torch.Generator | None]
 
 
@@ -46,3 +50,21 @@ def dealt(draw: Callable[..., Tensor], shape: Sequence[int], dim: int = 0, **opt
     batch = shape[dim]
     shape[dim] *= world_size
     return draw(shape, **options).unflatten(dim, (batch, world_size)).select(dim + 1, rank)
+
+
+def checked_seeds(seeds: Any, count: int) -> list[int]:
+    """A seed for each of so many captions, given as numbers of Python, NumPy or PyTorch.
+
+    Raises:
+        UserError: There are more or fewer, or one is no whole number in [0, 2^32).
+    """
+    try:
+        numbers = [seed.item() if isinstance(seed, (Tensor, np.generic)) else seed for seed in seeds]
+    except (TypeError, ValueError, RuntimeError) as error:  # such as one number, or rows of numbers
+        raise UserError(f"seeds is {seeds!r}; give a list with one for each caption, such as [0]") from error
+    if len(numbers) != count:
+        raise UserError(f"{count} captions and {len(numbers)} seeds; give one seed per caption")
+    for seed in numbers:
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
+            raise UserError(f"the seed {seed!r} is no whole number from 0 to 2^32 - 1")
+    return numbers

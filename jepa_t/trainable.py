@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.model import BaseModel
-from torch import Tensor
+from mmengine.model import BaseModel, is_model_wrapper
+from torch import Tensor, nn
 
 from .errors import UserError
 
@@ -33,3 +33,8 @@ class Trainable(BaseModel, ABC):
             columns = {**data_samples, **self.predict(inputs, data_samples)}
             return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         raise UserError(f"{type(self).__name__} mode is {mode!r}; use 'loss' or 'predict'")
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model itself, whether or not it is wrapped for several processes."""
+    return model.module if is_model_wrapper(model) else model

@@ -73,14 +73,6 @@ def test_wanted_rows_of_a_block_are_rows_of_the_whole(seed, tokens, data):
     torch.testing.assert_close(block(x, valid, x[:, rows]), block(x, valid)[:, rows])
 
 
-@given(st.integers(0, 1000))
-@float64()
-def test_a_block_does_not_know_the_order_of_its_tokens(seed):
-    block, x = randomise(Block(WIDTH, 2), seed), noise(2, 5, WIDTH, seed=seed)
-    order = torch.randperm(5, generator=generator(seed))
-    torch.testing.assert_close(block(x[:, order]), block(x)[:, order])
-
-
 @float64()
 def test_a_block_adds_attention_then_an_mlp_to_its_input():
     block, x = randomise(Block(WIDTH, 2)), noise(2, 4, WIDTH)

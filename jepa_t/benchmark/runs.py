@@ -24,11 +24,11 @@ from torch.utils.data import Dataset
 
 from ..engine import JEPATRunner, compat, set_threads
 from ..engine.hooks import SpeedHook
-from ..engine.runner import unwrap
 from ..errors import UserError
 from ..files import find_checkpoint, installed, write_atomically
 from ..model import JEPAT
 from ..registry import DATASETS, METRICS, build
+from ..trainable import unwrap
 from .configs import TUNED_ON, source
 
 GUIDANCE = (1.0, 1.5, 2.0, 3.0)  # scales tried on the validation prompts

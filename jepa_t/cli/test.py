@@ -10,13 +10,13 @@ from mmengine.dist import is_main_process
 
 from ..engine import JEPATRunner, set_threads
 from ..engine.compat import disband, told_of_loss
-from ..engine.runner import unwrap
 from ..errors import UserError
 from ..evaluation.generation import settings
 from ..evaluation.metric import Metric
 from ..files import find_checkpoint, installed
 from ..model import JEPAT
 from ..sampling import sampler_config, sampler_for
+from ..trainable import unwrap
 from .shared import add_run_arguments, run_config, show_figures, write_json
 
 

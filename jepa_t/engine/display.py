@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from ..registry import HOOKS
-from .runner import unwrap
+from ..trainable import unwrap
 
 
 def image_grid(images: list[Tensor]) -> np.ndarray:

@@ -6,7 +6,8 @@ from mmengine.runner import Runner
 from ..ema import move, pairs, warmed_decay
 from ..errors import UserError
 from ..registry import HOOKS
-from .runner import log_interval, unwrap
+from ..trainable import unwrap
+from .runner import log_interval
 
 
 @HOOKS.register_module()

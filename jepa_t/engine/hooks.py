@@ -12,8 +12,9 @@ from ..errors import UserError
 from ..model import JEPAT
 from ..registry import HOOKS
 from ..rehearsal import rehearse
+from ..trainable import unwrap
 from .display import PreviewHook
-from .runner import log_interval, unwrap
+from .runner import log_interval
 
 
 @HOOKS.register_module()

@@ -11,25 +11,19 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import LoggerHook
 from mmengine.logging import MMLogger
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, _ParamScheduler
 from mmengine.runner import Runner
-from torch import nn
 from torch.utils.data import DataLoader
 
 from ..errors import UserError, first_line, whole
 from ..files import check_weights, load_checkpoint
 from ..registry import FUNCTIONS, resolve
+from ..trainable import unwrap
 from .resume import NEW_STATE, differences, restore_optimizer, restore_schedules, settings, told
 from .schedule import count_steps, stand_in, unmet
 
 # What MMEngine says to no one in particular; it stays in the log file.
 CHATTER = ("has no metainfo", "SyncBatchNorm", "Exp name:", "The prefix is not set")
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The model itself, whether or not it is wrapped for several processes."""
-    return model.module if is_model_wrapper(model) else model
 
 
 def log_interval(runner: Runner) -> int:

@@ -13,12 +13,12 @@ from mmengine.dist import barrier, broadcast_object_list, get_dist_info, is_main
 from mmengine.runner import Runner, TestLoop
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from ..engine.runner import unwrap
 from ..errors import UserError
 from ..files import installed, weights_hash, write_atomically
 from ..model import JEPAT
 from ..registry import LOOPS
 from ..sheets import to_bytes
+from ..trainable import unwrap
 from .images import Files, blocks, name_of, pack, read, write_images
 from .metric import Metric
 

@@ -130,9 +130,9 @@ class MaskedSampler(Sampler):
     draw: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _options_of_draw(self.draw)
+        _merged({"draw": self.draw})
         check_number("sampler.temperature", self.temperature, "use 0 (the likeliest), 1 (as learned) or more")
-        if self.choice_temperature is not None and self.order != "confidence":
+        if self.choice_temperature is not None and not self._by_confidence:
             raise UserError(f"sampler.choice_temperature belongs to order='confidence', not to {self.order!r}")
         if self.choice_temperature is not None:
             check_number("sampler.choice_temperature", self.choice_temperature, "use 0 (no noise) or more")
@@ -149,7 +149,7 @@ class MaskedSampler(Sampler):
         for name in self.draw:
             if name not in own:
                 raise unknown(f"option in sampler.draw of {type(objective).__name__}", name, own)
-        if self.order == "confidence" and not objective.gives_confidence:
+        if self._by_confidence and not objective.gives_confidence:
             raise UserError(
                 "sampler.order='confidence' needs an objective that says how sure it is, such as TokenCrossEntropy; "
                 "for this model use random, halton or checkerboard"
@@ -167,7 +167,7 @@ class MaskedSampler(Sampler):
             ``[B, N, C]``.
         """
         height, width = denoiser.grid
-        batch, count, by_confidence = len(seeds), height * width, self.order == "confidence"
+        batch, count, by_confidence = len(seeds), height * width, self._by_confidence
         random = Generators(seeds, text.pooled.device)
         order = reveal_order(self.order, random.uniform(count), denoiser.grid)
         tokens = torch.zeros(batch, count, denoiser.channels, device=text.pooled.device)
@@ -189,6 +189,10 @@ class MaskedSampler(Sampler):
                 order = most_confident_first(order, done, drawn.confidence + noise)
             done += step.asked
         return tokens
+
+    @property
+    def _by_confidence(self) -> bool:
+        return self.order in ("confidence", {"type": "confidence"})
 
     def _plan(self, count: int) -> list[Step]:
         guidance = Guidance(self.guidance_scale, self.guidance_schedule, self.guidance_interval)
@@ -241,19 +245,20 @@ def sampler_config(
     if (first or preset) and options.get("type", "MaskedSampler") != "MaskedSampler":
         raise UserError(f"sampler presets belong to MaskedSampler, not to {options['type']!r}")
     known = None if objective is None else own_options(objective)
-    layers = [{"type": "MaskedSampler"}, _preset(first, known), options, _preset(preset, known)]
-    layers.append({name: value for name, value in changes.items() if value is not None})
-    draw: dict[str, Any] = {}
+    given = {name: value for name, value in changes.items() if value is not None}
+    return _merged({"type": "MaskedSampler"}, _preset(first, known), options, _preset(preset, known), given)
+
+
+def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """One config of several, later ones first; options in ``draw`` one by one."""
+    merged: dict[str, Any] = {}
     for layer in layers:
-        draw |= {name: value for name, value in _options_of_draw(layer.get("draw") or {}).items() if value is not None}
-    merged = {name: value for layer in layers for name, value in layer.items() if name != "draw"}
-    return merged | ({"draw": draw} if draw else {})
-
-
-def _options_of_draw(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise UserError(f"sampler.draw is {value!r}; give the objective's options, such as dict(solver_steps=8)")
-    return value
+        draw = layer.get("draw") or {}
+        if not isinstance(draw, Mapping):
+            raise UserError(f"sampler.draw is {draw!r}; give the objective's options, such as dict(solver_steps=8)")
+        draw = merged.get("draw", {}) | {name: value for name, value in draw.items() if value is not None}
+        merged |= {**layer, "draw": draw}
+    return merged if merged["draw"] else {name: value for name, value in merged.items() if name != "draw"}
 
 
 def _preset(name: str | None, known: list[str] | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ FORMAT = "1"  # of the files; another for any change in what their rows mean
 MEMORY = 2**31  # bytes of features held at once; beyond, they are read from the disk again
 BATCH = {"cpu": 1}  # captions encoded at once, by the kind of device
 PROBE = "A photo of a na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve Zebra, 3 o'clock!"  # its ids tell tokenizers apart
+ONE_AT_A_TIME = threading.RLock()  # threads that draw share what an encoder has said
 
 
 class FrozenText(TextTokenizer):
@@ -128,7 +130,8 @@ class Tower:
         Raises:
             UserError: It is no text, empty or too long.
         """
-        ids = self.encoder.ids(checked(caption))
+        with ONE_AT_A_TIME:
+            ids = self.encoder.ids(checked(caption))
         check_count(caption, len(ids), self.length)
         return ids
 
@@ -138,18 +141,19 @@ class Tower:
         Returns:
             All rows ``[R, E]``, and each caption's first row and number of tokens ``[B, 2]``; on the device.
         """
-        new = [c for c in captions if not isinstance(c, str) or c not in self._places]
-        if new and 2 * self._used * self.encoder.width > MEMORY:
-            self.forget()
-            new = captions
-        if new:
-            ids = {caption: self.ids(caption) for caption in new}
-            with torch.no_grad(), torch.autocast(device.type, enabled=False):
-                self._learn(ids, device)
-        if self._rows.device != device:
-            self._rows = self._rows.to(device)
-        places = torch.tensor([self._places[c] for c in captions], dtype=torch.int64).view(-1, 2)
-        return self._rows, places.to(device, non_blocking=True)
+        with ONE_AT_A_TIME:
+            new = [c for c in captions if not isinstance(c, str) or c not in self._places]
+            if new and 2 * self._used * self.encoder.width > MEMORY:
+                self.forget()
+                new = captions
+            if new:
+                ids = {caption: self.ids(caption) for caption in new}
+                with torch.no_grad(), torch.autocast(device.type, enabled=False):
+                    self._learn(ids, device)
+            if self._rows.device != device:
+                self._rows = self._rows.to(device)
+            rows, places = self._rows, torch.tensor([self._places[c] for c in captions], dtype=torch.int64)
+        return rows, places.view(-1, 2).to(device, non_blocking=True)
 
     def _learn(self, new: dict[str, list[int]], device: torch.device) -> None:
         found = {caption: self._read(caption, ids) for caption, ids in new.items()}

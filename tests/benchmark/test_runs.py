@@ -11,11 +11,11 @@ from jepa_t.benchmark.configs import configure
 from jepa_t.benchmark.runs import execute, prompt_sets
 from jepa_t.benchmark.suites import FUSIONS, SUBSETS, rows
 from jepa_t.engine import JEPATRunner
-from jepa_t.engine.runner import unwrap
 from jepa_t.errors import UserError
 from jepa_t.objectives import flow_matching
 from jepa_t.registry import MODELS, build
 from jepa_t.sampling import MaskedSampler
+from jepa_t.trainable import unwrap
 
 TWO = Preset(seeds=2, steps={}, prompts=8)
 LATE = {"model": {"fusion": "late"}}

@@ -168,15 +168,6 @@ def test_cross_attention_depends_on_its_query_and_its_softmax_is_not_uniform(see
     torch.testing.assert_close(fusion(3 * x + 1, copies) - (3 * x + 1), added)
 
 
-@given(seeds)
-@float64()
-def test_cross_attention_reads_a_set_of_text_tokens(seed):
-    fusion, x, text = make_fusion("CrossAttention"), image(seed), random_text(2, seed)
-    order = torch.randperm(LENGTH, generator=generator(seed))
-    turned = Text(text.tokens[:, order], text.valid[:, order], text.pooled)
-    torch.testing.assert_close(fusion(x, turned), fusion(x, text))
-
-
 @pytest.mark.parametrize(("option", "value"), [("heads", 2), ("dropout", 0.5), ("attention", "math")])
 @float64()
 def test_each_option_of_cross_attention_does_what_it_says(option, value):

@@ -39,9 +39,12 @@ def test_a_wrong_caption_is_told_in_training_and_in_drawing(captions):
             call()
 
 
-def test_another_number_of_seeds_than_of_captions_is_told():
-    with pytest.raises(UserError, match="seeds"):
-        shared_model().generate(CAPTIONS[:2], [0])
+@pytest.mark.parametrize("seeds", [[0], [0, -1], 7, torch.zeros(2, 2)])
+def test_wrong_seeds_are_told_and_those_of_pytorch_read(seeds):
+    """A batch of the default collate function has tensors."""
+    with pytest.raises(UserError, match="seed"):
+        shared_model().generate(CAPTIONS[:2], seeds)
+    assert torch.equal(*(shared_model().generate(["red"], given) for given in ([3], torch.tensor([3]))))
 
 
 def test_a_model_that_draws_nan_is_told():

@@ -145,10 +145,6 @@ def test_a_wrong_option_is_told(name, options, says):
 # Generative ones
 
 
-def test_something_generates():
-    assert GENERATIVE
-
-
 # For each option that an objective's `draw` reads, a value that draws something else.
 DRAWS = {
     "FlowMatching": {"temperature": 0.5, "solver": "heun", "solver_steps": 2},

@@ -50,6 +50,7 @@ def test_what_is_kept_is_what_the_objective_is_surest_of(seed):
 
 
 def test_by_confidence_what_is_not_kept_is_never_read():
+    assert torch.equal(by_confidence(order={"type": "confidence"}), by_confidence())
     assert torch.equal(by_confidence(Watched(discrete(), poison=float("nan"))), by_confidence())
 
 

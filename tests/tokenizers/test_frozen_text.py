@@ -1,6 +1,7 @@
 """Frozen text encoders: what they give, outside the network, and run once per caption."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -232,6 +233,15 @@ def test_what_was_asked_before_never_matters(batches, full):
         patch.setattr(frozen_text, "MEMORY", 1 if full else frozen_text.MEMORY)
         for batch in batches:
             assert same_text(tokenizer(batch), expected(batch))
+
+
+def test_threads_share_what_was_said():
+    """Two that learned captions at once wrote over each other's rows."""
+    tokenizer, expected = make_tokenizer("HFText"), shared_tokenizer("HFText")
+    with ThreadPoolExecutor(8) as pool:
+        for caption, text in zip(CAPTIONS, pool.map(lambda caption: tokenizer([caption]), CAPTIONS), strict=True):
+            assert same_text(text, expected([caption]))
+    assert same_text(tokenizer(CAPTIONS), expected(CAPTIONS))
 
 
 def test_a_full_memory_is_emptied(monkeypatch):
