@@ -150,6 +150,8 @@ def check_weights(expected: dict[str, Tensor], found: dict[str, Tensor], filenam
                 f"checkpoint {filename!r} belongs to another config: {name} is {theirs.get(name, 'absent')} "
                 f"there and {ours.get(name, 'absent')} here; use the config dumped beside the checkpoint"
             )
+        if expected[name].is_floating_point() != found[name].is_floating_point():
+            raise UserError(f"checkpoint {filename!r}: {name} is of {found[name].dtype}, not of {expected[name].dtype}")
 
 
 def weights_hash(module: nn.Module) -> str:

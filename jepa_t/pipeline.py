@@ -9,19 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.registry import Registry
 from PIL import Image
-from torch import Tensor
 
-from . import registry
 from .contracts import Sampler, Vocabulary
-from .errors import UserError, unknown, whole
+from .errors import UserError, whole
 from .model import JEPAT
 from .randomness import SEEDS, checked_seeds
 from .sampling import MaskedSampler, sampler_config, sampler_for
+from .saved import CONFIG, WEIGHTS, load_model
 from .sheets import to_image
-
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -75,17 +71,7 @@ class Pipeline:
         Raises:
             UserError: A file is absent, damaged, of another config, or refused.
         """
-        weights, found = _read(Path(path).expanduser())
-        if config is None:
-            if not isinstance(found, dict):
-                raise UserError(f"checkpoint '{path}' holds no config; give the config file it was trained with")
-            registry.load_plugins()
-            _trust(found)
-        plain = config or found
-        model = registry.build(plain, registry.MODELS)
-        if not isinstance(model, JEPAT):
-            raise UserError(f"'{path}' holds a {type(model).__name__}, which draws nothing; give a trained JEPAT")
-        _fill(model, weights, str(path))
+        model, plain = load_model(path, config)
         try:
             model = model.to(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         except (RuntimeError, AssertionError) as error:
@@ -175,52 +161,3 @@ class Pipeline:
             logging.getLogger("jepa_t").warning(
                 "%r: the model was never trained on %s", caption, ", ".join(map(repr, strange))
             )
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
-    """The weights and the model's config in a checkpoint, a work dir or a saved folder."""
-    from .files import find_checkpoint, load_checkpoint
-
-    if not (path / CONFIG).is_file():
-        checkpoint = load_checkpoint(find_checkpoint(str(path)))
-        return checkpoint.get("state_dict", checkpoint), checkpoint.get("meta", {}).get("model")
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path / WEIGHTS), json.loads((path / CONFIG).read_text())
-    except (OSError, SafetensorError, ValueError) as error:
-        raise UserError(f"folder '{path}' holds no whole model: {error}") from error
-
-
-def _fill(model: JEPAT, weights: dict[str, Tensor], path: str) -> None:
-    """Load weights; a saved folder has the averaged ones alone, which then serve as both."""
-    from .files import check_weights
-
-    copied = {name.replace("ema.", "network.", 1): value for name, value in weights.items()}
-    weights = copied | weights
-    check_weights(model.state_dict(), weights, path)
-    model.load_state_dict(weights)
-
-
-def _trust(config: Any) -> None:
-    """Let only registered names pass as ``type``.
-
-    Raises:
-        UserError: Something else is named.
-    """
-    if isinstance(config, (list, tuple)):
-        for item in config:
-            _trust(item)
-    if not isinstance(config, dict):
-        return
-    ours = [r for r in vars(registry).values() if isinstance(r, Registry)]
-    for own in ours:
-        own.import_from_location()
-    known = {name for own in ours for name in own.module_dict}
-    if "type" in config and config["type"] not in known:
-        raise UserError(
-            f"{unknown('component', config['type'], known)}; for a component of your own, give the config file"
-        )
-    for item in config.values():
-        _trust(item)

@@ -1,0 +1,109 @@
+"""Trained models as files: a training's checkpoint, its work dir, or a folder of config.json and model.safetensors.
+
+What is read is not trusted: nothing in it is executed, components are found by registered names alone, and a config
+that asks for far more memory than its weights have is refused.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from mmengine.registry import Registry
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from . import registry
+from .errors import UserError, unknown
+from .files import check_weights, find_checkpoint, load_checkpoint
+from .model import JEPAT
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+NUMBERS, TENSORS = 2**29, 2**16  # that a config may make besides its weights, such as a frozen text encoder's: 2 GB
+TIMES = 64  # as many for each of its weights: they are made, initialised and copied
+
+FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn}
+
+
+def load_model(path: str | Path, config: dict[str, Any] | None = None) -> tuple[JEPAT, dict[str, Any]]:
+    """A trained model, on the CPU, and the config it was built from.
+
+    Args:
+        path: A ``.pth`` file, a work dir (its newest checkpoint), or a saved folder.
+        config: The model's config, if it is to be taken from elsewhere than the file; it is trusted.
+
+    Raises:
+        UserError: A file is absent, damaged, of another config, or refused.
+    """
+    weights, found = _read(Path(path).expanduser())
+    if config is not None:
+        model = registry.build(config, registry.MODELS)
+    else:
+        if not isinstance(found, dict):
+            raise UserError(f"checkpoint '{path}' holds no config; give the config file it was trained with")
+        registry.load_plugins()
+        _trust(found)
+        numbers = NUMBERS + TIMES * sum(value.numel() for value in weights.values())
+        with _Budget(numbers, TENSORS + TIMES * len(weights), path):
+            model = registry.build(found, registry.MODELS)
+    if not isinstance(model, JEPAT):
+        raise UserError(f"'{path}' holds a {type(model).__name__}, which draws nothing; give a trained JEPAT")
+    copied = {name.replace("ema.", "network.", 1): value for name, value in weights.items()}
+    weights = copied | weights  # a saved folder has the averaged weights alone, which then serve as both
+    check_weights(model.state_dict(), weights, str(path))
+    model.load_state_dict(weights)
+    return model, found if config is None else config
+
+
+class _Budget(TorchFunctionMode):
+    """Refuses to make more numbers than a model of such weights needs."""
+
+    def __init__(self, numbers: int, tensors: int, path: str | Path) -> None:
+        super().__init__()
+        self.numbers, self.tensors, self.path = numbers, tensors, path
+
+    def __torch_function__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        sizes = args[0] if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
+        asked = math.prod(sizes) if function in FACTORIES and all(isinstance(size, int) for size in sizes) else 0
+        if asked <= self.numbers:  # else it isn't even made
+            made = function(*args, **(kwargs or {}))
+            self.numbers -= made.numel() if isinstance(made, Tensor) else 0
+            self.tensors -= isinstance(made, Tensor)
+            if min(self.numbers, self.tensors) >= 0:
+                return made
+        raise UserError(f"the config in '{self.path}' asks for far more memory than its weights have; refused")
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """The weights and the model's config in a checkpoint, a work dir or a saved folder."""
+    if not (path / CONFIG).is_file():
+        checkpoint = load_checkpoint(find_checkpoint(str(path)))
+        return checkpoint.get("state_dict", checkpoint), checkpoint.get("meta", {}).get("model")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path / WEIGHTS), json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+        raise UserError(f"folder '{path}' holds no whole model: {error}") from error
+
+
+def _trust(config: Any) -> None:
+    """Let only registered names pass as ``type``.
+
+    Raises:
+        UserError: Something else is named.
+    """
+    ours = [value for value in vars(registry).values() if isinstance(value, Registry)]
+    for own in ours:
+        own.import_from_location()
+    known = {name for own in ours for name in own.module_dict}
+    nodes = [config]
+    while nodes:
+        node = nodes.pop()
+        children = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
+        nodes += children
+        kind = node.get("type") if isinstance(node, dict) else None
+        if kind is not None and not (isinstance(kind, str) and kind in known):
+            said = unknown("component", kind, known)
+            raise UserError(f"{said}; for a component of your own, give the config file")
