@@ -127,6 +127,14 @@ class TextTokenizer(nn.Module, ABC):
             UserError: A caption can't be read: it is empty, too long, or no text.
         """
 
+    def check(self, caption: str) -> None:
+        """See that a caption can be read. Workers of a data loader ask, wherever the model's tensors are.
+
+        Raises:
+            UserError: As :meth:`ids`.
+        """
+        self.ids([caption])
+
     @abstractmethod
     def forward(self, captions: Sequence[str]) -> Text:
         """B captions as :class:`~jepa_t.structures.Text`."""

@@ -56,7 +56,7 @@ def check_kind(part: Any, kind: type, where: str) -> None:
     Raises:
         UserError: It is of another kind, or lacks an attribute that the contract names.
     """
-    name, contract = type(part).__name__, f"jepa_t.contracts.{kind.__name__}"
+    name, contract = type(part).__name__, f"{kind.__module__}.{kind.__name__}"
     if not isinstance(part, kind):
         methods = sorted(getattr(kind, "__abstractmethods__", ()))
         raise UserError(

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import UserError, first_line
 from .broken import BrokenSample
 from .decoding import is_image
-from .storage import Mapped, Texts
+from .storage import MappedFiles, PackedTexts
 from .text_files import NO_TEXT, decode_text
 
 
@@ -77,7 +77,7 @@ class Folder:
             raise UserError(f"CaptionedImages: the folder {str(path)!r} has no images")
         _refuse_alone(alone, len(names) + len(alone), path)
         _tell_left(left, path)
-        self.names, self.texts, self.sizes = Texts(names), Texts(texts), np.array(sizes)
+        self.names, self.texts, self.sizes = PackedTexts(names), PackedTexts(texts), np.array(sizes)
 
     def image(self, number: int) -> Path:
         """The image's file."""
@@ -120,8 +120,8 @@ class Manifest:
             pairs = [_line(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
         if not pairs:
             raise UserError(f"CaptionedImages: the manifest {str(path)!r} is empty")
-        self.path, self.names = path, Texts(name for name, _ in pairs)
-        self._captions = Texts(json.dumps(captions, ensure_ascii=False) for _, captions in pairs)
+        self.path, self.names = path, PackedTexts(name for name, _ in pairs)
+        self._captions = PackedTexts(json.dumps(captions, ensure_ascii=False) for _, captions in pairs)
         self.sizes = np.array([max(map(len, captions)) for _, captions in pairs])
 
     def image(self, number: int) -> Path:
@@ -168,7 +168,7 @@ class Shards:
             raise UserError(f"CaptionedImages: {where} has no images")
         _refuse_alone(alone, len(names) + len(alone), where)
         _tell_left(left, where)
-        self.names, self.files, self.rows = Texts(names), Mapped(paths), np.array(rows, np.int64)
+        self.names, self.files, self.rows = PackedTexts(names), MappedFiles(paths), np.array(rows, np.int64)
         self.sizes = self.rows[:, 4]
 
     def _bytes(self, number: int, column: int) -> bytes:

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
+from ..contracts import ImageTokenizer, TextTokenizer
 from ..errors import whole
 from .broken import BrokenSample, Tally, candidates
 from .decoding import centre_crop, decode, to_inputs
@@ -23,6 +24,9 @@ class Describer(Protocol):
 
     def __call__(self, numbers: Sequence[int], indices: Sequence[int]) -> list[str]:
         """A caption of each image ``[B]``, drawn for the sample of that index ``[B]``."""
+
+    def read_by(self, text_tokenizer: TextTokenizer) -> None:
+        """Hear which tokenizer reads the captions, before any is asked for."""
 
     def fact(self, number: int) -> int | list[str]:
         """What a cache keeps of an image, to say the same."""
@@ -61,8 +65,18 @@ class ImageDataset(TrainingSet):
         report: str,
     ) -> None:
         self.size = whole(f"{type(self).__name__} size", size)
+        self.image_size = (size, size)
         self.names, self.locate, self.describe, self.flip, self.seed = names, locate, describe, flip, seed
         self.tally = Tally(report, max_broken)
+
+    def check(self, image_tokenizer: ImageTokenizer, text_tokenizer: TextTokenizer) -> None:
+        """See that the images have the right size, and let captions that can't be read be broken ones.
+
+        Raises:
+            UserError: They have another size.
+        """
+        super().check(image_tokenizer, text_tokenizer)
+        self.describe.read_by(text_tokenizer)
 
     @property
     def captions(self) -> list[str]:

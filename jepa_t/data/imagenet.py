@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ..contracts import TextTokenizer
 from ..errors import UserError
 from ..registry import DATASETS
 from .broken import REPORT
 from .class_captions import Captions, in_label_order
 from .decoding import is_image
 from .image_dataset import ImageDataset
-from .storage import Texts
+from .storage import PackedTexts
 
 _log = logging.getLogger("jepa_t")
 
@@ -34,6 +35,9 @@ class LabelCaptions:
     def __call__(self, numbers: Sequence[int], indices: Sequence[int]) -> list[str]:
         """A sentence about each image's class ``[B]``, drawn for the sample's index ``[B]``."""
         return self.captions(self.labels[numbers], indices)
+
+    def read_by(self, text_tokenizer: TextTokenizer) -> None:
+        """Nothing: all names and sentences are read before training."""
 
     def fact(self, number: int) -> int:
         """The image's label."""
@@ -97,7 +101,7 @@ class ImageNet(ImageDataset):
         if left := [name for some in others for name in some]:
             _log.warning("ImageNet: %d files of %s are no images, such as %s", len(left), self.folder, left[0])
         labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(each) for each in files])
-        listed = Texts(name for each in files for name in each)
+        listed = PackedTexts(name for each in files for name in each)
         super().__init__(listed, self._path, LabelCaptions(labels, captions), size, flip, seed, max_broken, report)
 
     def _path(self, number: int) -> Path:

@@ -23,6 +23,7 @@ from mmengine.dist import barrier, get_dist_info
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from ..contracts import LatentImageTokenizer
 from ..errors import UserError, whole
 from ..files import write_atomically
 from ..registry import DATASETS, resolve
@@ -117,7 +118,7 @@ def _sha256(path: Path) -> str:
 def write_cache(
     folder: str | Path,
     images: ImageDataset,
-    tokenizer: nn.Module,
+    tokenizer: LatentImageTokenizer,
     config: Mapping[str, Any],
     shard: int = SHARD,
     batch_size: int = 64,
@@ -144,7 +145,7 @@ def write_cache(
         UserError: The tokenizer has no moments, too many images are broken, latents don't fit in fp16, or the
             folder holds a cache of something else.
     """
-    if not hasattr(tokenizer, "moments"):
+    if not isinstance(tokenizer, LatentImageTokenizer):
         name = type(tokenizer).__name__
         raise UserError(f"latents of a {name} aren't cached: it is cheap, or discrete; use a KLTokenizer")
     folder, (rank, processes) = Path(folder).expanduser(), get_dist_info()

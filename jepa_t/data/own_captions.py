@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..contracts import TextTokenizer
+from ..errors import UserError
 from .broken import BrokenSample
 from .hashing import draw
 from .text_files import NotText, check_text
@@ -24,6 +26,11 @@ class OwnCaptions:
 
     def __init__(self, read: Callable[[int], list[str]], sizes: np.ndarray, seed: int) -> None:
         self.read, self.sizes, self.seed = read, sizes, seed
+        self._check: Callable[[str], None] | None = None
+
+    def read_by(self, text_tokenizer: TextTokenizer) -> None:
+        """From now on, a caption that this tokenizer can't read breaks its image."""
+        self._check = text_tokenizer.check
 
     def __call__(self, numbers: Sequence[int], indices: Sequence[int]) -> list[str]:
         """A caption of each image ``[B]``, drawn for the sample's index ``[B]``.
@@ -39,7 +46,7 @@ class OwnCaptions:
         """All captions of an image, each in one line.
 
         Raises:
-            BrokenSample: There is none, one is empty, or one is no text.
+            BrokenSample: There is none, or one is empty, no text, or one that the text tokenizer can't read.
         """
         try:
             captions = [" ".join(check_text(caption).split()) for caption in self.read(number)]
@@ -47,18 +54,31 @@ class OwnCaptions:
             raise BrokenSample(f"its caption {error}") from error
         if not captions or not all(captions):
             raise BrokenSample("its caption is empty")
+        if self._check:
+            try:
+                for caption in captions:
+                    self._check(caption)
+            except UserError as error:
+                raise BrokenSample(str(error)) from error
         return captions
 
     def covering(self) -> list[str]:
-        """All captions of at most 10,000 images: the longest, and others evenly from the rest."""
+        """All captions of at most 10,000 images: the longest, and others evenly from the rest.
+
+        Raises:
+            UserError: None of them can be read.
+        """
         numbers = np.arange(len(self.sizes))
         if len(numbers) > COVERING:
             longest = np.argsort(-self.sizes, kind="stable")[: COVERING // 5]
             numbers = np.concatenate([longest, np.linspace(0, len(numbers) - 1, COVERING - len(longest), dtype=int)])
         captions: dict[str, None] = {}
+        reason = "there are none"
         for number in numbers.tolist():
             try:
                 captions.update(dict.fromkeys(self.fact(number)))
-            except BrokenSample:  # told when the image's turn comes
-                continue
+            except BrokenSample as broken:  # told when the image's turn comes
+                reason = str(broken)
+        if not captions:
+            raise UserError(f"none of the captions can be read: {reason}")
         return list(captions)

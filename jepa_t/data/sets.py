@@ -3,8 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
+
+from ..contracts import ImageTokenizer, TextTokenizer
+from ..errors import UserError
 
 
 class TrainingSet(Dataset, ABC):
@@ -14,10 +17,14 @@ class TrainingSet(Dataset, ABC):
         captions: All captions, or some that stand for them: text tokenizers are fitted on these, and must read them.
         images: Images ``[n, 3, H, W]``, float32 in [-1, 1], on which an image tokenizer is fitted; None where there
             are none.
+        image_size: Height and width in pixels, to be compared with the image tokenizer's; None where that is needless.
+        size_option: Which option decides it.
     """
 
     captions: Sequence[str]
     images: Tensor | None
+    image_size: tuple[int, int] | None = None
+    size_option = "size"
 
     @abstractmethod
     def __len__(self) -> int:
@@ -27,12 +34,21 @@ class TrainingSet(Dataset, ABC):
     def __getitems__(self, indices: list[int]) -> dict:
         """A batch: ``inputs [B, 3, H, W]`` in [-1, 1] and ``data_samples`` with the ``caption`` list."""
 
-    def check(self, image_tokenizer: nn.Module, text_tokenizer: nn.Module) -> None:
+    def check(self, image_tokenizer: ImageTokenizer, text_tokenizer: TextTokenizer) -> None:  # noqa: ARG002
         """See, before anything is fitted or read, that these two can read the samples.
 
         Raises:
-            UserError: One can't.
+            UserError: One can't, such as for images of another size.
         """
+        if self.image_size is None:
+            return
+        takes = tuple(side * image_tokenizer.stride for side in image_tokenizer.grid)
+        if self.image_size != takes:
+            ours, theirs = (" x ".join(map(str, size)) for size in (self.image_size, takes))
+            raise UserError(
+                f"train_dataloader.dataset.{self.size_option} gives images of {ours} pixels, and model.image_tokenizer "
+                f"reads {theirs}: let the two agree"
+            )
 
 
 class PromptSet(Dataset):

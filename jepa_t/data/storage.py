@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 
-class Texts(Sequence[str]):
+class PackedTexts(Sequence[str]):
     """Many texts in two arrays instead of an object each, which every forked worker would come to copy.
 
     Attributes:
@@ -34,7 +34,7 @@ class Texts(Sequence[str]):
         return self.data[start : self.ends[number]].decode("utf-8", "surrogatepass")
 
 
-class Mapped:
+class MappedFiles:
     """Files of one kind of array, each mapped into memory when it is first read, in whatever process reads it.
 
     Args:

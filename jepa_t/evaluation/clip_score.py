@@ -9,7 +9,7 @@ from torch import nn
 
 from ..registry import FEATURES, METRICS, build
 from ..sheets import to_bytes
-from .features import extract
+from .features import CLIPFeatures, extract
 from .metric import Metric, in_order
 
 SCALE = 100.0
@@ -32,9 +32,9 @@ class CLIPScoreMetric(Metric):
         self.features = features
 
     @cached_property
-    def extractor(self) -> Any:
+    def extractor(self) -> CLIPFeatures:
         """The network, built when it is first needed."""
-        return build(self.features, FEATURES)
+        return build(self.features, FEATURES, CLIPFeatures)
 
     @property
     def facts(self) -> dict[str, dict]:

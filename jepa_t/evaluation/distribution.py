@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..files import write_atomically
 from ..registry import FEATURES, METRICS, build
 from ..sheets import to_bytes
-from .features import extract
+from .features import FeatureExtractor, extract
 from .frechet import Gaussian, Moments, frechet_distance
 from .images import PACKED, Images, Packed, open_images, read
 from .metric import Metric
@@ -229,9 +229,9 @@ class DistributionMetric(Metric):
         self.features, self.source, self.allow_few, self.batch_size = features, reference, allow_few, batch_size
 
     @cached_property
-    def extractor(self) -> Any:
+    def extractor(self) -> FeatureExtractor:
         """The network, built when it is first needed."""
-        return build(self.features, FEATURES)
+        return build(self.features, FEATURES, FeatureExtractor)
 
     @cached_property
     def reference(self) -> Reference:

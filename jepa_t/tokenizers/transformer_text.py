@@ -100,11 +100,22 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary):
         if missing:
             rows = {pair: FIRST_WORD + row for row, pair in enumerate(self.clip_ids.tolist()) if pair >= 0}
             for caption in missing:
-                pairs = byte_pairs().encode(checked(caption))
-                check_count(caption, len(pairs), self.length)
-                ids = [rows.get(pair, UNKNOWN) for pair in pairs]
+                ids = [rows.get(pair, UNKNOWN) for pair in self._pairs(caption)]
                 self._cache[caption] = ids + [PADDING] * (self.length - len(ids))
         return torch.tensor([self._cache[caption] for caption in captions]).view(-1, self.length)
+
+    def check(self, caption: str) -> None:
+        """See that a caption can be read.
+
+        Raises:
+            UserError: As :meth:`ids`.
+        """
+        self._pairs(caption)
+
+    def _pairs(self, caption: str) -> list[int]:
+        pairs = byte_pairs().encode(checked(caption))
+        check_count(caption, len(pairs), self.length)
+        return pairs
 
     def unknown_words(self, caption: str) -> list[str]:
         """The words of a caption that have a part which training never showed, in order."""

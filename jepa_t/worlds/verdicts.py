@@ -16,13 +16,13 @@ class PromptMetric(Metric):
         """By the name of each figure that is a share: whether each image, or pair, is right."""
 
     @abstractmethod
-    def further(self, records: list[dict]) -> dict[str, float]:
+    def other_figures(self, records: list[dict]) -> dict[str, float]:
         """The figures that are no shares of verdicts; of all records, each once and in order."""
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """The figures of all results, whose order and repetitions don't matter."""
         records = in_order(results)
-        return shares(self.columns(records)) | self.further(records) if records else {}
+        return shares(self.columns(records)) | self.other_figures(records) if records else {}
 
 
 def swap_group(records: Sequence[dict]) -> list[bool]:

@@ -17,7 +17,7 @@ from image_files import encoded, random_image
 
 from jepa_t.data import own_captions
 from jepa_t.data.decoding import centre_crop, to_inputs
-from jepa_t.data.storage import Texts
+from jepa_t.data.storage import PackedTexts
 from jepa_t.errors import UserError
 from jepa_t.registry import DATASETS, build
 
@@ -136,7 +136,7 @@ def test_a_caption_that_cant_be_read_breaks_its_image(tmp_path, content, reason)
 
 def test_captions_of_many_images_are_sampled_with_the_longest(monkeypatch):
     monkeypatch.setattr(own_captions, "COVERING", 50)
-    texts = Texts("word " * (number % 97) + str(number) for number in range(1000))
+    texts = PackedTexts("word " * (number % 97) + str(number) for number in range(1000))
     found = own_captions.OwnCaptions(lambda number: [texts[number]], texts.sizes, 0).covering()
     assert len(found) <= 50
     assert sorted(map(len, texts))[-10:] == sorted(map(len, found))[-10:]
@@ -258,7 +258,7 @@ def test_a_shard_that_is_cut_off_is_named(tmp_path, left):
 
 def test_packed_texts_are_what_was_packed():
     texts = ["", "a", "\u00e4\u4e2d", "b\udcff.jpg", ""]
-    packed = Texts(texts)
+    packed = PackedTexts(texts)
     assert list(packed) == texts
     assert packed.sizes.tolist() == [0, 1, 5, 8, 0]
     with pytest.raises(IndexError):

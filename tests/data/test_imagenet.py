@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from image_files import damage, encoded, random_image, write_classes
 from jepa_t.data import Captions, centre_crop, decode, keep_batch
 from jepa_t.errors import UserError
 from jepa_t.registry import DATASETS, build
+from jepa_t.worlds.digits import InkedDigits
 
 NAMES = ["tench", ["goldfish", "carp"], "great white shark"]
 TEMPLATES = ["a photo of a {}", "{} in the wild", "a drawing of the {}", "this is a {}"]
@@ -136,6 +138,15 @@ def test_numbered_folders_have_the_names_of_their_numbers(tmp_path, caplog):
     assert "sorted as numbers: 0, 1, 2" in caplog.text
     with pytest.raises(UserError, match=r"names and the class folders of .* differ, such as in '3'"):
         make(tmp_path, names={folder: name for folder, name in names.items() if folder != "3"})
+
+
+def test_images_of_another_size_than_the_tokenizer_s_are_told_with_both_options(tmp_path):
+    data, tokenizer = make(write_classes(tmp_path)), SimpleNamespace(grid=(2, 4), stride=4)
+    with pytest.raises(UserError, match=r"dataset.size gives images of 8 x 8 pixels, and .* reads 8 x 16"):
+        data.check(tokenizer, None)
+    with pytest.raises(UserError, match=r"dataset.layout gives images of 16 x 8 pixels"):
+        InkedDigits(10, layout="stacked").check(tokenizer, None)
+    InkedDigits(10, layout="pairs").check(tokenizer, None)
 
 
 def test_files_that_are_no_images_and_hidden_folders_are_left_out(tmp_path, caplog):

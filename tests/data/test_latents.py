@@ -136,22 +136,52 @@ def test_captions_of_the_images_own_are_kept(tmp_path):
     assert sorted(data.captions) == sorted(plain.captions)
 
 
+class FourWords:
+    """A text tokenizer that reads up to four words."""
+
+    def check(self, caption):
+        if len(caption.split()) > 4:
+            raise UserError(f"the caption {caption!r} is too long")
+
+
+def test_a_caption_that_cant_be_read_is_a_broken_sample_with_and_without_a_cache(tmp_path):
+    captions = ["a red one", "a blue one", "one that has far too many words", "a green one"]
+    for i, caption in enumerate(captions):
+        (tmp_path / f"{i}.png").write_bytes(encoded(random_image(seed=i)))
+        (tmp_path / f"{i}.txt").write_text(caption)
+    images = {"type": "CaptionedImages", "source": str(tmp_path), "size": 8, "flip": True}
+    images |= {"report": str(tmp_path / "report"), "max_broken": 1.0}
+    write(tmp_path / "cache", images)
+    batches = []
+    for data in (build(images, DATASETS), cached(tmp_path / "cache", images)):
+        assert captions[2] in data.captions
+        data.check(tokenizer(), FourWords())
+        assert sorted(data.captions) == sorted(captions[:2] + captions[3:])
+        batches.append(data.__getitems__([7, 6, 5, 4, 3, 2, 1, 0])["data_samples"])
+    assert batches[0] == batches[1]
+    assert captions[2] not in batches[0]["caption"]
+    (report,) = (tmp_path / "report").iterdir()
+    names, reasons = zip(*(line.split("\t") for line in report.read_text().splitlines()), strict=True)
+    assert names == ("2.png", "image 2")
+    assert all("is too long" in reason for reason in reasons)
+
+
 # Reading
 
 
 def test_reading_copies_the_batch_alone(whole):
     folder, images = whole
     data = cached(folder, images)
-    assert data.files._maps == {}
+    assert data.source.files._maps == {}
     size = len(pickle.dumps(data))
     assert b"n00000001/1.JPEG" not in pickle.dumps(data)  # nor is it sent a million names
     batch = data.__getitems__([0, 3])["inputs"]["moments"]
-    assert list(data.files._maps) == [0]
-    owner = data.files[0]
+    assert list(data.source.files._maps) == [0]
+    owner = data.source.files[0]
     while isinstance(owner, np.ndarray):
         owner = owner.base
     assert isinstance(owner, mmap.mmap)
-    assert not np.shares_memory(batch.numpy(), data.files[0])
+    assert not np.shares_memory(batch.numpy(), data.source.files[0])
     batch.zero_()  # a batch is the reader's own
     assert len(pickle.dumps(data)) == size  # a worker that is sent it gets no numbers
     assert torch.equal(pickle.loads(pickle.dumps(data)).__getitems__([1])["inputs"]["moments"][0], one(data, 1))
@@ -190,7 +220,7 @@ def test_an_interrupted_run_goes_on_where_it_was(whole, tmp_path):
     (other / ".00001.bin.tmp").write_bytes(b"half of it")
     before = (other / "00000.bin").stat().st_mtime_ns
     data = cached(other, images)
-    assert data.dataset is not None  # it isn't whole: images are read
+    assert data.source.images is not None  # it isn't whole: images are read
     assert write(other, images) == ["00001", "00002"]
     assert (other / "00000.bin").stat().st_mtime_ns == before
     assert contents(other) == contents(folder)
@@ -287,7 +317,7 @@ def test_images_are_read_where_no_whole_cache_is(whole, said, tmp_path):
         assert batch["data_samples"] == plain["data_samples"]
         assert torch.equal(data.images, build(images, DATASETS).images)
         assert (len(data), data.captions) == (18, build(images, DATASETS).captions)
-        data.check(make_tokenizer("PatchTokenizer"), None)  # images suit every tokenizer
+        data.check(make_tokenizer("PatchTokenizer", size=(8, 8)), None)  # images suit every tokenizer
     assert said[0] == f"reading the cache of latents '{folder}': 9 images of {images['root']!r}"
     assert said[1] == f"the cache of latents '{folder}' lacks 1 shards, such as 00001; reading images"
     assert "isn't there; reading images" in said[2]
@@ -330,12 +360,11 @@ def test_another_tokenizer_is_refused_before_training(whole):
 
 def test_images_are_decoded_for_a_tokenizer_only_if_it_must_be_fitted(tmp_path, monkeypatch):
     data = build(images_of(write_classes(tmp_path)), DATASETS)
-    fit(data, make_tokenizer("PatchTokenizer"))
+    fit(data, make_tokenizer("PatchTokenizer", size=(8, 8)))
     monkeypatch.setattr(type(data), "pixels", lambda self, number: pytest.fail("an image was decoded"))
     fit(data, tokenizer())
 
 
 def test_a_model_of_images_refuses_moments():
-    model = build(config(), MODELS)
     with pytest.raises(UserError, match="PatchTokenizer reads images; cached latents need a KLTokenizer"):
-        encode(model.image_tokenizer, {"moments": torch.zeros(1, 8, 4, 4)})
+        encode(make_tokenizer("PatchTokenizer"), {"moments": torch.zeros(1, 8, 4, 4)})

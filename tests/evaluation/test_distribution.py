@@ -116,7 +116,7 @@ def test_figures_do_not_depend_on_batches_or_order(folders, ours):
 
 
 def test_images_in_minus_1_to_1_are_rounded(folders):
-    """D7: truncation darkens by half a step."""
+    """Truncation darkens by half a step."""
     metric, rounded = metric_of(), metric_of()
     images = torch.stack(next(read(open_images(folders["real"]), 4))[1])
     noisy = (images.double() + torch.rand(images.shape) * 0.98 - 0.49) / 127.5 - 1

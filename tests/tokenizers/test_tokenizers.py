@@ -104,7 +104,7 @@ def test_a_model_learns_from_full_precision_tokens_under_autocast(name, monkeypa
         assert torch.equal(seen[-1], model.image_tokenizer.encode(images))
 
 
-# Texts
+# PackedTexts
 
 
 @texts

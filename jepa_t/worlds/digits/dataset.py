@@ -30,11 +30,14 @@ class InkedDigits(TrainingSet):
         UserError: An argument is out of range.
     """
 
+    size_option = "layout"
+
     def __init__(self, size: int = 24000, seed: int = 0, scans: int = TRAINING_SCANS, layout: str = "single") -> None:
         if size < 1:
             raise UserError(f"InkedDigits size={size}: use 1 or more")
         source, form, index = training_prefix(scans), layout_named(layout), np.arange(size)
         scenes = draw_scenes(seed, "train", index, form.places)
+        self.image_size = form.size
         self.images = render(pick_at_random(source, scenes.digits, seed, "train", index), scenes, form)
         self.captions = describe(scenes, draw_templates(form.templates, seed, "train", index))
 

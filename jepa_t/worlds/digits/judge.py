@@ -22,7 +22,7 @@ Verdict = dict[str, bool]
 
 
 @dataclass(frozen=True)
-class Parse:
+class Reading:
     """What images of one scan each show, as far as one can tell.
 
     Attributes:
@@ -38,7 +38,7 @@ class Parse:
     coverage: Tensor
 
 
-def parse(images: Tensor) -> Parse:
+def read(images: Tensor) -> Reading:
     """Read images of one scan each ``[N, 3, 8, 8]``, which may hold anything, NaN included.
 
     Ink and paper are the two colours whose blends lie nearest to the pixels, the coverage is how far each
@@ -55,7 +55,7 @@ def parse(images: Tensor) -> Parse:
     contrast = coverage.amax((1, 2)) - coverage.amin((1, 2))
     nothing = ((error > ILLEGIBLE) | (contrast <= FAINT)).numpy()
     digits, inks, papers = (np.where(nothing, -1, column) for column in (digits, inks, papers))
-    return Parse(digits, inks, papers, coverage)
+    return Reading(digits, inks, papers, coverage)
 
 
 def _blends(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,7 +93,7 @@ def judge(images: Tensor, facts: Sequence[dict], layout: Layout) -> tuple[list[V
         ``[N, places, 8, 8]``.
     """
     parts = torch.stack(images.split(SIDE, dim=layout.axis), 1)
-    seen = parse(parts.flatten(0, 1))
+    seen = read(parts.flatten(0, 1))
     digits, inks, papers = (
         column.reshape(-1, layout.places).tolist() for column in (seen.digits, seen.inks, seen.papers)
     )

@@ -59,7 +59,7 @@ class DigitsMetric(PromptMetric):
             kept = {name: sample[name] for name in ("index", "split", "facts")}
             self.results.append({**kept, "verdict": verdict, "coverage": covered})
 
-    def further(self, records: list[dict]) -> dict[str, float]:
+    def other_figures(self, records: list[dict]) -> dict[str, float]:
         """The judge's own accuracy, and likeness."""
         facts = [record["facts"] for record in records]
         oracle = judge(render_facts(facts, self.layout), facts, self.layout)[0]

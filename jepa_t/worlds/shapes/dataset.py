@@ -37,6 +37,8 @@ class ShapeScenes(TrainingSet):
         UserError: An argument is out of range.
     """
 
+    size_option = "preset"
+
     def __init__(
         self,
         preset: str | Mapping = "tiny",
@@ -53,6 +55,7 @@ class ShapeScenes(TrainingSet):
             raise UserError(f"ShapeScenes families={weights}: use weights of 0 or more, not all 0")
         stream = Stream(seed, "train", np.arange(size))
         self.captions, contents = _write_mixed(weights, chosen, stream)
+        self.image_size = (chosen.size, chosen.size)
         self.pixels = torch.from_numpy(render(complete(contents, chosen, stream), chosen.size))
 
     @property

@@ -13,7 +13,19 @@ import torch
 from torch import Tensor
 
 from .rendering import coverage, render, window
-from .scenes import BACKGROUNDS, COLOURS, PLACES, REACH, RELATIONS, SHAPES, SIZES, Preset, Scenes, cell_of, lead
+from .scenes import (
+    BACKGROUNDS,
+    COLOURS,
+    PLACES,
+    REACH,
+    RELATIONS,
+    SHAPES,
+    SIZES,
+    Preset,
+    Scenes,
+    cell_of,
+    relation_margin,
+)
 
 SIMILAR = 0.78  # soft intersection over union below which a shape is unknown
 DIRT = 0.25  # a component below this part of the smallest object's area is none
@@ -235,7 +247,7 @@ def _verdict(objects: list[dict], background: int, fact: dict, preset: Preset) -
     if fact["relation"]:
         relation = np.array(RELATIONS.index(fact["relation"]))
         offsets = [first["centre"] - second["centre"] for first in matches[0] for second in matches[1]]
-        verdict["relation"] = any(lead(relation, offset) > 0 for offset in offsets)
+        verdict["relation"] = any(relation_margin(relation, offset) > 0 for offset in offsets)
     if fact["background"]:
         verdict["background"] = list(BACKGROUNDS)[background] == fact["background"]
     return verdict | {"all": all(verdict.values())}

@@ -95,7 +95,7 @@ class ShapesMetric(PromptMetric):
                     columns.setdefault(key, []).append(right)
         return dict(sorted(columns.items())) | {"unseen/swap_group": swap_group(records)}
 
-    def further(self, records: list[dict]) -> dict[str, float]:
+    def other_figures(self, records: list[dict]) -> dict[str, float]:
         """Quality of the drawing, diversity, and what the judge makes of true images."""
         facts, index = [record["facts"] for record in records], np.arange(len(records))
         contents = contents_from(facts)

@@ -159,7 +159,7 @@ def preset_named(preset: str | Mapping) -> Preset:
     return replace(chosen, radii=radii)
 
 
-def lead(relation: np.ndarray, offset: np.ndarray) -> np.ndarray:
+def relation_margin(relation: np.ndarray, offset: np.ndarray) -> np.ndarray:
     """By how many pixels a relation holds, if positive; ``offset [..., 2]`` is first object minus second."""
     x, y = offset[..., 0], offset[..., 1]
     along, across = np.where(relation < 2, x, y), np.where(relation < 2, y, x)
@@ -228,7 +228,7 @@ def _cells(contents: Contents, stream: Stream) -> np.ndarray:
     first, second = np.divmod(np.arange(81), 9)
     offset = np.stack([first % 3 - second % 3, first // 3 - second // 3], 1)
     for relation in range(len(RELATIONS)):
-        pairs = np.flatnonzero(lead(np.array(relation), offset) > 0)
+        pairs = np.flatnonzero(relation_margin(np.array(relation), offset) > 0)
         rows = np.flatnonzero(contents.relation == relation)
         pair = pairs[stream[rows].draw("cells", len(pairs))]
         keys[rows, first[pair]], keys[rows, second[pair]] = 0, 1
@@ -273,5 +273,5 @@ def _fits(relation: np.ndarray, centres: np.ndarray, radii: np.ndarray, present:
             x, y, apart = offset[:, 0], offset[:, 1], APART * (radii[:, first] + radii[:, last]) + 1.8
             good &= ~present[:, last] | (x * x + y * y >= apart * apart)
             if (first, last) == (0, 1):
-                good &= (relation < 0) | (lead(relation, offset) >= 1)
+                good &= (relation < 0) | (relation_margin(relation, offset) >= 1)
     return good

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from jepa_t.data import keep_batch
 from jepa_t.errors import UserError
 from jepa_t.worlds.digits import DigitPrompts, InkedDigits
-from jepa_t.worlds.digits.judge import judge, parse
+from jepa_t.worlds.digits.judge import judge, read
 from jepa_t.worlds.digits.layouts import LAYOUTS
 from jepa_t.worlds.digits.prompts import SPLITS, SYNONYMS
 from jepa_t.worlds.digits.scans import load_scans, training_prefix
@@ -242,7 +242,7 @@ def test_prompts_give_real_images_along_where_a_tokenizer_is_measured():
     assert batch["inputs"].shape == (2, 3, 8, 8)
     assert torch.equal(batch["inputs"], asked.images[[3, 21]])
     _, held_out = load_scans()
-    for coverage, fact in zip(parse(asked.images).coverage, asked.facts, strict=True):
+    for coverage, fact in zip(read(asked.images).coverage, asked.facts, strict=True):
         distance, scan = (coverage - held_out.coverage).abs().amax((1, 2)).min(0)
         assert distance < 1e-5
         assert [held_out.digits[scan]] == fact["digits"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jepa_t.errors import UserError
 from jepa_t.registry import METRICS, build
 from jepa_t.worlds.digits import DigitPrompts, DigitsMetric
-from jepa_t.worlds.digits.judge import parse
+from jepa_t.worlds.digits.judge import read
 from jepa_t.worlds.digits.layouts import LAYOUTS
 from jepa_t.worlds.digits.rendering import render, render_facts
 from jepa_t.worlds.digits.scans import load_scans, pick
@@ -88,7 +88,7 @@ def another(names):
 
 def test_the_oracle_is_right_about_held_out_scans():
     images, scenes = held_out()
-    seen = parse(images)
+    seen = read(images)
     assert (seen.papers == scenes.papers).all()
     assert (seen.inks == scenes.inks[:, 0]).all()
     assert 0.985 <= (seen.digits == scenes.digits[:, 0]).mean() < 0.999  # all right: it has seen them before
@@ -99,7 +99,7 @@ def test_the_oracle_is_right_about_held_out_scans():
 def test_the_oracle_stands_noise():
     images, scenes = held_out()
     noise = 0.2 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
-    seen = parse(images + noise)
+    seen = read(images + noise)
     assert (seen.papers == scenes.papers).mean() > 0.999
     assert (seen.inks == scenes.inks[:, 0]).mean() > 0.999
     assert (seen.digits == scenes.digits[:, 0]).mean() > 0.97

@@ -20,8 +20,8 @@ from jepa_t.worlds.shapes.scenes import (
     SHAPES,
     cell_of,
     complete,
-    lead,
     preset_named,
+    relation_margin,
     withheld_kind,
 )
 
@@ -66,7 +66,7 @@ def test_scenes_hold_what_contents_say(name, family, seed):
     assert (kinds(scenes)[:, 0] == contents.kinds[:, 0]).all()
     if family == "related":
         assert (kinds(scenes)[:, 1] == contents.kinds[:, 1]).all()
-        assert (lead(contents.relation, scenes.centres[:, 0] - scenes.centres[:, 1]) >= 1).all()
+        assert (relation_margin(contents.relation, scenes.centres[:, 0] - scenes.centres[:, 1]) >= 1).all()
     if family == "located":
         assert (cell_of(scenes.centres[:, 0], preset.size) == contents.place).all()
     if family == "counted":
@@ -117,8 +117,8 @@ def test_colours_are_more_than_a_hundred_apart():
 
 @given(st.integers(-40, 40), st.integers(-40, 40))
 def test_at_most_one_relation_holds_and_its_opposite_the_other_way_round(x, y):
-    holds = [bool(lead(np.array(i), np.array([x, y])) > 0) for i in range(4)]
-    turned = [bool(lead(np.array(i), np.array([-x, -y])) > 0) for i in range(4)]
+    holds = [bool(relation_margin(np.array(i), np.array([x, y])) > 0) for i in range(4)]
+    turned = [bool(relation_margin(np.array(i), np.array([-x, -y])) > 0) for i in range(4)]
     assert sum(holds) == (abs(x) != abs(y))
     assert turned == [holds[1], holds[0], holds[3], holds[2]]
     expected = {"left of": -x, "right of": x, "above": -y, "below": y}
