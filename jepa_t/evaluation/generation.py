@@ -10,9 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import barrier, broadcast_object_list, get_dist_info, is_main_process
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, TestLoop
-from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from ..errors import UserError
@@ -27,7 +25,7 @@ from .metric import Metric
 
 def settings(runner: Runner) -> dict[str, Any]:
     """What decides the images beside the prompts, as every reported figure carries it."""
-    model = _unwrapped(runner.model)
+    model = unwrap(runner.model)
     draws = isinstance(model, JEPAT)
     options = runner.cfg.model.get("sampler", "balanced") if draws else {}
     return {
@@ -78,7 +76,7 @@ class GenerationLoop(TestLoop):
         runner.model.eval()
         for metric in self.evaluator.metrics:
             if isinstance(metric, Metric):
-                metric.prepare(_unwrapped(runner.model), len(prompts))
+                metric.prepare(unwrap(runner.model), len(prompts))
         folder = self._open()
         runner.call_hook("before_test")
         runner.call_hook("before_test_epoch")
@@ -96,7 +94,7 @@ class GenerationLoop(TestLoop):
             "count": len(self.dataloader.dataset),
             "jepa_t": installed("jepa_t"),
         }
-        model = _unwrapped(self.runner.model)
+        model = unwrap(self.runner.model)
         if isinstance(model, JEPAT):
             facts["image_tokenizer_sha256"] = weights_hash(model.image_tokenizer)
         said = json.dumps(facts, indent=2, sort_keys=True, default=str).encode()
@@ -139,11 +137,6 @@ class GenerationLoop(TestLoop):
         for metric in self.evaluator.metrics:
             metric.collect_dir = str(folder / ".features")  # else MMEngine writes where the command was started
         return self.evaluator.evaluate(len(prompts))
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """The model itself, whether or not it is wrapped for several processes."""
-    return model.module if is_model_wrapper(model) else model
 
 
 def prompts_hash(prompts: Dataset) -> str:
