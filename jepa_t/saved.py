@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.registry import Registry
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
