@@ -71,4 +71,4 @@ class Denoiser:
         if tokens is None or list(tokens.shape) != shape:
             found = "none" if tokens is None else list(tokens.shape)
             raise UserError(f"{where} gave tokens {found}; {shape} were asked for")
-        return replace(drawn, tokens=tokens)
+        return drawn if tokens is drawn.tokens else replace(drawn, tokens=tokens)

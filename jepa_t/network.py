@@ -64,9 +64,10 @@ class Network(nn.Module):
         self.objectives = nn.ModuleDict()
         for name, cfg in objectives.items():
             self.objectives[name] = seeded(name, partial(build, cfg, OBJECTIVES, Objective, **offered))
-        generative = [o for o in self.objectives.values() if isinstance(o, GenerativeObjective)]
-        if len(generative) != 1:
-            raise UserError(f"model.objectives has {len(generative)} that generate; give one, such as FlowMatching")
+        names = [name for name, part in self.objectives.items() if isinstance(part, GenerativeObjective)]
+        if len(names) != 1:
+            raise UserError(f"model.objectives has {len(names)} that generate; give one, such as FlowMatching")
+        self._generative = names[0]
 
     @property
     def losses(self) -> list[Objective]:
@@ -76,7 +77,7 @@ class Network(nn.Module):
     @property
     def generative(self) -> GenerativeObjective:
         """The objective that draws."""
-        return next(o for o in self.objectives.values() if isinstance(o, GenerativeObjective))
+        return cast(GenerativeObjective, self.objectives[self._generative])
 
     def condition(self, tokens: Tensor, split: Split, text: Text, branches: int = 1) -> Prediction:
         """What the network says about the asked tokens; called alike to learn and to draw (JEPA-T, section 3).

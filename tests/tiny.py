@@ -264,10 +264,10 @@ def objective_loss(objective: nn.Module, prediction: Prediction, target: Target,
     return sum(objective(prediction, target, generator(seed)).values())
 
 
-def overfit(objective: nn.Module, prediction: Prediction, target: Target) -> None:
+def overfit(objective: nn.Module, prediction: Prediction, target: Target, steps: int = 300) -> None:
     """Train an objective on the same tokens until it must know them."""
     optimizer = torch.optim.Adam(objective.parameters(), 5e-3)
-    for step in range(300):
+    for step in range(steps):
         optimizer.zero_grad()
         objective_loss(objective, prediction, target, step).backward()
         optimizer.step()

@@ -1,5 +1,7 @@
 """Flow matching: the velocity that carries noise to image tokens along straight lines."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -85,7 +87,7 @@ class FlowMatching(GenerativeObjective):
         temperature: float = 1.0,
         progress: float = 0.0,
         *,
-        solver: str = "euler",
+        solver: str | dict | Callable = "euler",
         solver_steps: int | tuple[int, int] = 99,
     ) -> Drawn:
         """Draw tokens: solve the flow from noise at t = 0 to data at t = 1.

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from ..errors import UserError, whole
-from ..registry import SOLVERS, resolve
+from ..registry import SOLVERS, function
 
 State = TypeVar("State")
 Velocity = Callable[[State, float], State]
@@ -87,17 +87,17 @@ class Solver:
         UserError: The name is unknown, or there is no step.
     """
 
-    name: str
+    name: str | dict | Callable
     steps: int
 
     def __post_init__(self) -> None:
-        resolve(self.name, SOLVERS)
+        function(self.name, SOLVERS)
         if self.steps < 1:
             raise UserError(f"solver_steps is {self.steps}; use at least 1")
 
     def __call__(self, velocity: Velocity, x: State) -> State:
         """The state at t = 1 that starts as ``x`` at t = 0."""
-        return resolve(self.name, SOLVERS)(velocity, x, [step / self.steps for step in range(self.steps + 1)])
+        return function(self.name, SOLVERS)(velocity, x, [step / self.steps for step in range(self.steps + 1)])
 
     @cached_property
     def times(self) -> list[float]:

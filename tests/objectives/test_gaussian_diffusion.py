@@ -270,7 +270,7 @@ def test_many_steps_draw_the_law_of_the_data():
 def test_a_head_trained_on_one_image_draws_it():
     objective = GaussianDiffusion(CHANNELS, WIDTH, head_width=64, head_depth=2)
     prediction, target = objective_inputs(batch=2)
-    overfit(objective, prediction, target)
+    overfit(objective, prediction, target, steps=600)
     for options in ({}, {"eta": 0.0}):
         drawn = objective.draw(prediction.condition, seeded(2), solver_steps=20, **options).tokens
-        assert (drawn - target.tokens).square().mean() < 0.2 * target.tokens.square().mean()
+        assert (drawn - target.tokens).square().mean() < 0.1 * target.tokens.square().mean()
