@@ -20,6 +20,8 @@ def draw(objective, tokenizer):
 class Draws:
     """An objective that draws what it is told."""
 
+    gives_confidence = False
+
     def __init__(self, drawn):
         self.drawn = drawn
 
