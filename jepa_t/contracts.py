@@ -1,13 +1,8 @@
 """What each kind of component promises: derive from one of these, register the class, and it can be swapped in.
 
-Letters: B batch, N image tokens, V visible, K asked, R registers, L text tokens, C token channels, D width, E text
-width. A fusion has no class here: it is a module ``(x, text) -> x`` of the shape that its site has:
-
-- ``encoder``: the registers ``[B, R, D]``, before the context encoder;
-- ``context``: encoded registers and visible tokens ``[B, R + V, D]``;
-- ``predictor``: the predictor's input ``[B, R + N, D]``;
-- ``blocks``: after each of the predictor's blocks ``[B, R + N, D]``, after the last ``[B, K, D]``;
-- ``features``, ``objective``: the predictor's output ``[B, K, D]``.
+A fusion has no class here: it is a module ``(x, text) -> x``, and :mod:`jepa_t.fusion` says of which shape.
+Letters: B batch, N image tokens, V visible, K asked, R registers, L text tokens, C token channels, D width,
+E text width.
 
 Before the first training step a rehearsal (:mod:`jepa_t.rehearsal`) compares what components return with this page.
 """

@@ -55,7 +55,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_no_file_prints_or_names_a_device(path):
-    """D12: device calls were hard-coded."""
+    """In the public code device calls were hard-coded."""
     source = path.read_text()
     assert path.parent.name == "cli" or not re.search(r"(?<![\w.])print\(", source)
     assert ".cuda(" not in source

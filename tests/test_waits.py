@@ -1,4 +1,4 @@
-"""Nothing is bound to a device, and between two logged steps, or two sampling steps, the host never waits for it (D12).
+"""Nothing is bound to a device, and between two logged steps, or two sampling steps, the host never waits for it.
 
 On the device ``meta`` there are shapes but no numbers: whoever asks for a number, or for a shape that depends on one,
 gets an error. A copy to it that would wait is told by its argument.

@@ -1,15 +1,15 @@
 """Where text meets image tokens.
 
-A fusion is a module ``(x [B, K, D], text) -> [B, K, D]`` at one of six named sites:
+A fusion is a module ``(x, text) -> x`` at one of six named sites, and keeps the shape that ``x`` has there:
 
 | site | x |
 |---|---|
-| ``encoder`` | the registers, before the context encoder |
-| ``context`` | registers and visible tokens, projected for the predictor, before the mask queries join them |
-| ``predictor`` | the predictor's input: registers and image tokens |
-| ``blocks`` | the output of each of the predictor's blocks; a module each |
-| ``features`` | the predictor's output |
-| ``objective`` | the condition, just before the objectives |
+| ``encoder`` | the registers ``[B, R, D]``, before the context encoder |
+| ``context`` | encoded registers and visible tokens ``[B, R + V, D]``, before the mask queries join them |
+| ``predictor`` | the predictor's input ``[B, R + N, D]`` |
+| ``blocks`` | after each of the predictor's blocks ``[B, R + N, D]``, after the last ``[B, K, D]``; a module each |
+| ``features`` | the predictor's output ``[B, K, D]`` |
+| ``objective`` | the condition ``[B, K, D]``, just before the objectives |
 
 It ignores the text's padding and, where it adds to a trained stream, starts as the identity.
 """

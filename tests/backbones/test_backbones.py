@@ -154,7 +154,7 @@ def test_the_predictor_calls_back_after_each_block_with_what_the_next_one_reads(
 
 
 def test_registers_start_and_stay_distinct_without_dropout():
-    """D14: equal registers without a position would get equal gradients and stay equal for ever."""
+    """Equal registers without a position would get equal gradients and stay equal for ever."""
     torch.manual_seed(0)
     encoder = build({"type": "ContextEncoder", "depth": 2, "heads": 2, "registers": 8}, BACKBONES, **OFFERED)
     optimizer = torch.optim.SGD(encoder.parameters(), lr=0.1)

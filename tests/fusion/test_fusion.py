@@ -157,7 +157,7 @@ def test_the_pooled_fusions_are_their_formulas():
 @given(seeds)
 @float64()
 def test_cross_attention_depends_on_its_query_and_its_softmax_is_not_uniform(seed):
-    """D3: over copies of one pooled vector every position would get the same, whatever it holds."""
+    """Over copies of one pooled vector, as in the public code, every position would get the same, whatever it holds."""
     fusion, x, text = make_fusion("CrossAttention"), image(seed), random_text(2, seed)
     text = Text(text.tokens, torch.ones_like(text.valid), text.pooled)
     added = fusion(x, text) - x

@@ -58,7 +58,7 @@ def test_building_leaves_the_random_state_alone():
 
 
 def test_compiling_changes_no_name_and_reaches_every_block(monkeypatch):
-    """D16: compiled checkpoints carried a prefix and loaded only into compiled models."""
+    """In the public code compiled checkpoints carried a prefix and loaded only into compiled models."""
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
     plain = build(config(), MODELS)

@@ -16,7 +16,7 @@ presets = pytest.mark.parametrize("fusion", PRESETS)
 
 @presets
 def test_training_and_sampling_compute_one_condition(fusion, observed):
-    """D2: sampling never called the fusion: one path was trained and another one sampled."""
+    """In the public code sampling never called the fusion: one path was trained and another one sampled."""
     model = shared_model(fusion)
     loss(model)
     (split,), (text,), (prediction,) = observed["splits"], observed["texts"], observed["predictions"]
@@ -115,7 +115,7 @@ def test_captions_are_dropped_as_often_as_asked_each_by_itself(observed):
 
 
 def test_the_text_encoder_runs_once_for_the_captions_of_a_step(monkeypatch):
-    """D11: it ran twice per training step."""
+    """In the public code the text encoder ran twice per training step."""
     model, calls = shared_model(), []
     tokenizer = type(model.network.text_tokenizer)
     forward = tokenizer.forward
@@ -127,7 +127,7 @@ def test_the_text_encoder_runs_once_for_the_captions_of_a_step(monkeypatch):
 
 
 def test_the_head_runs_on_masked_tokens_only(observed):
-    """D13: it ran on visible tokens too and threw the result away."""
+    """In the public code the head ran on visible tokens too and threw the result away."""
     model, shapes = copy_of(shared_model()), []
     head = model.network.objectives["flow"].head
     head.embed.register_forward_pre_hook(lambda _, args: shapes.append(args[0].shape))

@@ -33,7 +33,7 @@ def network(fusion="jepa_t"):
 
 @presets
 def test_the_target_never_sees_the_caption(fusion, observed):
-    """D7: the teacher saw the caption while the student's was dropped."""
+    """In the public code the teacher saw the caption while the student's was dropped."""
     model = shared_model(fusion)
     loss(model, captions=CAPTIONS[:4])
     loss(model, captions=CAPTIONS[4:8])

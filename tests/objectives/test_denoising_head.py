@@ -119,7 +119,7 @@ def test_few_modulations_at_once_are_as_good_as_all(monkeypatch, times, at_once)
 
 @given(st.floats(0, 1, width=32))
 def test_time_in_0_to_1_is_spread_over_sinusoids_made_for_0_to_1000(time):
-    """D17: at the raw flow time almost all of these sinusoids would stand still."""
+    """At the raw flow time, as in the public code, almost all of these sinusoids would stand still."""
     expected = [1000 * time * 10000 ** (-i / 128) for i in range(128)]
     expected = [math.cos(a) for a in expected] + [math.sin(a) for a in expected]
     torch.testing.assert_close(sinusoids(torch.tensor(time)), torch.tensor(expected), atol=1e-3, rtol=0)

@@ -68,7 +68,7 @@ def plain_loop(model, text, batch_seeds, steps, solver_steps, scale, linear):
 )
 @float64()
 def test_it_is_the_plain_loop(fusion, steps, scale, linear):
-    """D2: what is sampled is the path that the loss trains, fusion included."""
+    """What is sampled is the path that the loss trains, fusion included."""
     model, text = network(fusion, torch.float64), random_text(2)
     expected = plain_loop(model, text, (5, 6), steps, 4, scale, linear)
     found = sample(
@@ -131,7 +131,7 @@ def test_an_image_does_not_depend_on_its_batch(preset, fusion):
 
 
 def test_the_head_runs_on_the_asked_tokens_only():
-    """D13: the head ran on visible tokens too and threw the result away."""
+    """In the public code the head ran on visible tokens too and threw the result away."""
     watched = Watched(network())
     sample(watched)
     assert [count for count, *_ in watched.draws] == [split.asked_count for split in watched.splits]
@@ -344,7 +344,7 @@ def test_a_wrong_option_of_the_objective_is_told(objective, draw, says):
 
 
 def test_the_text_is_encoded_once_for_all_steps(monkeypatch):
-    """D11: the text encoder ran at every sampling step."""
+    """In the public code the text encoder ran at every sampling step."""
     model, calls = shared_model(), []
     tokenizer = type(model.ema.text_tokenizer)
     encode = tokenizer._encode

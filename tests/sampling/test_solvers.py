@@ -60,7 +60,7 @@ def test_adams_bashforth_keeps_its_order_on_steps_of_unequal_length():
 @every
 @given(steps=st.integers(1, 100))
 def test_times_are_known_beforehand_and_t_steps_are_t_steps(name, steps):
-    """D10: "100 steps" were 99."""
+    """In the public code "100 steps" were 99."""
     solver, asked = Solver(name, steps), []
 
     def velocity(x, t):

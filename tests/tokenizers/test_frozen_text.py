@@ -133,7 +133,7 @@ def test_the_encoder_is_in_no_parameter_state_or_optimizer_and_copies_share_it(n
 
 @frozen
 def test_no_init_training_saving_or_loading_changes_the_encoder(name, tmp_path):
-    """D1: the frozen text encoder was drawn anew by the model's own initialisation."""
+    """In the public code the frozen text encoder was drawn anew by the model's own initialisation."""
     model = make_model(name)
     tower = model.network.text_tokenizer.tower
     before = tower.hash
@@ -204,7 +204,7 @@ def test_a_frozen_text_trains_and_draws_with_every_preset(name, fusion):
 @frozen
 @pytest.mark.parametrize("disk", [True, False], ids=["disk", "memory"])
 def test_an_encoder_runs_once_per_caption_ever(name, disk, calls, tmp_path):
-    """D11: it ran twice per training step and at each sampling step."""
+    """In the public code the text encoder ran twice per training step and at each sampling step."""
     text = tokenizer_config(name, cache=str(tmp_path) if disk else None)
     model = build(model_config(name) | {"text_tokenizer": text}, MODELS)
     model.fit(random_images(64), CAPTIONS)
