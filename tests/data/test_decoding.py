@@ -16,9 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from image_files import encoded, random_image
 
 from jepa_t.data import decoding
-from jepa_t.data.broken import LEAST, BrokenSample, Tally, candidates
+from jepa_t.data.broken import BrokenSample
 from jepa_t.data.decoding import centre_crop, decode, is_image, to_inputs
-from jepa_t.errors import UserError
 
 PAINT, PALE = (200, 40, 90), (227, 147, 172)  # the second is the first at half strength on white
 
@@ -201,52 +200,3 @@ def test_images_are_told_by_their_names(name):
 @pytest.mark.parametrize("name", ["a.txt", "jpg", ".hidden.jpg", "b/._a.jpg", "a.jpg.part"])
 def test_other_files_are_left_out(name):
     assert not is_image(name)
-
-
-# What is done about the broken
-
-
-@given(st.integers(0, 3), st.integers(0, 99), st.integers(1, 50))
-def test_stand_ins_depend_on_seed_and_index_alone(seed, index, count):
-    first, *others = [number for number, _ in zip(candidates(seed, index, count), range(12), strict=False)]
-    assert first == index % count
-    assert others == [number for number, _ in zip(candidates(seed, index, count), range(12), strict=False)][1:]
-    assert all(0 <= number < count for number in others)
-    assert count < 20 or len(set(others)) > 3
-
-
-def test_a_tally_names_each_once_and_stops_when_they_are_many(tmp_path, caplog):
-    tally = Tally(tmp_path / "report", 0.1)
-    tally.read = 200
-    for number in range(22):  # 22 of 222 is less than a tenth
-        tally.add(f"a/{number % 11}.jpg", "truncated")
-    with pytest.raises(UserError, match=r"23 of 223 .* max_broken=0.1: a/0.jpg \(truncated\), a/1.jpg") as told:
-        tally.add("a/0.jpg", "truncated")
-    assert "\n" not in str(told.value)
-    (file,) = (tmp_path / "report").iterdir()
-    assert file.read_text().splitlines() == [f"a/{number}.jpg\ttruncated" for number in range(11)]
-    assert len(caplog.records) == 1
-    assert str(file) in caplog.text
-
-
-def test_a_few_broken_images_at_the_start_stop_nothing(tmp_path):
-    tally = Tally(tmp_path, 0.001)
-    for number in range(LEAST - 1):
-        tally.add(f"{number}.jpg", "truncated")
-    with pytest.raises(UserError, match="10 of 10"):
-        tally.add("9.jpg", "truncated")
-
-
-def test_one_broken_image_of_a_small_set_stops_no_long_training(tmp_path):
-    tally = Tally(tmp_path, 0.001)
-    for _ in range(100):
-        tally.read += 499
-        tally.add("a.jpg", "truncated")
-    assert (tally.read, tally.broken) == (50_000, 100)
-
-
-def test_a_report_that_cant_be_written_stops_nothing(tmp_path, caplog):
-    (tmp_path / "file").write_text("")
-    Tally(tmp_path / "file" / "report", 0.1).add("a.jpg", "truncated")
-    assert "a.jpg" in caplog.text
-    assert "can't be written" in caplog.text

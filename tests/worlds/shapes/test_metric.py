@@ -77,22 +77,6 @@ def test_order_batches_and_repetitions_do_not_matter(tiny):
     assert figures(shuffled, batch=50) == figures(tiny)
 
 
-def test_two_processes_with_padding_find_the_same(tiny):
-    ranks = [tiny[0::2], [*tiny[1::2], tiny[0]]]
-    metrics = [ShapesMetric() for _ in ranks]
-    for metric, mine in zip(metrics, ranks, strict=True):
-        metric.process(None, mine)
-    together = [record for metric in metrics for record in metric.results]
-    assert ShapesMetric().compute_metrics(together) == figures(tiny)
-
-
-def test_kept_records_are_small(tiny):
-    metric = ShapesMetric()
-    metric.process(None, tiny[:3])
-    assert all(set(record) == {"index", "split", "facts", "verdict", "residual", "factor"}
-               for record in metric.results)  # fmt: skip
-
-
 def test_images_of_other_prompts_are_wrong(tiny):
     wrong = [{**sample, "image": other["image"]} for sample, other in zip(tiny, tiny[1:] + tiny[:1], strict=True)]
     found = figures(wrong)
@@ -137,10 +121,6 @@ def test_total_variation_is_a_distance_between_histograms():
     assert total_variation(first, second) == total_variation(second, first) == 0.25
     assert total_variation(first, third) == 1
     assert total_variation(np.tile(first, 3), first) == 0
-
-
-def test_no_results_give_no_figures():
-    assert ShapesMetric().compute_metrics([]) == {}
 
 
 def test_images_of_another_size_are_told_in_one_line(tiny):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
-from jepa_t.data.hashing import Stream, draw, hash_bits
+from jepa_t.data.hashing import Stream
 from jepa_t.errors import UserError
 from jepa_t.worlds.shapes.captions import TEMPLATES, write
 from jepa_t.worlds.shapes.rendering import coverage, render, window
@@ -38,12 +38,6 @@ def scenes_of(preset, family, seed, index):
 
 def kinds(scenes):
     return np.where(scenes.colours < 0, -1, scenes.colours * len(SHAPES) + scenes.shapes)
-
-
-def test_hash_is_the_published_one():
-    # Every data set hangs on these bits.
-    assert hash_bits(0, "golden", np.arange(2)).tolist() == [10889495145845062571, 3209839749591084911]
-    assert draw(0, "golden", np.arange(2), 10).tolist() == [1, 1]
 
 
 @given(NAMES, FAMILIES, SEEDS, st.permutations(range(20)))
