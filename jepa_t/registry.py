@@ -192,7 +192,8 @@ MASK_RATIOS = _own("mask ratio", "masking")  # truncated_normal
 ATTENTIONS = _own("attention backend", "attention")  # math, sdpa, xformers
 
 MODELS = _child(mmengine.MODELS, "model", "tokenizers")  # JEPAT, TokenizerTraining
-# ImageNet, CaptionedImages, CachedLatents, InkedDigits, ShapeScenes; ClassPrompts, DigitPrompts, ShapePrompts
+# ImageNet, CaptionedImages, CachedLatents, InkedDigits, ShapeScenes, EmojiImages; ClassPrompts, DigitPrompts,
+# ShapePrompts, EmojiPrompts
 DATASETS = _child(mmengine.DATASETS, "data", "worlds")
 DATA_SAMPLERS = _child(mmengine.DATA_SAMPLERS, "engine")  # SeededSampler
 FUNCTIONS = _child(mmengine.FUNCTIONS, "data")  # keep_batch
@@ -201,10 +202,9 @@ LOOPS = _child(mmengine.LOOPS, "engine", "evaluation.generation")  # TrainLoop, 
 OPTIM_WRAPPERS = _child(mmengine.OPTIM_WRAPPERS, "engine")  # GuardedOptimWrapper
 OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine.OPTIM_WRAPPER_CONSTRUCTORS, "engine")  # TaggedGroups
 PARAM_SCHEDULERS = _child(mmengine.PARAM_SCHEDULERS, "engine")  # WarmupStableDecayLR
-# DigitsMetric, ShapesMetric, ReconstructionMetric, DistributionMetric, CLIPScoreMetric
-METRICS = _child(
-    mmengine.METRICS, "evaluation.clip_score", "evaluation.distribution", "evaluation.reconstruction", "worlds"
-)
+# DigitsMetric, ShapesMetric, EmojiMetric, ReconstructionMetric, RetrievalMetric, DistributionMetric, CLIPScoreMetric
+_MEASURES = ("clip_score", "distribution", "reconstruction", "retrieval")
+METRICS = _child(mmengine.METRICS, *(f"evaluation.{name}" for name in _MEASURES), "worlds")
 
 
 def plugins() -> EntryPoints:

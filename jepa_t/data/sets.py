@@ -51,6 +51,14 @@ class TrainingSet(Dataset, ABC):
             )
 
 
+class HoldsTokens(TrainingSet):
+    """A training set that can give tokens in its images' place, computed once; its ``images`` are all that it has."""
+
+    @abstractmethod
+    def hold(self, tokens: Tensor) -> None:
+        """Give ``inputs`` of ``{"tokens": [B, N, C]}`` from now on; ``tokens [n, N, C]`` are those of ``images``."""
+
+
 class PromptSet(Dataset):
     """Captions to draw, and what is known of each. The image of prompt i is drawn from seed i.
 

@@ -7,11 +7,12 @@ import torch
 from mmengine.hooks import Hook, IterTimerHook, RuntimeInfoHook
 from mmengine.runner import Runner
 
-from ..data.sets import TrainingSet
+from ..data.sets import HoldsTokens, TrainingSet
 from ..errors import UserError
 from ..model import JEPAT
 from ..registry import HOOKS
 from ..rehearsal import rehearse
+from ..tokenizers.encoding import encode
 from ..trainable import unwrap
 from .display import PreviewHook
 from .runner import log_interval
@@ -57,6 +58,34 @@ class RehearsalHook(Hook):
         batch = loader.collate_fn(loader.dataset.__getitems__(list(range(min(2, len(loader.dataset))))))
         data = model.data_preprocessor(batch, training=True)
         rehearse(model, data["inputs"], data["data_samples"]["caption"], later)
+
+
+@HOOKS.register_module()
+class HoldTokensHook(Hook):
+    """Encode the training images once, and let the data set hold their tokens, for tokenizers that cost time.
+
+    Args:
+        at_once: Images that are encoded at once.
+    """
+
+    priority = "BELOW_NORMAL"  # once the tokenizer has been fitted
+
+    def __init__(self, at_once: int = 64) -> None:
+        self.at_once = at_once
+
+    @torch.no_grad()
+    def before_train(self, runner: Runner) -> None:
+        """Encode.
+
+        Raises:
+            UserError: The data set can't hold tokens.
+        """
+        dataset, model = runner.train_dataloader.dataset, unwrap(runner.model)
+        if not isinstance(dataset, HoldsTokens):
+            raise UserError(f"{type(dataset).__name__} can't hold tokens; leave out the HoldTokensHook")
+        device = next(model.parameters()).device
+        parts = [encode(model.image_tokenizer, part.to(device)) for part in dataset.images.split(self.at_once)]
+        dataset.hold(torch.cat(parts).cpu())
 
 
 @HOOKS.register_module()

@@ -18,13 +18,15 @@ def encode(tokenizer: ImageTokenizer, images: Images) -> Tensor:
 
     Args:
         tokenizer: Of the model.
-        images: The images, or ``{"moments": [B, 2C', h, w]}``.
+        images: The images, ``{"moments": [B, 2C', h, w]}``, or ``{"tokens": [B, N, C]}``, which are given back.
 
     Raises:
         UserError: The tokenizer can't read moments, or these aren't its own.
     """
     if not isinstance(images, Mapping):
         return precisely(tokenizer.encode)(images)
+    if "tokens" in images:
+        return images["tokens"]
     if not isinstance(tokenizer, LatentImageTokenizer):
         raise UserError(f"{type(tokenizer).__name__} reads images; cached latents need a KLTokenizer")
     return tokenizer.from_moments(images["moments"])

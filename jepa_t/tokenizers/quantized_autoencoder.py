@@ -1,6 +1,8 @@
 """A small convolutional autoencoder with a codebook, which users train themselves."""
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -8,15 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..contracts import TrainedTokenizer
-from ..errors import UserError, optional, unknown, whole
+from ..errors import UserError, loss_weight, unknown, whole
 from ..registry import MODELS, TOKENIZERS, build, construct
 from ..trainable import Trainable
 from .discrete import DiscreteTokenizer, nearest, usage
 from .sources import identify
 
 
-def _library() -> Any:
-    return optional("vector_quantize_pytorch", "QuantizedAutoencoder", "vq")
+def _library() -> ModuleType:
+    return importlib.import_module("vector_quantize_pytorch")  # here, since it takes a second
 
 
 def fsq(levels: Sequence[int]) -> nn.Module:
@@ -69,6 +71,47 @@ class ResidualConv(nn.Module):
         return x + self.layers(x)
 
 
+def encoding(widths: Sequence[int], depth: int, stride: int, channels: int) -> nn.Sequential:
+    """Convolutions from images ``[B, 3, H, W]`` to maps ``[B, channels, H / stride, W / stride]``.
+
+    Args:
+        widths: At each resolution, from the finest; each halves the one before, the last is that of the maps.
+        depth: Residual blocks at the last; the others have one each.
+        stride: Pixels that a place of the map covers, in height and in width.
+        channels: Of the maps.
+
+    Raises:
+        UserError: ``stride`` can't be halved so often.
+    """
+    layers = [nn.Conv2d(3, widths[0], **_stem(len(widths), stride)), *_blocks(widths, 0, depth)]
+    for level in range(1, len(widths)):
+        layers += [nn.Conv2d(widths[level - 1], widths[level], 2, 2), *_blocks(widths, level, depth)]
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], channels, 1))
+
+
+def decoding(widths: Sequence[int], depth: int, stride: int, channels: int) -> nn.Sequential:
+    """The way back from maps to images, as :func:`encoding` has it."""
+    layers = [nn.Conv2d(channels, widths[-1], 1)]
+    for level in range(len(widths) - 1, 0, -1):
+        layers += [*_blocks(widths, level, depth), nn.ConvTranspose2d(widths[level], widths[level - 1], 2, 2)]
+    layers += _blocks(widths, 0, depth)
+    return nn.Sequential(*layers, nn.ConvTranspose2d(widths[0], 3, **_stem(len(widths), stride)))
+
+
+def _blocks(widths: Sequence[int], level: int, depth: int) -> list[nn.Module]:
+    return [ResidualConv(widths[level]) for _ in range(depth if level == len(widths) - 1 else 1)]
+
+
+def _stem(levels: int, stride: int) -> dict[str, int]:
+    """What the convolution next to the pixels does: shrink by what the halvings leave of the stride."""
+    side, rest = divmod(stride, 2 ** (levels - 1))
+    if not side or rest:
+        raise UserError(
+            f"{levels} widths halve the resolution {levels - 1} times; a stride of {stride} doesn't allow it"
+        )
+    return {"kernel_size": side, "stride": side} if side > 1 else {"kernel_size": 3, "padding": 1}
+
+
 @TOKENIZERS.register_module()
 class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
     """Patches, residual convolutions over them, a codebook, and the same back: image tokens that are ids.
@@ -82,13 +125,16 @@ class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
         stride: Pixels that a code covers, in height and in width; divides both.
         quantizer: ``dict(name="FSQ", levels=(8, 5, 5, 5))``, ``dict(name="LFQ", channels=10)`` or
             ``dict(name="VQ", codebook_size=1024, channels=8)``.
-        width: Channels of the convolutions.
-        depth: Residual blocks on either side; each code sees ``2 depth`` codes around it.
+        width: Channels of the convolutions, all at the codes' own resolution; or several numbers, from the finest
+            resolution down to the codes', each half the one before, which draws clean edges.
+        encoder_width: The same of the encoder, which needs fewer than the decoder; by default alike.
+        depth: Residual blocks on either side at the codes' resolution; each finer one has one block.
+        absolute: Share of the mean absolute error in the loss, beside the mean square; it keeps flat areas flat.
         patch: Side of the square of codes that make one token; above 1 there are no ids.
         checkpoint: A trained one: its work dir or ``.pth`` file.
 
     Raises:
-        UserError: A number doesn't fit, or vector-quantize-pytorch isn't installed.
+        UserError: A number doesn't fit.
     """
 
     def __init__(
@@ -96,12 +142,15 @@ class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
         size: tuple[int, int],
         stride: int,
         quantizer: Mapping[str, Any],
-        width: int = 64,
+        width: int | Sequence[int] = 64,
         depth: int = 2,
         patch: int = 1,
+        encoder_width: int | Sequence[int] | None = None,
+        absolute: float = 0.0,
         checkpoint: str | None = None,
     ) -> None:
-        whole("QuantizedAutoencoder width", width)
+        wide = _several("width", width)
+        narrow = wide if encoder_width is None else _several("encoder_width", encoder_width)
         whole("QuantizedAutoencoder depth", depth, 0)
         options = dict(quantizer)
         name = options.pop("name", None)
@@ -116,16 +165,10 @@ class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
         self.checkpoint, self.quantizer = checkpoint, built
         # Ids must be those of the codebook as it is: only VQ would change it while it looks one up.
         self._look_up = {"freeze_codebook": True} if name == "VQ" else {}
-        self.encoder = nn.Sequential(
-            nn.Conv2d(3, width, stride, stride),
-            *(ResidualConv(width) for _ in range(depth)),
-            nn.Conv2d(width, codebook.shape[1], 1),
-        )
-        self.decoder = nn.Sequential(
-            nn.Conv2d(codebook.shape[1], width, 1),
-            *(ResidualConv(width) for _ in range(depth)),
-            nn.ConvTranspose2d(width, 3, stride, stride),
-        )
+        self.absolute = loss_weight("QuantizedAutoencoder absolute", absolute)
+        self.encoder = encoding(narrow, depth, stride, codebook.shape[1])
+        self.decoder = decoding(wide, depth, stride, codebook.shape[1])
+        self.to(memory_format=torch.channels_last)  # faster on CPUs and GPUs alike
 
     @property
     def codebook(self) -> Tensor:
@@ -134,12 +177,15 @@ class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
 
     def find_ids(self, images: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` to ids ``[B, h, w]``."""
-        latents = self.encoder(images).movedim(1, -1)
+        latents = self._latents(images)
         return self.quantizer(latents.flatten(1, 2), **self._look_up)[1].long().view(latents.shape[:-1])
 
     def decode_codes(self, codes: Tensor) -> Tensor:
         """Codes ``[B, C, h, w]`` to images ``[B, 3, H, W]``."""
-        return self.decoder(codes)
+        return self.decoder(codes.contiguous(memory_format=torch.channels_last))
+
+    def _latents(self, images: Tensor) -> Tensor:
+        return self.encoder(images.contiguous(memory_format=torch.channels_last)).movedim(1, -1)
 
     def loss(self, images: Tensor) -> dict[str, Tensor]:
         """What training minimises, and how it uses the codebook.
@@ -148,15 +194,17 @@ class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
             images: ``[B, 3, H, W]`` in [-1, 1].
 
         Returns:
-            ``loss_reconstruction``, the mean square error; ``loss_quantizer``, what VQ and LFQ add; and of this
-            batch ``codes_used``, the share of the codebook, and ``perplexity``.
+            ``loss_reconstruction``, the mean square error; ``loss_absolute``, if asked for; ``loss_quantizer``, what VQ
+            and LFQ add; and of this batch ``codes_used``, the share of the codebook, and ``perplexity``.
         """
-        latents = self.encoder(images).movedim(1, -1)
+        latents = self._latents(images)
         codes, ids, *extra = self.quantizer(latents.flatten(1, 2))
         if self._look_up and self.training:
             _part(self.codebook)
-        painted = self.decoder(codes.view(latents.shape).movedim(-1, 1))
-        losses = {"loss_reconstruction": F.mse_loss(painted.float(), images)}
+        painted = self.decode_codes(codes.view(latents.shape).movedim(-1, 1)).float()
+        losses = {"loss_reconstruction": F.mse_loss(painted, images)}
+        if self.absolute:
+            losses["loss_absolute"] = self.absolute * F.l1_loss(painted, images)
         if extra:
             losses["loss_quantizer"] = extra[0].sum()
         losses["codes_used"], losses["perplexity"] = usage(ids.long(), self.codebook_size)
@@ -180,6 +228,11 @@ class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
         weights = {name.removeprefix("tokenizer."): value for name, value in state.items()}
         check_weights(self.state_dict(), weights, path)
         self.load_state_dict(weights)
+
+
+def _several(name: str, width: int | Sequence[int]) -> list[int]:
+    widths = list(width) if isinstance(width, Sequence) else [width]
+    return [whole(f"QuantizedAutoencoder {name}", one) for one in widths]
 
 
 def trained_checkpoint(where: str | None) -> str:
@@ -237,6 +290,6 @@ class TokenizerTraining(Trainable):
         """Of each image its reconstruction, its ids, and how many codes there are."""
         return {
             "image": self.tokenizer.decode(self.tokenizer.encode(inputs)).clamp(-1, 1),
-            "ids": self.tokenizer.ids(inputs),
+            "ids": self.tokenizer.find_ids(inputs).flatten(1),
             "codebook_size": [self.tokenizer.codebook_size] * len(inputs),
         }

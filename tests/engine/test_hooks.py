@@ -1,11 +1,15 @@
 """What the preparing and measuring hooks leave behind."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 from engine_fakes import TinyModel, train
 
+from jepa_t.data.sets import HoldsTokens
+from jepa_t.engine.hooks import HoldTokensHook
+from jepa_t.errors import UserError
 from jepa_t.files import load_checkpoint
 
 
@@ -18,6 +22,34 @@ def test_the_tokenizer_is_fitted_on_the_training_images(tmp_path):
     runner = train(tmp_path, 1)
     assert runner.model.image_tokenizer.fitted
     assert runner.model.image_tokenizer.mean == pytest.approx(0.0, abs=1e-6)
+
+
+def test_tokens_are_computed_once_and_held_in_their_images_order():
+    class Images(HoldsTokens):
+        images = torch.arange(10.0)[:, None, None, None]
+
+        def __len__(self):
+            return 10
+
+        def __getitems__(self, indices):
+            raise AssertionError
+
+        def hold(self, tokens):
+            self.tokens = tokens
+
+    class Tokenizer(torch.nn.Module):
+        def encode(self, images):
+            assert len(images) <= 4
+            return images.flatten(1) + 1
+
+    model = torch.nn.Linear(1, 1)
+    model.image_tokenizer = Tokenizer()
+    runner = SimpleNamespace(train_dataloader=SimpleNamespace(dataset=Images()), model=model)
+    HoldTokensHook(at_once=4).before_train(runner)
+    assert torch.equal(runner.train_dataloader.dataset.tokens, torch.arange(1.0, 11)[:, None])
+    runner.train_dataloader.dataset = object()
+    with pytest.raises(UserError, match="object can't hold tokens"):
+        HoldTokensHook().before_train(runner)
 
 
 def test_the_log_holds_the_mean_loss_since_the_line_before(tmp_path, monkeypatch):

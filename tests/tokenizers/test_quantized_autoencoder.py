@@ -93,6 +93,17 @@ def test_every_code_is_another_even_where_all_patches_are_the_same(name, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_convolutions_at_every_resolution_learn_and_keep_the_code_s_size():
+    several = untrained(stride=2, width=(8, 12), encoder_width=(6, 8), depth=1, absolute=0.5)
+    images = smooth_images(8)
+    assert several.encode(images).shape == untrained(stride=2).encode(images).shape
+    assert several.decode(several.encode(images)).shape == images.shape
+    losses = several.loss(images)
+    assert losses["loss_absolute"] > 0
+    sum(value for key, value in losses.items() if "loss" in key).backward()
+    assert {key for key, size in gradients(several).items() if size == 0} == set()
+
+
 def test_levels_of_two_are_levels_too():
     tokenizer = make_tokenizer("QuantizedAutoencoder", quantizer={"name": "FSQ", "levels": (2, 2, 2)}, checkpoint=None)
     assert tokenizer.codebook_size == 8
@@ -117,18 +128,13 @@ def test_levels_of_two_are_levels_too():
         ({"depth": -1}, "QuantizedAutoencoder depth is -1"),
         ({"size": 8}, r"QuantizedAutoencoder size is 8; give height and width in pixels, such as \(256, 256\)"),
         ({"size": (4.0, 6)}, "QuantizedAutoencoder size is 4.0; it must be a whole number"),
+        ({"stride": 2, "width": (8, 8, 8)}, "3 widths halve the resolution 2 times; a stride of 2 doesn't allow it"),
         ({"stride": 2.0}, "tokens of 2.0 x 2.0 pixels don't divide"),
     ],
 )
 def test_a_wrong_option_is_told(options, says):
     with pytest.raises(UserError, match=says):
         make_tokenizer("QuantizedAutoencoder", **options)
-
-
-def test_the_missing_library_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "vector_quantize_pytorch", None)
-    with pytest.raises(UserError, match=r"needs vector-quantize-pytorch; pip install 'jepa_t\[vq\]'"):
-        untrained()
 
 
 # Its checkpoint

@@ -1,0 +1,7 @@
+"""Emoji: 3,500 drawings with names, most of them made of words that others have too."""
+
+from .dataset import EmojiImages
+from .metric import EmojiMetric
+from .prompts import EmojiPrompts
+
+__all__ = ["EmojiImages", "EmojiMetric", "EmojiPrompts"]

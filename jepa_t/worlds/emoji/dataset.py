@@ -1,0 +1,61 @@
+"""Emoji to train on: each with what is said of it."""
+
+import numpy as np
+from torch import Tensor
+
+from ...data.hashing import draw
+from ...data.sets import HoldsTokens
+from ...errors import whole
+from ...registry import DATASETS
+from .captions import captions
+from .catalogue import catalogue
+from .rendering import render
+
+
+@DATASETS.register_module()
+class EmojiImages(HoldsTokens):
+    """The emoji that training shows, each with a caption; number ``i`` depends on the options but ``size``, and ``i``.
+
+    Args:
+        size: How many pairs of image and caption; beyond the number of emoji they come again in other words.
+        again: How often an emoji without a tone comes while one that has a tone comes once: those with a tone teach
+            each other, the others are alone with their words.
+        pixels: Height and width of the images.
+        seed: Of the captions.
+
+    Attributes:
+        captions: Of all pairs.
+
+    Raises:
+        UserError: A number is out of range, or a package is missing.
+    """
+
+    def __init__(self, size: int = 50000, again: int = 2, pixels: int = 64, seed: int = 0) -> None:
+        whole("EmojiImages again", again)
+        shown = [one for one in catalogue() if one.split == "seen"][: whole("EmojiImages size", size)]
+        times = np.array([1 if one.tone else again for one in shown])
+        order = [np.flatnonzero(times > turn) for turn in range(again)]  # all, then those that come again
+        self.rows, index = np.resize(np.concatenate(order), size), np.arange(size)
+        self.pixels = render([one.text for one in shown], pixels)
+        self.tokens: Tensor | None = None
+        said = [captions(one) for one in shown]
+        choice = draw(seed, "emoji caption", index, np.array([len(each) for each in said])[self.rows])
+        self.captions = [said[row][number] for row, number in zip(self.rows, choice, strict=True)]
+
+    @property
+    def images(self) -> Tensor:
+        """The images, each once ``[n, 3, pixels, pixels]``, float32 in [-1, 1]."""
+        return self.pixels / 127.5 - 1
+
+    def hold(self, tokens: Tensor) -> None:
+        """Give these tokens ``[n, N, C]`` in the images' place from now on."""
+        self.tokens = tokens
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __getitems__(self, indices: list[int]) -> dict:
+        """A batch: ``inputs``, images ``[B, 3, H, W]`` or ``{"tokens": [B, N, C]}``, and their ``caption`` list."""
+        rows = self.rows[indices]
+        inputs = self.pixels[rows] / 127.5 - 1 if self.tokens is None else {"tokens": self.tokens[rows]}
+        return {"inputs": inputs, "data_samples": {"caption": [self.captions[i] for i in indices]}}

@@ -1,0 +1,65 @@
+"""Do drawn emoji show what their prompts say?"""
+
+from collections import defaultdict
+
+import torch
+from torch import Tensor
+
+from ...evaluation.retrieval import Gallery, RetrievalMetric
+from ...registry import METRICS
+from .catalogue import TONES, catalogue
+from .rendering import render
+
+DIFFERENT = 0.15  # in [-1, 1]: the deviation among tones from which a pixel counts as skin
+
+
+@METRICS.register_module()
+class EmojiMetric(RetrievalMetric):
+    """As `RetrievalMetric` among all real emoji, and what the nearest one has in common with the asked one.
+
+    More figures of each split, of the nearest real emoji: ``role``; ``gender``, where the role has several; ``tone``,
+    where a tone was asked for. ``skin``: the tone that most of the pixels are nearest to in which the asked emoji's
+    tones differ. ``sibling``: the mean squared difference in [0, 1] to the nearest of its other tones; an ``error``
+    that isn't well below has missed the tone. ``oracle/...`` is the judge itself, on disturbed real ones.
+
+    Args:
+        pixels: Height and width of the images.
+    """
+
+    def __init__(self, pixels: int = 64) -> None:
+        super(RetrievalMetric, self).__init__()
+        emoji = catalogue()
+        self.gallery = Gallery(render([one.text for one in emoji], pixels) / 127.5 - 1)
+        self.families: dict[tuple, dict[str | None, int]] = defaultdict(dict)
+        self.genders: dict[str, set] = defaultdict(set)
+        for number, one in enumerate(emoji):
+            self.families[one.family][one.tone] = number
+            self.genders[one.role].add(one.gender)
+
+    def judge(self, images: Tensor, asked: Tensor) -> dict[str, list]:
+        """By the name of each figure, its value for each image; None where it doesn't count."""
+        emoji, (_, nearest) = catalogue(), self.gallery.ranks(images, asked)
+        pairs = [(emoji[a], emoji[n]) for a, n in zip(asked.tolist(), nearest.tolist(), strict=True)]
+        alike = {
+            "role": [a.role == n.role for a, n in pairs],
+            "gender": [
+                a.gender == n.gender if len(self.genders[a.role] - {None}) > 1 and a.gender else None for a, n in pairs
+            ],
+            "tone": [a.tone == n.tone if a.tone else None for a, n in pairs],
+        }
+        tones = [self._tone(image, number) for image, number in zip(images, asked.tolist(), strict=True)]
+        return super().judge(images, asked) | alike | {"skin": [t[0] for t in tones], "sibling": [t[1] for t in tones]}
+
+    def _tone(self, image: Tensor, asked: int) -> tuple[bool | None, float | None]:
+        """Whether the skin is of the asked tone, and the distance to the nearest other tone."""
+        one = catalogue()[asked]
+        family = self.families[one.family]
+        if one.tone is None or not family.keys() >= set(TONES):
+            return None, None
+        real = self.gallery.images[[family[tone] for tone in TONES]]  # [5, 3, H, W]
+        skin = real.std(0).mean(0) > DIFFERENT
+        votes = (real - image).square().sum(1)[:, skin].argmin(0)  # the tone that each pixel is nearest to
+        nearest = votes.bincount(minlength=len(TONES)).argmax()
+        others = torch.stack([real[i] for i, tone in enumerate(TONES) if tone != one.tone])
+        sibling = (others - image).square().flatten(1).mean(1).min() / 4
+        return TONES[nearest] == one.tone, float(sibling)

@@ -1,0 +1,80 @@
+"""What a model trained on emoji is asked to draw."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ...data.hashing import draw
+from ...data.sets import PromptSet
+from ...errors import unknown, whole
+from ...registry import DATASETS
+from .captions import captions, paraphrases, withheld_synonyms
+from .catalogue import Emoji, catalogue
+from .rendering import render
+
+SPLITS: dict[str, tuple[Callable[[Emoji], bool], Callable[[Emoji], list[str]]]] = {
+    "seen": (lambda one: one.split == "seen", captions),
+    "objects": (lambda one: one.split == "seen" and one.tone is None and one.gender is None, captions),
+    "unseen_tone": (lambda one: one.split == "unseen_tone", captions),
+    "unseen_gender": (lambda one: one.split == "unseen_gender", captions),
+    "paraphrase": (lambda one: one.split == "seen", paraphrases),
+    "synonym": (lambda one: one.split == "seen", withheld_synonyms),
+}
+
+
+@DATASETS.register_module()
+class EmojiPrompts(PromptSet):
+    """Prompts to draw, each with the emoji that it means.
+
+    Splits:
+
+    - ``seen``: what training shows, in its words. ``objects``: those of them without tone and gender.
+    - ``unseen_tone``: a role and gender in a tone that training never shows them in.
+    - ``unseen_gender``: a role in a gender that training never shows, in any tone.
+    - ``paraphrase``: withheld sentences. ``synonym``: withheld names, which only a pretrained text encoder can know.
+
+    Args:
+        splits: Which prompts, in this order.
+        per_split: How many of each at most; an emoji is asked for once in a split.
+        seed: Decides which, and the words.
+        images: Give the real images as ``inputs``, to measure a tokenizer.
+        pixels: Their height and width.
+
+    Attributes:
+        captions: All prompts.
+        splits: The split of each.
+        facts: Of each ``{"image": its number in the catalogue}``.
+
+    Raises:
+        UserError: An argument is out of range, or a package is missing.
+    """
+
+    def __init__(
+        self,
+        splits: Sequence[str] = ("seen", "objects", "unseen_tone", "unseen_gender", "paraphrase", "synonym"),
+        per_split: int = 200,
+        seed: int = 1,
+        images: bool = False,
+        pixels: int = 64,
+    ) -> None:
+        whole("EmojiPrompts per_split", per_split)
+        for split in splits:
+            if split not in SPLITS:
+                raise unknown("split of EmojiPrompts", split, SPLITS)
+        found = [(split, *prompt) for split in splits for prompt in _prompts(split, per_split, seed)]
+        self.splits = [split for split, _, _ in found]
+        self.facts = [{"image": number} for _, number, _ in found]
+        asked = [catalogue()[number].text for _, number, _ in found]
+        real = render(asked, pixels) / 127.5 - 1 if images else None
+        super().__init__([caption for _, _, caption in found], real, split=self.splits, facts=self.facts)
+
+
+def _prompts(split: str, count: int, seed: int) -> list[tuple[int, str]]:
+    """Numbers in the catalogue and captions, of a random part of the split."""
+    belongs, words = SPLITS[split]
+    found = [(number, words(one)) for number, one in enumerate(catalogue()) if belongs(one)]
+    found = [(number, said) for number, said in found if said]
+    order = np.argsort(draw(seed, f"emoji {split}", np.array([number for number, _ in found]), 2**62), kind="stable")
+    chosen = sorted(order[:count].tolist())
+    which = draw(seed, f"emoji {split} words", np.arange(len(found)), np.array([len(said) for _, said in found]))
+    return [(found[place][0], found[place][1][which[place]]) for place in chosen]

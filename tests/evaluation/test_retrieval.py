@@ -1,0 +1,58 @@
+"""Retrieval: the asked image is the nearest or it isn't."""
+
+import pytest
+import torch
+from tiny import smooth_images
+
+from jepa_t.errors import UserError
+from jepa_t.evaluation.retrieval import Gallery, RetrievalMetric, blur
+
+
+def test_a_real_image_is_its_own_nearest_also_when_disturbed():
+    images = smooth_images(64)
+    gallery, asked = Gallery(images), torch.arange(64)
+    assert torch.equal(gallery.ranks(images, asked)[1], asked)
+    assert (gallery.ranks(images, asked)[0] == 0).all()
+    assert (gallery.ranks(gallery.disturbed(asked), asked)[0] == 0).float().mean() > 0.9
+
+
+def test_a_rank_counts_those_that_are_nearer_and_equal_ones_count_as_right():
+    grey = torch.linspace(-1, 1, 5)[:, None, None, None].expand(-1, 3, 8, 8)
+    gallery = Gallery(torch.cat([grey, grey[:1]]))
+    ranks, nearest = gallery.ranks(grey[:1], torch.tensor([3]))
+    assert (ranks.item(), nearest.item()) == (4, 0)
+    assert gallery.ranks(grey[:1], torch.tensor([5]))[0].item() == 0
+    assert gallery.errors(grey[:1], torch.tensor([4])).item() == 1
+
+
+def test_distances_are_those_of_blurred_images():
+    images, others = smooth_images(6), smooth_images(4, seed=3)
+    expected = (blur(others)[:, None] - blur(images)).square().flatten(2).mean(2) / 4
+    assert torch.allclose(Gallery(images).distances(others), expected, atol=1e-5)
+    flat = torch.full((1, 3, 8, 8), 0.3)
+    assert torch.allclose(blur(flat), flat)
+
+
+class Images(torch.utils.data.Dataset):
+    images = smooth_images(8)
+
+
+def test_figures_are_shares_by_split_and_the_judge_s_own():
+    metric = RetrievalMetric({"type": Images})
+    drawn = Images.images[[0, 1, 2, 7]]
+    samples = [
+        {"image": image, "index": index, "split": split, "facts": {"image": asked}}
+        for index, (image, split, asked) in enumerate(zip(drawn, ("a", "a", "b", "b"), (0, 5, 2, 7), strict=True))
+    ]
+    metric.process(None, samples[:3])
+    metric.process(None, samples[3:] + samples[:1])  # the last batch of several processes repeats some
+    figures = metric.compute_metrics(metric.results)
+    assert (figures["a/r1"], figures["b/r1"], figures["oracle/r5"]) == (0.5, 1, 1)
+    assert figures["b/error"] == 0 < figures["a/error"]
+    assert metric.compute_metrics([]) == {}
+
+
+def test_images_of_another_size_are_refused():
+    sample = {"image": torch.zeros(3, 4, 4), "index": 0, "split": "a", "facts": {"image": 0}}
+    with pytest.raises(UserError, match=r"gallery has images of \[3, "):
+        RetrievalMetric({"type": Images}).process(None, [sample])

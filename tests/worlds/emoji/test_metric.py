@@ -1,0 +1,45 @@
+"""The judge: real emoji are right in all, a sibling of another tone is wrong in nothing but its tone."""
+
+import pytest
+import torch
+
+from jepa_t.worlds.emoji import EmojiMetric
+from jepa_t.worlds.emoji.catalogue import catalogue
+
+
+@pytest.fixture(scope="module")
+def metric():
+    return EmojiMetric(pixels=32)
+
+
+def number(text):
+    return next(i for i, one in enumerate(catalogue()) if one.text == text)
+
+
+def judge(metric, shown, asked):
+    verdict = metric.judge(metric.gallery.images[[number(shown)]], torch.tensor([number(asked)]))
+    return {name: values[0] for name, values in verdict.items()}
+
+
+def test_the_real_emoji_is_right_in_all(metric):
+    found = judge(metric, "👩🏿‍🚀", "👩🏿‍🚀")
+    assert all(found[name] is True for name in ("r1", "r5", "role", "gender", "tone", "skin"))
+    assert found["error"] < 1e-6 < found["sibling"]
+
+
+def test_a_sibling_is_wrong_in_its_tone_alone(metric):
+    found = judge(metric, "👩🏼‍🚀", "👩🏿‍🚀")
+    assert (found["r1"], found["role"], found["gender"]) == (False, True, True)
+    assert (found["tone"], found["skin"]) == (False, False)
+    assert found["sibling"] < 1e-6 < found["error"]
+
+
+def test_another_gender_is_told_from_the_asked_one(metric):
+    found = judge(metric, "👨🏿‍🚀", "👩🏿‍🚀")
+    assert (found["role"], found["gender"], found["tone"]) == (True, False, True)
+
+
+def test_what_an_emoji_has_not_does_not_count(metric):
+    found = judge(metric, "🦊", "🦊")
+    assert found["role"] is True
+    assert found["gender"] is found["tone"] is found["skin"] is found["sibling"] is None

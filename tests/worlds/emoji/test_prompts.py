@@ -1,0 +1,67 @@
+"""Training pairs and prompts: each a function of its number alone, of the split it claims."""
+
+import numpy as np
+import pytest
+import torch
+
+from jepa_t.errors import UserError
+from jepa_t.worlds.emoji import EmojiImages, EmojiPrompts
+from jepa_t.worlds.emoji.captions import captions
+from jepa_t.worlds.emoji.catalogue import catalogue
+from jepa_t.worlds.emoji.prompts import SPLITS
+
+
+@pytest.fixture(scope="module")
+def images():
+    return EmojiImages(size=7000, pixels=16)
+
+
+def test_a_pair_depends_on_its_number_alone(images):
+    fewer = EmojiImages(size=5000, pixels=16)
+    assert fewer.captions == images.captions[:5000]
+    assert EmojiImages(size=5000, pixels=16, seed=1).captions != fewer.captions
+    batch, alone = images.__getitems__([4000, 3]), images.__getitems__([3])
+    assert torch.equal(batch["inputs"][1:], alone["inputs"])
+    assert batch["data_samples"]["caption"][1:] == alone["data_samples"]["caption"]
+
+
+def test_an_image_comes_again_in_other_words_and_those_without_tone_twice_as_often(images):
+    shown = [one for one in catalogue() if one.split == "seen"]
+    assert len(images.images) == len(shown)
+    assert all(images.captions[i] in captions(shown[images.rows[i]]) for i in range(0, 7000, 97))
+    once = sum(1 if one.tone else 2 for one in shown)
+    times = np.bincount(images.rows[:once], minlength=len(shown))
+    assert times.tolist() == [1 if one.tone else 2 for one in shown]
+    assert len({images.captions[i] for i in np.flatnonzero(images.rows == 5)}) > 1
+
+
+def test_tokens_that_are_held_come_in_the_images_place():
+    dataset = EmojiImages(size=10, pixels=8)
+    tokens = torch.arange(len(dataset.images))[:, None, None].expand(-1, 4, 2)
+    dataset.hold(tokens)
+    assert len(dataset.images) == 10
+    assert torch.equal(dataset.__getitems__([7, 2])["inputs"]["tokens"], tokens[[7, 2]])
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_prompt_is_of_its_split_and_says_what_it_means(split):
+    prompts = EmojiPrompts(splits=(split,), per_split=40)
+    belongs, words = SPLITS[split]
+    assert len(prompts) == 40
+    for caption, fact in zip(prompts.captions, prompts.facts, strict=True):
+        assert belongs(catalogue()[fact["image"]])
+        assert caption in words(catalogue()[fact["image"]])
+    assert len({fact["image"] for fact in prompts.facts}) == 40
+
+
+def test_prompts_follow_from_the_seed_and_give_the_real_images_if_asked():
+    first, other = (EmojiPrompts(splits=("seen", "objects"), per_split=3, seed=seed) for seed in (1, 2))
+    assert first.captions != other.captions
+    asked = EmojiPrompts(splits=("seen", "objects"), per_split=3, images=True, pixels=16)
+    assert asked.captions == first.captions
+    batch = asked.__getitems__([0, 5])
+    assert batch["inputs"].shape == (2, 3, 16, 16)
+    assert batch["data_samples"]["split"] == ["seen", "objects"]
+    assert first.__getitems__([0])["inputs"] is None
+    with pytest.raises(UserError, match="did you mean 'unseen_tone'"):
+        EmojiPrompts(splits=("unseen_tones",))
