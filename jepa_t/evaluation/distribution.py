@@ -1,12 +1,13 @@
 """How far generated images as a whole lie from real ones: FID, sFID, Inception Score, precision, recall, KID."""
 
 import hashlib
+import importlib
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from mmengine.device import get_device
 from mmengine.dist import get_dist_info
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import UserError, optional
 from ..files import write_atomically
 from ..registry import FEATURES, METRICS, build
 from ..sheets import to_bytes
@@ -24,89 +25,60 @@ from .frechet import Gaussian, Moments, frechet_distance
 from .images import PACKED, Images, Packed, open_images, read
 from .metric import Metric
 
-PARTS = 10  # of the Inception Score
 NEIGHBOURS = 3  # of precision and recall
-SEED = 2020  # torch-fidelity's, and its generators: the same splits and subsets
-ROWS = 1000  # of a table of distances that are held at once
+PARTS = 10  # of the Inception Score
+SUBSET = 1000  # images of each subset of KID
 STANDARD = 50_000  # images of an FID that needs no number beside it
 
 
-def inception_score(logits: Tensor, splits: int = PARTS, seed: int = SEED) -> tuple[float, float]:
-    """Mean and standard deviation over ``splits`` shuffled parts of ``exp(E KL(p(y|x) || p(y)))``, in [1, K].
+def fidelity(metric: str) -> ModuleType:
+    """torch-fidelity's module of a metric, whose splits, subsets and seed are its own."""
+    optional("torch_fidelity", "DistributionMetric", "fidelity")
+    return importlib.import_module(f"torch_fidelity.metric_{metric}")
+
+
+def inception_score(logits: Tensor) -> dict[str, float]:
+    """``IS`` and ``IS_std``: mean and deviation over shuffled parts of ``exp(E KL(p(y|x) || p(y)))``, in [1, K].
 
     Args:
-        logits: ``[N, K]``.
-        splits: At most N / 2: the score of one image is 1, whatever it shows.
-        seed: Of the shuffle.
-
-    Raises:
-        UserError: N is too small.
+        logits: ``[N, K]``. Of fewer than 20 there are fewer than ten parts, since one of a single image says 1.
 
     Source: Salimans et al., arXiv 1606.03498.
     """
-    if not 1 <= splits <= len(logits) // 2:
-        raise UserError(f"an Inception Score of {len(logits)} images in {splits} parts: give two images for each part")
-    order = np.random.RandomState(seed).permutation(len(logits))
-    likely = logits.double()[order].log_softmax(1)
-    bounds = [part * len(likely) // splits for part in range(splits + 1)]
-    scores = []
-    for start, end in pairwise(bounds):
-        part = likely[start:end]
-        marginal = part.exp().mean(0, keepdim=True)
-        scores.append((part.exp() * (part - marginal.log())).sum(1).mean().exp().item())
-    return float(np.mean(scores)), float(np.std(scores))
+    found = fidelity("isc").isc_features_to_metric(logits, splits=max(min(PARTS, len(logits) // 2), 1))
+    return {"IS": found["inception_score_mean"], "IS_std": found["inception_score_std"]}
 
 
-def precision_recall(generated: Tensor, reference: Tensor, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
-    """The share of generated features among the real ones, and the share of real ones among the generated.
+def neighbours_and_kernel(generated: Tensor, reference: Tensor) -> dict[str, float]:
+    """``precision``, ``recall``, ``KID`` and ``KID_std``.
 
-    A point is among others if it is no further from one of them than that one's k-th nearest fellow.
+    The share of generated features among the real ones and the other way round, where a point is among others if it
+    is no further from one of them than that one's third fellow; and mean and deviation over random subsets of the
+    unbiased squared MMD, kernel ``(x y / F + 1)^3``.
 
     Args:
         generated: ``[N, F]``.
         reference: ``[M, F]``.
-        neighbours: k.
 
     Raises:
-        UserError: There are no more than k of either.
+        UserError: There are no more than three of either.
 
-    Source: Kynkäänniemi et al., arXiv 1904.06991.
+    Source: Kynkäänniemi et al., arXiv 1904.06991; Binkowski et al., arXiv 1801.01401.
     """
-    if min(len(generated), len(reference)) <= neighbours:
-        counts = f"{len(generated)} and {len(reference)} images"
-        raise UserError(f"precision and recall of {counts}: more than {neighbours} of both are needed")
-    generated, reference = _double(generated), _double(reference)
-    return _covered(generated, reference, neighbours), _covered(reference, generated, neighbours)
-
-
-def kernel_distance(
-    generated: Tensor, reference: Tensor, size: int = 1000, subsets: int = 100, seed: int = SEED
-) -> tuple[float, float]:
-    """Mean and standard deviation over random subsets of the unbiased squared MMD, kernel ``(x y / F + 1)^3``: KID.
-
-    Args:
-        generated: ``[N, F]``.
-        reference: ``[M, F]``.
-        size: Of a subset; cut to N and M.
-        subsets: How many.
-        seed: Of the choice.
-
-    Raises:
-        UserError: There is one of either, or none.
-
-    Source: Binkowski et al., arXiv 1801.01401.
-    """
-    if min(len(generated), len(reference)) < 2:
-        raise UserError(f"KID of {len(generated)} and {len(reference)} images: at least 2 of both are needed")
-    generated, reference = _double(generated), _double(reference)
-    size = min(size, len(generated), len(reference))
-    random, distances = np.random.RandomState(seed), []
-    for _ in range(subsets):
-        x, y = (part[random.choice(len(part), size, replace=False)] for part in (generated, reference))
-        within = sum(kernel.sum() - kernel.trace() for kernel in (_kernel(x, x), _kernel(y, y)))
-        distances.append(within / (size * (size - 1)) - 2 * _kernel(x, y).mean())
-    found = torch.stack(distances)
-    return found.mean().item(), found.std(correction=0).item()
+    least = min(len(generated), len(reference))
+    if least <= NEIGHBOURS:
+        counts = f"{len(generated)} generated and {len(reference)} real images"
+        raise UserError(f"precision, recall and KID of {counts} have no meaning; use more than {NEIGHBOURS} of both")
+    device = get_device()
+    features = [x.to(device if device.startswith("cuda") else "cpu", torch.float64) for x in (generated, reference)]
+    options = {"prc_neighborhood": NEIGHBOURS, "kid_subset_size": min(SUBSET, least), "verbose": False}
+    prc = fidelity("prc").prc_features_to_metric(*features, save_cpu_ram=True, **options)
+    kid = fidelity("kid").kid_features_to_metric(*features, **options)
+    figures = {"precision": prc["precision"], "recall": prc["recall"]}
+    return figures | {
+        "KID": kid["kernel_inception_distance_mean"],
+        "KID_std": kid["kernel_inception_distance_std"],
+    }
 
 
 @dataclass(frozen=True)
@@ -128,7 +100,7 @@ class Reference:
     count: int | None = None
 
 
-def save_statistics(path: Path, extractor: Any, found: Iterable[dict[str, Tensor]], keep: bool) -> int:
+def save_statistics(path: Path, extractor: FeatureExtractor, found: Iterable[dict[str, Tensor]], keep: bool) -> int:
     """Write what FID needs of real images: ``mu``, ``sigma``, and for sFID ``mu_s``, ``sigma_s``.
 
     Args:
@@ -162,7 +134,7 @@ def save_statistics(path: Path, extractor: Any, found: Iterable[dict[str, Tensor
     return moments["features"].count
 
 
-def open_reference(source: str, extractor: Any) -> Reference:
+def open_reference(source: str, extractor: FeatureExtractor) -> Reference:
     """Real images from a folder, or from an ``.npz``: of statistics, of images, or, as ADM's, of both.
 
     Args:
@@ -176,31 +148,41 @@ def open_reference(source: str, extractor: Any) -> Reference:
     if path.is_dir():
         images = open_images(path)
         return Reference(images=images, count=len(images))
-    if not path.is_file():
-        raise UserError(f"reference '{path}' doesn't exist; docs/evaluation.md says where ADM's files are")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            known = {name: file[name] for name in file.files if name != PACKED}
-            packed = PACKED in file.files
-    except (OSError, ValueError) as error:
-        raise UserError(f"reference '{path}' is damaged or no .npz: {error}") from error
-    ours = extractor.facts["features_sha256"]
-    if str(known.get("features_sha256", ours)) != ours:
-        raise UserError(f"reference '{path}' was made with other feature weights; make it anew (make_statistics.py)")
+    known, packed = _arrays(path)
     fitted = {
         ending: Gaussian(*(torch.from_numpy(known[name + ending]).double() for name in ("mu", "sigma")))
         for ending in ("", "_s")
-        if f"mu{ending}" in known and f"sigma{ending}" in known
+        if {f"mu{ending}", f"sigma{ending}"} <= known.keys()
     }
     if not fitted and not packed:
         raise UserError(f"reference '{path}' holds {', '.join(known) or 'nothing'}; it needs mu and sigma, or {PACKED}")
-    if "" in fitted and fitted[""].mean.shape != (extractor.width,):
-        found = len(fitted[""].mean)
-        raise UserError(f"reference '{path}' is of {found} features, the extractor gives {extractor.width}")
+    _check_made_by(extractor, path, known, fitted.get(""))
     rows = torch.from_numpy(known["features"]) if "features" in known else None
     images = Packed(path) if packed and rows is None else None
     count = int(known["count"]) if "count" in known else len(images) if images and not fitted else None
     return Reference(fitted.get(""), fitted.get("_s"), rows, images, count)
+
+
+def _arrays(path: Path) -> tuple[dict[str, np.ndarray], bool]:
+    """What an ``.npz`` holds beside images, and whether it holds images."""
+    if not path.is_file():
+        raise UserError(f"reference '{path}' doesn't exist; docs/evaluation.md says where ADM's files are")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files if name != PACKED}, PACKED in file.files
+    except (OSError, ValueError) as error:
+        raise UserError(f"reference '{path}' is damaged or no .npz: {error}") from error
+
+
+def _check_made_by(
+    extractor: FeatureExtractor, path: Path, known: dict[str, np.ndarray], fitted: Gaussian | None
+) -> None:
+    ours = extractor.facts["features_sha256"]
+    if str(known.get("features_sha256", ours)) != ours:
+        raise UserError(f"reference '{path}' was made with other feature weights; make it anew (make_statistics.py)")
+    if fitted is not None and fitted.mean.shape != (extractor.width,):
+        found = len(fitted.mean)
+        raise UserError(f"reference '{path}' is of {found} features, the extractor gives {extractor.width}")
 
 
 @METRICS.register_module()
@@ -215,7 +197,7 @@ class DistributionMetric(Metric):
     Args:
         features: Config of an extractor, of ``FEATURES``.
         reference: What :func:`open_reference` reads; None for the Inception Score alone.
-        allow_few: Give distances of no more images than features too, which mean nothing: for tests.
+        allow_few: Give figures of so few images too that they mean nothing: for tests.
         batch_size: Images of the reference that are read at once.
 
     Raises:
@@ -252,20 +234,21 @@ class DistributionMetric(Metric):
         Raises:
             UserError: It isn't, or N is too small.
         """
-        reference = self.reference
-        if self.extractor.classifies and count < 2 * PARTS and not self.allow_few:
-            raise UserError(f"an Inception Score of {count} images has no meaning; use at least {2 * PARTS}")
+        if self.extractor.classifies:
+            self._refuse_few(f"an Inception Score of {count} images", count, 2 * PARTS)
         if self.source is not None:
-            self._refuse_few("generated", count)
-        if reference.count is not None:
-            self._refuse_few("real", reference.count)
+            self._refuse_few_for_distance("generated", count)
+        if self.reference.count is not None:
+            self._refuse_few_for_distance("real", self.reference.count)
 
-    def _refuse_few(self, what: str, count: int) -> None:
+    def _refuse_few_for_distance(self, which: str, count: int) -> None:
         width = self.extractor.width
-        if count <= width and not self.allow_few:
+        self._refuse_few(f"a Fréchet distance of {count} {which} images in {width} features", count, width + 1)
+
+    def _refuse_few(self, what: str, count: int, least: int) -> None:
+        if count < least and not self.allow_few:
             raise UserError(
-                f"a Fréchet distance of {count} {what} images in {width} features has no meaning; "
-                f"use more than {width}, for papers {STANDARD:,} (allow_few=True for a test)"
+                f"{what} has no meaning; use {least} or more, for papers {STANDARD:,} (allow_few=True for a test)"
             )
 
     @property
@@ -299,24 +282,28 @@ class DistributionMetric(Metric):
             return {}
         count = len(generated["features"])
         rows = known.rows if known.rows is not None else real.get("features")
-        prefix = f"{self.extractor.prefix}/" if self.extractor.prefix else ""
-        distance, kernel = ("FD", "KD") if prefix else ("FID", "KID")
-        ending = "" if count == STANDARD else f"-{count}"
+        if known.features is None:  # of images, all of which have been looked at
+            known = replace(
+                known, **{name: Moments().add(real[name]).gaussian() for name in real.keys() & {"features", "spatial"}}
+            )
+        self.fitted = known.features
         figures = {}
-        for name, part, fitted in ((distance, "features", known.features), (f"s{distance}", "spatial", known.spatial)):
-            if fitted is None and known.features is None and part in real:
-                fitted = Moments().add(real[part]).gaussian()
-            if part == "features":
-                self.fitted = fitted
+        for name, part, fitted in (("FID", "features", known.features), ("sFID", "spatial", known.spatial)):
             if fitted is not None and part in generated:
-                self._refuse_few("generated", count)
-                figures[f"{name}{ending}"] = frechet_distance(Moments().add(generated[part]).gaussian(), fitted)
+                self._refuse_few_for_distance("generated", count)
+                figures[name] = frechet_distance(Moments().add(generated[part]).gaussian(), fitted)
         if "logits" in generated:
-            figures[f"IS{ending}"], figures["IS_std"] = inception_score(generated["logits"], min(PARTS, count // 2))
+            self._refuse_few(f"an Inception Score of {count} images", count, 2 * PARTS)
+            figures |= inception_score(generated["logits"])
         if rows is not None:
-            figures["precision"], figures["recall"] = precision_recall(generated["features"], rows)
-            figures[kernel], figures[f"{kernel}_std"] = kernel_distance(generated["features"], rows)
-        return {f"{prefix}{name}": value for name, value in figures.items()}
+            figures |= neighbours_and_kernel(generated["features"], rows)
+        return {self._name(name, count): value for name, value in figures.items()}
+
+    def _name(self, figure: str, count: int) -> str:
+        """``sFID`` as ``sFID-5000``; of other features than Inception's ``DINOv2/sFD-5000``."""
+        ending = f"-{count}" if figure in ("FID", "sFID", "IS") and count != STANDARD else ""
+        prefix = self.extractor.prefix
+        return f"{prefix}/{figure.replace('ID', 'D')}{ending}" if prefix else f"{figure}{ending}"
 
     def _keep(self, which: str, indices: list[int], images: Sequence[Tensor]) -> None:
         found = extract(self.extractor, images)
@@ -332,26 +319,3 @@ def _in_order(results: list[tuple], which: str) -> dict[str, Tensor]:
     return {
         name: torch.from_numpy(np.concatenate([found[name] for _, found in chosen])[order]) for name in chosen[0][1]
     }
-
-
-def _double(features: Tensor) -> Tensor:
-    """In float64, where there is a fast device that has it."""
-    device = get_device()
-    return features.to(device if device.startswith("cuda") else "cpu", torch.float64)
-
-
-def _kernel(x: Tensor, y: Tensor) -> Tensor:
-    return (x @ y.T / x.shape[1] + 1) ** 3
-
-
-def _covered(points: Tensor, others: Tensor, neighbours: int) -> float:
-    """The share of points within reach of one of the others."""
-    radii = [_distances(rows, others).kthvalue(neighbours + 1).values for rows in others.split(ROWS)]  # itself is one
-    reach = torch.cat(radii)
-    return torch.cat([(_distances(rows, others) <= reach).any(1) for rows in points.split(ROWS)]).double().mean().item()
-
-
-def _distances(one: Tensor, other: Tensor) -> Tensor:
-    """Squared distances ``[N, M]``, by one product."""
-    sizes = one.square().sum(1)[:, None] + other.square().sum(1)
-    return torch.addmm(sizes, one, other.T, alpha=-2)
