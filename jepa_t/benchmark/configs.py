@@ -11,8 +11,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..engine import load_config
 from ..errors import UserError
@@ -20,12 +18,13 @@ from ..model import JEPAT
 from ..registry import METRICS, MODELS, build, plugins, resolve
 from ..tokenizers.quantized_autoencoder import trained_checkpoint
 from ..worlds.verdicts import PromptMetric
+from .cost import training
 
 TUNED_ON = "seen"  # the split of the validation prompts that decides the guidance scale
 VALIDATION_SEED = 2  # of the prompts; the test prompts have another
 POINTS = 8  # of the learning curve
-MASKS = 8  # over which operations are averaged
-TIMES = {"begin", "end", "milestones", "T_max", "step_size", "total_steps", "periods"}  # of a schedule, in steps
+# Of a schedule, in steps; "warmup" and "decay" where they are whole numbers.
+TIMES = {"begin", "end", "milestones", "T_max", "step_size", "total_steps", "periods", "warmup", "decay"}
 TOLERANCE = 0.02  # by which parameter counts may differ
 
 
@@ -50,7 +49,24 @@ def configure(
     Raises:
         UserError: The config is wrong, or has no test prompts to validate and test with.
     """
-    changes = copy.deepcopy(changes or {})
+    cfg = _load(path, copy.deepcopy(changes or {}))
+    for variable in [key for key in cfg if key.startswith("_")]:  # a config's own, of which nothing depends
+        cfg.pop(variable)
+    per_split = prompts or cfg.test_dataloader.dataset.get("per_split", 200)
+    cfg.test_dataloader.dataset.per_split = per_split
+    cfg.val_dataloader = copy.deepcopy(cfg.test_dataloader)
+    cfg.val_dataloader.dataset.update(seed=VALIDATION_SEED, per_split=max(per_split // 4 * 2, 2))
+    if splits := validation or cfg.test_dataloader.dataset.get("splits", ()):
+        cfg.val_dataloader.dataset.splits = tuple(dict.fromkeys((TUNED_ON, *splits)))
+    cfg.val_evaluator, cfg.val_cfg = cfg.test_evaluator, {"type": "ValLoop"}
+    cfg.default_hooks.checkpoint = {"type": "SafeCheckpointHook", "interval": 1, "max_keep_ckpts": 1}
+    stretch(cfg, steps or cfg.train_cfg.max_iters)
+    _silence(cfg)
+    return with_seed(cfg, seed)
+
+
+def _load(path: str | Path, changes: dict) -> Config:
+    """A config that a benchmark can run."""
     fusion = changes.get("model", {}).pop("fusion", None)
     cfg = load_config(str(path), changes=changes)
     if fusion is not None:  # in the place of the config's own: merged they would be a third
@@ -65,25 +81,15 @@ def configure(
             f"{path}: test_evaluator {cfg.test_evaluator.type!r} doesn't tell which prompts came out right, which a "
             "benchmark compares; use DigitsMetric, ShapesMetric or a PromptMetric of your own"
         )
-    for variable in [key for key in cfg if key.startswith("_")]:  # a config's own, of which nothing depends
-        cfg.pop(variable)
+    return cfg
+
+
+def _silence(cfg: Config) -> None:
     cfg.threads = 1  # more would wait for each other, and make the result depend on the machine
-    per_split = prompts or cfg.test_dataloader.dataset.get("per_split", 200)
-    cfg.test_dataloader.dataset.per_split = per_split
-    cfg.val_dataloader = copy.deepcopy(cfg.test_dataloader)
-    cfg.val_dataloader.dataset.update(seed=VALIDATION_SEED, per_split=max(per_split // 4 * 2, 2))
-    splits = validation or cfg.test_dataloader.dataset.get("splits", ())
-    if splits:
-        cfg.val_dataloader.dataset.splits = tuple(dict.fromkeys((TUNED_ON, *splits)))
-    cfg.val_evaluator, cfg.val_cfg = cfg.test_evaluator, {"type": "ValLoop"}
-    cfg.default_hooks.checkpoint = {"type": "SafeCheckpointHook", "interval": 1, "max_keep_ckpts": 1}
-    stretch(cfg, steps or cfg.train_cfg.max_iters)
     cfg.default_hooks.pop("progress", None)
     cfg.custom_hooks = [hook for hook in cfg.get("custom_hooks", []) if hook["type"] != "PreviewHook"]
     cfg.visualizer = {"type": "Visualizer", "vis_backends": []}
-    cfg.log_level = "WARNING"
-    cfg.work_dir = ""
-    return with_seed(cfg, seed)
+    cfg.log_level, cfg.work_dir = "WARNING", ""
 
 
 def with_seed(cfg: Config, seed: int) -> Config:
@@ -101,12 +107,16 @@ def stretch(cfg: Config, steps: int) -> None:
     cfg.train_cfg.val_interval = cfg.default_hooks.checkpoint.interval = max(steps // POINTS, 1)
     schedule = cfg.get("param_scheduler") or []
     for part in [schedule] if isinstance(schedule, dict) else schedule:
-        for name in TIMES & part.keys():
-            several = isinstance(part[name], (list, tuple))
-            scaled = [round(step * share) for step in (part[name] if several else [part[name]])]
-            part[name] = [max(step, 1) for step in scaled] if several else max(scaled[0], name != "begin")
+        part.update({name: _scaled(part[name], share) for name in TIMES & part.keys()})
         if "end" in part:
             part.end = max(part.end, part.get("begin", 0) + 1)
+
+
+def _scaled(steps: Any, share: float) -> Any:
+    """Other steps, at least 2; 0 and shares of the training stay."""
+    if isinstance(steps, (list, tuple)):
+        return [_scaled(step, share) for step in steps]
+    return max(round(steps * share), 2) if isinstance(steps, int) and steps else steps
 
 
 def config_hash(cfg: Config) -> str:
@@ -188,19 +198,11 @@ def match_parameters(cfg: Config, target: int) -> Config:
     return cfg
 
 
-def step_flops(cfg: Config) -> int:
-    """Floating-point operations of a training step, forward and backward: the mean over :data:`MASKS` masks.
-
-    Counted on random images with attention as plain products, since fused kernels go uncounted on a CPU.
-    """
+def step_flops(cfg: Config) -> float:
+    """Floating-point operations of a training step, forward and backward."""
     model = build(cfg.model.to_dict(), MODELS)
-    tokenizer = model.image_tokenizer
-    batch = cfg.train_dataloader.batch_size
+    tokenizer, batch = model.image_tokenizer, cfg.train_dataloader.batch_size
     images = torch.rand(batch, 3, *(side * tokenizer.stride for side in tokenizer.grid))
     captions = ["a red circle left of a blue square"] * batch
     model.fit(images, captions)
-    torch.manual_seed(0)
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        for _ in range(MASKS):
-            sum(model.loss(images, captions).values()).backward()
-    return counter.get_total_flops() // MASKS
+    return training(model, images, captions).total * batch

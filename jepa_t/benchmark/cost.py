@@ -1,30 +1,32 @@
-"""What a sampling and a training step cost, from the sizes alone: evaluations, and operations of the matrix products.
+"""What drawing and a training step cost: evaluations, and the operations of the matrix products, which PyTorch counts.
 
-A multiplication and an addition are two operations. All figures are of one image; the image tokenizer isn't counted.
-Fusions of one's own count as nothing. The generative objective must be :class:`~jepa_t.objectives.FlowMatching`.
+A multiplication and an addition are two operations; all figures are of one image. Nothing is computed: on the device
+``meta`` there are shapes and no numbers, and what has the same shapes costs the same, so it is run once.
 """
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import copy
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
-from ..layers import Attention, Block
-from ..masking import masked_count
-from ..model import JEPAT, Network
-from ..objectives import DenoisingHead, FlowMatching
-from ..sampling.solvers import Solver, annealed
+from ..contracts import RandomSource
+from ..denoiser import Denoiser
+from ..masking import MaskRatio
+from ..model import JEPAT
+from ..network import Network
+from ..objectives import DenoisingHead
+from ..sampling.solvers import annealed
+from ..structures import Drawn, Prediction, Split, Text
 
-ITEMS = ("text_once", "asked_only", "shared", "hoisted")  # what the library's sampler leaves out of the plain procedure
-FUSIONS: dict[str, Callable[[nn.Module, int, int], float]] = {
-    "Add": lambda fusion, _rows, _words: linears(fusion, 1),
-    "FiLM": lambda fusion, _rows, _words: linears(fusion, 1),
-    "InContext": lambda fusion, _rows, words: linears(fusion, words),
-    "Concat": lambda fusion, rows, _words: linears(fusion.proj, rows) + linears(fusion.text_proj, 1),
-    "CrossAttention": lambda fusion, rows, words: attention(fusion.attn, rows, words),
-}
+MASKS = 8  # of a training step, at equal distances in the distribution of their sizes
 
 
 @dataclass(frozen=True)
@@ -34,185 +36,165 @@ class Cost:
     Attributes:
         network: Evaluations of the network; both branches of guidance count.
         head: Evaluations of the denoising head per token; both branches count.
-        flops: Operations by part: ``text``, ``encoder``, ``predictor``, ``head`` and in training ``target``.
+        flops: Operations by part: ``text``, ``encoder``, ``predictor`` with the fusions and all else, ``head``; in
+            training also ``target``, and ``backward`` of all.
     """
 
-    network: float
-    head: float
-    flops: dict[str, float]
+    network: float = 0.0
+    head: float = 0.0
+    flops: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def total(self) -> float:
         """All operations."""
         return sum(self.flops.values())
 
-
-def linears(module: nn.Module, rows: float) -> float:
-    """All linear layers of a module, each on so many rows."""
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-    return sum(2 * rows * layer.in_features * layer.out_features for layer in layers)
-
-
-def attention(layer: Attention, queries: int, keys: int) -> float:
-    """Projections, scores and the weighted sum."""
-    projections = linears(layer.q, queries) + linears(layer.proj, queries) + linears(layer.kv, keys)
-    return projections + 4 * queries * keys * layer.q.out_features
+    def plus(self, other: "Cost", times: float = 1.0) -> "Cost":
+        """This, and the other so many times; -1 takes it away."""
+        flops = {p: self.flops.get(p, 0) + times * other.flops.get(p, 0) for p in {**self.flops, **other.flops}}
+        return Cost(self.network + times * other.network, self.head + times * other.head, flops)
 
 
-def block(layer: Block, tokens: int, rows: int | None = None) -> float:
-    """A Transformer block over so many tokens, of which ``rows`` are wanted."""
-    rows = tokens if rows is None else rows
-    return attention(layer.attn, rows, tokens) + linears(layer.mlp, rows)
-
-
-def text(network: Network) -> float:
-    """The text tower on one caption; nothing where it is frozen, since features are remembered."""
-    tower, blocks = network.text_tokenizer, getattr(network.text_tokenizer, "blocks", None)
-    return 0 if blocks is None else sum(block(one, tower.length) for one in blocks) + 2 * tower.length * tower.width
-
-
-def encoder(network: Network, tokens: int) -> float:
-    """The context encoder on so many tokens beside its registers; or the target encoder, on all."""
-    registers = len(network.encoder.registers)
-    blocks = sum(block(one, registers + tokens) for one in network.encoder.blocks)
-    return linears(network.encoder.embed, tokens) + blocks + _fusion(network, "encoder", registers)
-
-
-def predictor(network: Network, visible: int, rows: int | None, branches: int = 1, shared: bool = True) -> float:
-    """The predictor and the fusions.
+@contextmanager
+def counting(parts: Mapping[nn.Module, str], rest: str) -> Iterator[Counter]:
+    """Count the operations within: those of each part's ``forward``, and the rest. Fused attention counts as products.
 
     Args:
-        network: Of these sizes.
-        visible: V.
-        rows: Tokens wanted; None computes all to the end.
-        branches: Captions for each image.
-        shared: Whether what comes before the first fusion is computed once for all branches.
+        parts: Names of modules.
+        rest: A name for what is in none of them.
     """
-    before, tokens = len(network.encoder.registers), network.grid[0] * network.grid[1]
-    copies = 1 if shared and not _early(network) else branches
-    total = copies * linears(network.predictor.embed, before + visible)
+    flops: Counter[str] = Counter()
+    begun: list[int] = []
 
-    def fused(site: str, rows: int, index: int = 0) -> float:
-        nonlocal copies
-        copies = branches if site in network.fusion else copies
-        return copies * _fusion(network, site, rows, index)
+    def leave(part: str, *_: Any) -> None:
+        spent = counter.get_total_flops() - begun.pop()
+        flops.update({part: spent, rest: -spent})
 
-    total += fused("context", before + visible)
-    total += fused("predictor", before + tokens)
-    for index, one in enumerate(network.predictor.blocks):
-        last = index == len(network.predictor.blocks) - 1
-        wanted = before + tokens if rows is None or not last else rows
-        total += copies * block(one, before + tokens, wanted)
-        total += fused("blocks", wanted, index)
-    rows = tokens if rows is None else rows
-    total += fused("features", rows)
-    return total + fused("objective", rows)
-
-
-def _early(network: Network) -> bool:
-    """Whether the text comes in so early that nothing is common to the branches."""
-    return "encoder" in network.fusion or "context" in network.fusion
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        hooks = [
+            module.register_forward_pre_hook(lambda *_: begun.append(counter.get_total_flops())) for module in parts
+        ]
+        hooks += [module.register_forward_hook(partial(leave, part)) for module, part in parts.items()]
+        try:
+            yield flops
+        finally:
+            flops[rest] += counter.get_total_flops()
+            for hook in hooks:
+                hook.remove()
 
 
-def _fusion(network: Network, site: str, rows: int, index: int = 0) -> float:
-    if site not in network.fusion:
-        return 0
-    fusion = network.fusion[site][index] if site == "blocks" else network.fusion[site]
-    return FUSIONS.get(type(fusion).__name__, lambda *_: 0)(fusion, rows, network.text_tokenizer.length)
-
-
-def modulations(head: DenoisingHead, conditions: float, times: float, pairs: float) -> float:
-    """The denoising head's modulations for so many conditions, times, and pairs of both."""
-    layers = [one.modulation for one in head.blocks] + [head.modulation]
-    once = linears(head.embed_condition, conditions) + linears(head.embed_time, times)
-    return once + sum(linears(layer, pairs) for layer in layers)
-
-
-def denoise(head: DenoisingHead, tokens: float) -> float:
-    """The denoising head without its modulations."""
-    return sum(linears(layer, tokens) for layer in (head.embed, head.out, *(one.mlp for one in head.blocks)))
-
-
-def flow_of(network: Network) -> FlowMatching:
-    """The generative objective."""
-    return next(objective for objective in network.objectives.values() if isinstance(objective, FlowMatching))
-
-
-def sampling(model: JEPAT, items: Sequence[str] = ITEMS) -> Cost:
-    """One image by the model's sampler, alone in its batch.
+class Priced:
+    """A denoiser on the device ``meta`` that samplers draw one image with, to learn what they would have spent.
 
     Args:
-        model: With the sampler.
-        items: Which of :data:`ITEMS` act; without any it is the plain procedure at the sampler's settings, both
-            branches in all steps.
+        denoiser: A :class:`~jepa_t.denoiser.Denoiser`, or what computes one otherwise.
+        network: Its weights.
     """
-    network, head, (height, width) = model.ema, flow_of(model.ema).head, model.ema.grid
-    flops = dict.fromkeys(("text", "encoder", "predictor", "head"), 0.0)
-    passes = evaluations = done = 0
-    alike = not {"encoder", "context", "predictor", "blocks"} & set(
-        network.fusion
-    )  # what the branches give the predictor
-    plan = model.sampler._plan(height * width)
-    for step in plan:
-        options = model.sampler.draw
-        steps = annealed("solver_steps", options.get("solver_steps", 99), step.progress)
-        times = Solver(options.get("solver", "euler"), steps).times
-        branches = 2 if step.guidance != 1 or not items else 1
-        asked = branches * step.asked
-        shared, rows = "shared" in items, step.asked if "asked_only" in items else None
-        flops["encoder"] += (1 if shared and not _early(network) else branches) * encoder(network, done)
-        flops["predictor"] += predictor(network, done, rows, branches, shared)
-        flops["text"] += 0 if "text_once" in items and done else 2 * text(network)
-        if "hoisted" in items:
-            flops["head"] += modulations(head, asked, len(set(times)), asked * len(set(times)))
-            flops["head"] -= len(times) * linears(head.embed, asked - step.asked)  # both branches share one state
-        else:
-            flops["head"] += len(times) * modulations(head, asked, asked, asked)
-        flops["head"] += len(times) * denoise(head, asked)
-        passes += 1 if alike and shared else branches
-        evaluations, done = evaluations + len(times) * asked, done + step.asked
-    return Cost(passes, evaluations / (height * width), flops)
+
+    def __init__(self, denoiser: Any, network: Network) -> None:
+        self.denoiser, self.network, self.cost = denoiser, network, Cost()
+        self.grid, self.channels = denoiser.grid, denoiser.channels
+        self._known: dict[Hashable, tuple[Any, Cost]] = {}
+
+    def spent(self, draw: Callable[["Priced"], Any]) -> Cost:
+        """What ``draw`` spends when it draws with this."""
+        self.cost = Cost()
+        draw(self)
+        return self.cost
+
+    def text(self, captions: Sequence[str]) -> Text:
+        """Captions encoded."""
+        return self._pay(*self._once(("text", len(captions)), "text", lambda: self.network.text_tokenizer(captions)))
+
+    def null(self, batch: int) -> Text:
+        """See :class:`~jepa_t.denoiser.Denoiser`."""
+        return self._pay(*self._once(("null", batch), "text", lambda: self.denoiser.null(batch)))
+
+    def condition(self, tokens: Tensor, split: Split, text: Text, branches: int = 1) -> Prediction:
+        """See :class:`~jepa_t.denoiser.Denoiser`."""
+        key = split.visible_count, split.asked_count, branches
+        found, cost = self._once(key, "predictor", lambda: self.denoiser.condition(tokens, split, text, branches))
+        return self._pay(found, replace(cost, network=branches))
+
+    def draw(
+        self,
+        condition: Tensor,
+        random: RandomSource,
+        null: Tensor | None = None,
+        guidance_scale: float = 1.0,
+        **options: Any,
+    ) -> Drawn:
+        """See :class:`~jepa_t.denoiser.Denoiser`. Each solver step costs what another does, however late it is."""
+
+        def drawn(**options: Any) -> tuple[Any, Cost]:
+            key = condition.shape, null is None, *options.items()
+            call = partial(self.denoiser.draw, condition, random, null, guidance_scale, **options)
+            found, cost = self._once(key, "head", call)
+            rows = condition[..., 0].numel() * (1 if null is None else 2)  # where no denoising head tells its own
+            return found, cost if cost.head else replace(cost, head=rows / math.prod(self.grid))
+
+        if "solver_steps" not in options:
+            return self._pay(*drawn(**options))
+        steps = annealed("solver_steps", options["solver_steps"], options.pop("progress", 0.0))
+        if steps <= 3:
+            return self._pay(*drawn(**options | {"solver_steps": steps}))
+        two, (found, three) = drawn(**options | {"solver_steps": 2})[1], drawn(**options | {"solver_steps": 3})
+        return self._pay(found, three.plus(three.plus(two, -1), steps - 3))
+
+    def _pay(self, found: Any, cost: Cost) -> Any:
+        self.cost = self.cost.plus(cost)
+        return found
+
+    def _once(self, key: Hashable, part: str, call: Callable[[], Any]) -> tuple[Any, Cost]:
+        if key not in self._known:
+            rows: list[int] = []
+            heads = [module.out for module in self.network.modules() if isinstance(module, DenoisingHead)]
+            hooks = [head.register_forward_hook(lambda *seen: rows.append(seen[-1][..., 0].numel())) for head in heads]
+            with counting({self.network.encoder: "encoder"}, part) as flops:
+                found = call()
+            for hook in hooks:
+                hook.remove()
+            self._known[key] = found, Cost(head=sum(rows) / math.prod(self.grid), flops=flops)
+        return self._known[key]
 
 
-def training(model: JEPAT, plain: bool = False, visible: int | None = None) -> Cost:
-    """A training step's share of one image, forward and backward.
+def on_meta(model: JEPAT, captions: Sequence[str]) -> JEPAT:
+    """A copy on the device ``meta``, where only captions are known that have been read before."""
+    for network in (model.network, model.ema):
+        network.text_tokenizer(captions)
+    return copy.deepcopy(model).to("meta")
+
+
+def sampling(model: JEPAT, caption: str) -> Cost:
+    """One image by the model's sampler, alone in its batch; decoding isn't counted."""
+    meta = on_meta(model, [caption])
+    priced = Priced(Denoiser(meta.ema, meta.image_tokenizer), meta.ema)
+    return priced.spent(lambda denoiser: model.sampler(denoiser, denoiser.text([caption]), [0]))
+
+
+def training(
+    model: JEPAT, images: Tensor, captions: Sequence[str], loss: Callable[..., dict[str, Tensor]] = JEPAT.loss
+) -> Cost:
+    """A training step's share of one image, forward and backward: the mean over :data:`MASKS` sizes of masks.
 
     Args:
-        model: The model.
-        plain: The published procedure: every part computes all tokens, and the teacher's text is encoded too.
-        visible: V; by default the mean over the mask's distribution.
+        model: The model, fitted.
+        images: ``[B, 3, H, W]``, of which the shape alone matters.
+        captions: B.
+        loss: Gives the losses of ``(model, images, captions)``.
     """
-    network, (height, width) = model.network, model.network.grid
-    tokens, flow = height * width, flow_of(network)
-    middles = [(index + 0.5) / 256 for index in range(256)]
-    counts = (
-        [tokens - masked_count(tokens, model.mask_ratio.ratio(u)) for u in middles] if visible is None else [visible]
-    )
-    seen = sum(counts) / len(counts)
-    rows = tokens if plain else tokens - seen
-    drawn, times = flow.draws * rows, flow.draws * (rows if plain else 1)
-    trained = any(parameter.requires_grad for parameter in network.text_tokenizer.parameters())
-    flops = {
-        "text": ((3 if trained else 1) + plain) * text(network),
-        "encoder": sum(3 * encoder(network, count) for count in counts) / len(counts),
-        "predictor": sum(3 * predictor(network, n, None if plain else tokens - n) for n in counts) / len(counts),
-        "head": 3 * (modulations(flow.head, rows, times, drawn) + denoise(flow.head, drawn)),
-        "target": 0.0,
-    }
-    flops["encoder"] -= linears(network.encoder.embed, seen)  # what comes in has no gradient
-    flops["head"] -= linears(flow.head.embed, drawn) + linears(flow.head.embed_time[0], times)
-    for objective in network.objectives.values():
-        if "features" in objective.reads and objective.weight:
-            flops["target"] += encoder(network, tokens) + 3 * linears(objective.mlp, rows)
-    return Cost(1.0, flow.draws, flops)
-
-
-def peak(device: str, dtype: torch.dtype = torch.float32) -> float:
-    """Operations per second of a large matrix product, the best of five: what the device reaches at all."""
-    side = 8192 if device == "cuda" else 1536
-    matrix, taken = torch.randn(side, side, device=device, dtype=dtype), []
-    for _ in range(5):
-        started = time.perf_counter()
-        (matrix @ matrix)[0, 0].item()
-        taken.append(time.perf_counter() - started)
-    return 2 * side**3 / min(taken)
+    model.loss(images[:1], captions[:1])  # looks once whether all is fitted
+    meta = on_meta(model, captions).train()
+    network, images, cost = meta.network, images.to("meta"), Cost()
+    parts = {meta.ema.encoder: "target", network.encoder: "encoder"}
+    parts |= {text.text_tokenizer: "text" for text in (network, meta.ema)}
+    parts |= {module: "head" for module in network.modules() if isinstance(module, DenoisingHead)}
+    for number in range(MASKS):
+        share = model.mask_ratio.ratio((number + 0.5) / MASKS)
+        meta.mask_ratio = MaskRatio(lambda _quantile, share=share: share)
+        with counting(parts, "predictor") as forward:
+            total = sum(loss(meta, images, captions).values())
+        with counting({}, "backward") as backward:
+            total.backward()
+        cost = cost.plus(Cost(flops=forward + backward), 1 / (MASKS * len(images)))
+    return cost

@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -65,16 +65,10 @@ def run_all(
                 done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
                     key = pending.pop(future)
-                    try:
-                        results[key] = future.result()
-                    except UserError as error:
-                        failed[key] = str(error)
-                    except BrokenProcessPool:
-                        failed[key] = KILLED
-                    except Exception as error:  # of a component of one's own, or of the machine
-                        logging.getLogger("jepa_t").error("a run failed", exc_info=error)
-                        failed[key] = f"{type(error).__name__}: {first_line(error)}"
+                    if wrong := _wrong(future):
+                        failed[key] = wrong
                     else:
+                        results[key] = future.result()
                         whole(key)
                 for key, step in _arrived(events):
                     if key not in results:
@@ -83,6 +77,19 @@ def run_all(
             pool.shutdown(cancel_futures=True)
             raise
     return {key: results[key] for key in runs if key in results}, failed
+
+
+def _wrong(future: Future) -> str | None:
+    """What was wrong with a run, if anything."""
+    error = future.exception()
+    if isinstance(error, BrokenProcessPool):
+        return KILLED
+    if error is None or isinstance(error, UserError):
+        return error and str(error)
+    if not isinstance(error, Exception):  # such as Ctrl-C
+        raise error
+    logging.getLogger("jepa_t").error("a run failed", exc_info=error)  # of a component of one's own, or of the machine
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def _arrived(events: Any) -> Iterator[tuple[str, int]]:

@@ -2,23 +2,71 @@
 
 Written from its description (JEPA-T; MAR, section 3.4): 64 sampling steps of 99 Euler evaluations; at each step the
 text is encoded and every block computes every token; at each evaluation the head computes its modulations for both
-branches; guidance is always on. The library never imports this. Its items of sampling can be switched on one by one, to
-see what each is worth.
+branches; guidance is always on. What the library's sampler leaves out of it can be left out one by one, to see what
+each is worth.
 """
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import UserError
 from ..masking import draw_split, gather
 from ..model import JEPAT
 from ..network import Network
+from ..objectives import FlowMatching
 from ..sampling import Generators
-from ..structures import Split, Text
-from .cost import flow_of
+from ..structures import Drawn, Prediction, Split, Text
+
+# What is left out: the text encoded again; the predictor's last block and the fusions after it for other tokens than
+# the step's; what comes before the first fusion for the second branch; the head's modulations at each evaluation.
+ITEMS = ("text_once", "asked_only", "shared", "hoisted")
+
+
+class Published:
+    """A network, computed as published: what :func:`sample_tokens` draws with.
+
+    Args:
+        network: With flow matching.
+        items: The first of :data:`ITEMS`, as many as wanted.
+    """
+
+    def __init__(self, network: Network, items: Sequence[str] = ()) -> None:
+        self.network, self.items, self.head = network, items, flow_of(network).head
+        self.grid, self.channels = network.grid, network.channels
+
+    def text(self, captions: Sequence[str]) -> Text:
+        """B captions."""
+        return self.network.text_tokenizer(captions)
+
+    def null(self, batch: int) -> Text:
+        """The unconditional caption, ``batch`` times."""
+        return self.network.text_tokenizer.null(batch)
+
+    def condition(self, tokens: Tensor, split: Split, text: Text, branches: int) -> Prediction:
+        """Of the asked tokens, for two captions of each image."""
+        if "asked_only" in self.items:
+            copies = 1 if "shared" in self.items else branches
+            return self.network.condition(tokens.repeat(copies, 1, 1), split.repeat(copies), text, branches // copies)
+        z = condition(self.network, tokens.repeat(branches, 1, 1), split.repeat(branches), text)
+        asked = z[:, split.visible_count : split.visible_count + split.asked_count]
+        return Prediction(asked, asked)
+
+    def draw(self, condition: Tensor, random: Generators, null: Tensor, scale: float, solver_steps: int) -> Drawn:
+        """Solve the flow with Euler's steps."""
+        z, times = torch.cat([condition, null]), [k / solver_steps for k in range(solver_steps)]
+        head = self.head.at_times(z, times) if "hoisted" in self.items else None
+        x = random.normal(z.shape[1], self.channels)
+        for time in times:
+            both = x.repeat(2, 1, 1)
+            velocity = head(both, time) if head else self.head(both, torch.full(z.shape[:2], time, device=x.device), z)
+            with_text, without = velocity.chunk(2)
+            x = x + (without + scale * (with_text - without)) / solver_steps
+        return Drawn(x)
 
 
 def condition(network: Network, tokens: Tensor, split: Split, text: Text) -> Tensor:
@@ -33,6 +81,39 @@ def condition(network: Network, tokens: Tensor, split: Split, text: Text) -> Ten
 
 
 @torch.no_grad()
+def sample_tokens(
+    denoiser: Any, captions: Sequence[str], random: Generators, steps: int, solver_steps: int, scale: float, again: bool
+) -> Tensor:
+    """Tokens ``[B, N, C]`` under linear guidance.
+
+    Args:
+        denoiser: A :class:`Published`, or what stands for it.
+        captions: B texts.
+        random: B generators.
+        steps: Sampling steps; more than there are tokens are cut to that.
+        solver_steps: Euler steps in each.
+        scale: Of the guidance at the end.
+        again: Encode the text at each step.
+    """
+    batch, count = len(captions), math.prod(denoiser.grid)
+    steps = min(steps, count)
+    order = random.uniform(count).argsort(1)
+    tokens, masked = torch.zeros(batch, count, denoiser.channels, device=order.device), count
+    text = None
+    for step in range(1, steps + 1):
+        left = max(min(math.floor(count * math.cos(math.pi * step / (2 * steps)) + 1e-9), masked - 1), steps - step)
+        left = 0 if step == steps else left
+        split = Split(order, count - masked, masked - left)
+        if text is None or again:
+            text = denoiser.text(captions) + denoiser.null(batch)
+        z, null = denoiser.condition(tokens, split, text, branches=2).condition.chunk(2)
+        w = 1 + (scale - 1) * (count - left) / count
+        x = denoiser.draw(z, random, null, w, solver_steps=solver_steps).tokens
+        tokens = tokens.scatter(1, split.asked[..., None].expand_as(x), x)
+        masked = left
+    return tokens
+
+
 def sample(
     model: JEPAT,
     captions: Sequence[str],
@@ -42,48 +123,10 @@ def sample(
     scale: float = 3.0,
     items: Sequence[str] = (),
 ) -> Tensor:
-    """Images ``[B, 3, H, W]`` in [-1, 1] under linear guidance.
-
-    Args:
-        model: Its averaged weights draw.
-        captions: B texts.
-        seeds: B numbers, which mean what they mean to the library.
-        steps: Sampling steps; more than there are tokens are cut to that.
-        solver_steps: Euler steps in each.
-        scale: Of the guidance at the end.
-        items: The first of :data:`~jepa_t.benchmark.cost.ITEMS`, as many as wanted: the text encoded once; the
-            predictor's last block and the fusions after it for the tokens of the step alone; what comes before the
-            first fusion once for both branches; the head's modulations of all Euler steps in one product each.
-    """
-    network, batch = model.ema, len(seeds)
-    flow, count = flow_of(network), network.grid[0] * network.grid[1]
-    steps = min(steps, count)
-    random = Generators(seeds, next(network.parameters()).device)
-    order = random.uniform(count).argsort(1)
-    tokens, masked = torch.zeros(batch, count, network.channels, device=order.device), count
-    text = None
-    for step in range(1, steps + 1):
-        left = max(min(math.floor(count * math.cos(math.pi * step / (2 * steps)) + 1e-9), masked - 1), steps - step)
-        left = 0 if step == steps else left
-        split = Split(order, count - masked, masked - left)
-        if text is None or "text_once" not in items:
-            text = network.text_tokenizer(captions) + network.text_tokenizer.null(batch)
-        if "asked_only" in items:
-            copies = 1 if "shared" in items else 2
-            z = network.condition(tokens.repeat(copies, 1, 1), split.repeat(copies), text, 2 // copies).condition
-        else:
-            z = condition(network, tokens.repeat(2, 1, 1), split.repeat(2), text)[:, count - masked : count - left]
-        w = 1 + (scale - 1) * (count - left) / count
-        times = [k / solver_steps for k in range(solver_steps)]
-        head = flow.head.at_times(z, times) if "hoisted" in items else None
-        x = random.normal(masked - left, network.channels)
-        for time in times:
-            both = x.repeat(2, 1, 1)
-            velocity = head(both, time) if head else flow.head(both, torch.full(z.shape[:2], time, device=x.device), z)
-            with_text, without = velocity.chunk(2)
-            x = x + (without + w * (with_text - without)) / solver_steps
-        tokens = tokens.scatter(1, split.asked[..., None].expand_as(x), x)
-        masked = left
+    """Images ``[B, 3, H, W]`` in [-1, 1] of B captions and seeds, which mean what they mean to the library."""
+    random = Generators(seeds, next(model.ema.parameters()).device)
+    published = Published(model.ema, items)
+    tokens = sample_tokens(published, captions, random, steps, solver_steps, scale, "text_once" not in items)
     return model.image_tokenizer.decode(tokens).clamp(-1, 1)
 
 
@@ -112,3 +155,14 @@ def loss(model: JEPAT, images: Tensor, captions: Sequence[str]) -> dict[str, Ten
             errors = F.smooth_l1_loss(objective.mlp(z).float(), features, beta=objective.beta, reduction="none")
             losses["loss_feature"] = objective.weight * (errors.mean(-1) * asked).sum() / (asked.sum() * batch)
     return losses
+
+
+def flow_of(network: Network) -> FlowMatching:
+    """The generative objective.
+
+    Raises:
+        UserError: It is another.
+    """
+    if not isinstance(network.generative, FlowMatching):
+        raise UserError(f"the published procedure is flow matching's, not {type(network.generative).__name__}'s")
+    return network.generative

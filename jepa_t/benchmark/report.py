@@ -1,21 +1,18 @@
 """From ``results.json`` to tables and plots, and nothing else: made again, they are the same."""
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..errors import UserError
 from ..files import write_atomically
 from .plots import PLOTS
-from .records import Record, arms_of, curve, curved, outcomes
+from .records import Record, Timing, arms_of, curve, curved, load, outcomes, read
 from .samplers import SETTINGS
 from .statistics import interval, paired, steps_to
 from .tasks import TASKS
 
-RESULTS, REPORT = "results.json", "report.md"
+REPORT = "report.md"
 COSTS = ("ms per picture", "network evaluations", "head evaluations per token")  # of the sampler suite
 DISTANCES = ("frechet", "residual", "diversity")  # figures that aren't shares
 THRESHOLDS = (0.5, 0.9)
@@ -24,16 +21,15 @@ REAL = {  # figures of real images, which stand below the table
     "frechet_floor": "The Fréchet distance's floor",
     "oracle/diversity": "The diversity of real images",
 }
-SPEED = {  # columns of the speed suite, as far as records have them
+SPEED = {  # columns of the speed suite, as far as timings have them
     "ms": ("milliseconds", "{:.2f}"),
     "ms, first calls": ("first", "{:.0f}"),
     "images": ("images", "{}"),
     "network evaluations": ("network", "{:.0f}"),
     "head evaluations per token": ("head", "{:.0f}"),
     "GFLOP": ("gigaflops", "{:.2f}"),
-    "of the peak": ("share of peak", "{:.0%}"),
+    "of the peak": ("share_of_peak", "{:.0%}"),
 }
-Results = dict[str, Any]
 ABOUT = (
     "Means over seeds, with 95 % intervals of a bootstrap over seeds and prompts, the seeds' part as wide as Student's "
     "t. Seeds are paired: seed k has the same images in the same order, and, where arms share the part, the same "
@@ -43,59 +39,36 @@ ABOUT = (
 )
 
 
-def load(folder: str | Path) -> Results:
-    """The results in a folder.
-
-    Raises:
-        UserError: There are none, or they can't be read.
-    """
-    path = Path(folder) / RESULTS
-    if not path.is_file():
-        raise UserError(f"no {RESULTS} in '{folder}'; run a suite with --out {folder} first")
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(
-            f"'{path}' is damaged: {error}; delete it and run the suite again, finished runs are kept"
-        ) from error
-
-
-def save(folder: Path, results: Results) -> None:
-    """Write the results."""
-    write_atomically(folder / RESULTS, lambda file: file.write(json.dumps(results, indent=1).encode()))
-
-
 def write_report(folder: str | Path) -> Path:
     """Write ``report.md`` and its plots into a folder with results; gives the report's path.
 
     Raises:
-        UserError: As :func:`load`; or matplotlib is missing.
+        UserError: The results are missing or damaged; or matplotlib is missing.
     """
     folder, results = Path(folder), load(folder)
     parts = ["# Benchmark", ABOUT]
     for suite, kept in results["suites"].items():
         parts.append(f"## {suite}")
         for task, made in kept["made"].items():
-            chosen = [record for record in kept["records"] if record["task"] == task]
-            parts += [f"### {suite}: {task}", _made(made, chosen), *_section(folder, suite, task, chosen)]
+            records = read(kept["records"], task)
+            parts += [f"### {suite}: {task}", _made(made, records), *_section(folder, suite, task, records)]
     target = folder / REPORT
     write_atomically(target, lambda file: file.write(("\n\n".join(parts) + "\n").encode()))
     return target
 
 
-def _made(made: dict[str, str], records: Sequence[Record]) -> str:
-    machines = "; ".join(sorted({record["machine"] for record in records}))
-    versions = sorted({", ".join(f"{name} {n}" for name, n in record["versions"].items()) for record in records})
+def _made(made: dict[str, str], records: Sequence[Record | Timing]) -> str:
+    machines = "; ".join(sorted({record.machine for record in records}))
+    versions = sorted({", ".join(f"{name} {n}" for name, n in record.versions.items()) for record in records})
     return f"`{made['command']}`, {made['date']}; {machines}; {'; '.join(versions)}."
 
 
-def _section(folder: Path, suite: str, task: str, records: list[Record]) -> list[str]:
-    if "ratios" in records[0]:
+def _section(folder: Path, suite: str, task: str, records: list[Record] | list[Timing]) -> list[str]:
+    if isinstance(records[0], Timing):
         return [_speed_table(records)]
-    arms = arms_of(records)
-    figures = _figures(task, records)
+    arms, figures = arms_of(records), _figures(task, records)
     parts = [_main_table(arms, figures, records), _difference_table(arms, figures, records)]
-    if any(record.get("curve") for record in records):
+    if any(record.curve for record in records):
         parts.append(_learning_table(arms, figures, records))
     for plot in PLOTS:
         if name := plot(folder, f"{suite}_{task}", arms, figures, records):
@@ -105,8 +78,8 @@ def _section(folder: Path, suite: str, task: str, records: list[Record]) -> list
 
 def _figures(task: str, records: Sequence[Record]) -> list[str]:
     """The figures of a task that its records have; for a task of one's own, all shares, unseen ones first."""
-    found = {name for record in records for name in record["metrics"]}
-    shares = sorted(records[0]["outcomes"], key=lambda name: (not name.startswith("unseen"), name))
+    found = {name for record in records for name in record.metrics}
+    shares = sorted(records[0].outcomes, key=lambda name: (not name.startswith("unseen"), name))
     named = TASKS[task].figures if task in TASKS else (*shares, *DISTANCES)
     return [name for name in named if name in found]
 
@@ -125,25 +98,32 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def _main_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
-    lines, timed = [], "times" in records[0]
-    costs = [name for name in COSTS if name in records[0]["metrics"]]
-    for arm in arms:
-        mine = [record for record in records if record["arm"] == arm]
+    timed = records[0].times is not None
+    costs = [name for name in COSTS if name in records[0].metrics]
+
+    def line(arm: str) -> list[str]:
+        mine = [record for record in records if record.arm == arm]
+        scales = ", ".join(f"{record.guidance_scale:g}" for record in mine if record.guidance_scale is not None)
         cells = [_cell(list(outcomes(records, arm, figure).values())) for figure in figures]
-        cells += [_by_seed([record["metrics"][name] for record in mine]) for name in costs]
-        cells += [_times([ratio for record in mine for ratio in record["times"]])] if timed else []
-        scales = ", ".join(f"{record['guidance_scale']:g}" for record in mine if record["guidance_scale"] is not None)
-        lines.append([arm, _parameters(mine[0]), str(len(mine)), scales, *cells])
-    notes = []
-    for name, says in REAL.items():
-        if found := [record["metrics"][name] for record in records if name in record["metrics"]]:
-            notes.append(f"{says}: {np.mean(found):.3f}.")
-    notes.append(f"Steps of training: {', '.join(map(str, sorted({record['steps'] for record in records})))}.")
-    if len({record["seed"] for record in records}) == 1:
-        notes.append("One seed: these intervals tell of its prompts alone, not of what another training would give.")
+        cells += [_by_seed([record.metrics[name] for record in mine]) for name in costs]
+        cells += [_times([ratio for record in mine for ratio in record.times])] if timed else []
+        return [arm, _parameters(mine[0]), str(len(mine)), scales, *cells]
+
     speed = [f"times as fast as {next(iter(SETTINGS))}, of the same config"] if timed else []
     head = ["arm", "parameters", "seeds", "guidance", *figures, *costs, *speed]
-    return _table(head, lines) + "\n\n" + " ".join(notes)
+    return _table(head, map(line, arms)) + "\n\n" + _notes(records)
+
+
+def _notes(records: Sequence[Record]) -> str:
+    """What stands below the table of a task."""
+    notes = []
+    for name, says in REAL.items():
+        if found := [record.metrics[name] for record in records if name in record.metrics]:
+            notes.append(f"{says}: {np.mean(found):.3f}.")
+    notes.append(f"Steps of training: {', '.join(map(str, sorted({record.steps for record in records})))}.")
+    if len({record.seed for record in records}) == 1:
+        notes.append("One seed: these intervals tell of its prompts alone, not of what another training would give.")
+    return " ".join(notes)
 
 
 def _by_seed(values: Sequence[float]) -> str:
@@ -153,50 +133,50 @@ def _by_seed(values: Sequence[float]) -> str:
 
 
 def _parameters(record: Record) -> str:
-    count, unmatched = record["parameters"], record["unmatched"]
+    count, unmatched = record.parameters, record.unmatched
     return f"{count:,}" if count == unmatched else f"{count:,} ({unmatched:,} unmatched)"
 
 
 def _difference_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
-    lines = []
-    series = {record["arm"]: record["series"] for record in records if record.get("series")}
+    series = {record.arm: record.series for record in records if record.series}
+    if not series and all(record.place for record in records):
+        return "No run of the reference was finished, so there is nothing to compare with."
     at = {tuple(point): arm for arm, point in series.items()}
+    lines = []
     for arm in arms:  # of a line, the first line's point for as many scans, if there is one
-        reference = at.get((series[arms[0]][0], series[arm][1]), arm) if arm in series else arms[0]
+        reference = at.get((series[arms[0]][0], series[arm][1]), arm) if series else arms[0]
         if reference != arm:
             pairs = [paired(outcomes(records, arm, f), outcomes(records, reference, f)) for f in figures]
             lines.append([arm, *(_cell(pair, "+") for pair in pairs)])
-    if not series and not any(record.get("place", 0) == 0 for record in records):
-        return "No run of the reference was finished, so there is nothing to compare with."
     names = f"`{series[arms[0]][0]}` with as many scans" if series else f"`{arms[0]}`"
     return f"Paired differences to {names}:\n\n" + _table(["arm", *figures], lines) if lines else ""
 
 
 def _learning_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
     """Composition appears suddenly, so a mean at the end says little about when."""
-    chosen, lines = curved(figures, records), []
-    for arm in arms:
-        cells = []
-        for figure in chosen:
-            for threshold in THRESHOLDS:
-                mine = [curve(record, figure) for record in records if record["arm"] == arm]
-                found = [(steps_to(points, threshold), max(points, default=0)) for points in mine]
-                cells.append(", ".join(f"> {end}" if step is None else str(step) for step, end in found))
-        lines.append([arm, *cells])
-    head = ["arm", *(f"{figure} at {threshold}" for figure in chosen for threshold in THRESHOLDS)]
+    columns = [(figure, threshold) for figure in curved(figures, records) for threshold in THRESHOLDS]
+
+    def cell(arm: str, figure: str, threshold: float) -> str:
+        points = [curve(record, figure) for record in records if record.arm == arm]
+        found = [(steps_to(line, threshold), max(line, default=0)) for line in points]
+        return ", ".join(f"> {end}" if step is None else str(step) for step, end in found)
+
+    lines = [[arm, *(cell(arm, *column) for column in columns)] for arm in arms]
+    head = ["arm", *(f"{figure} at {threshold}" for figure, threshold in columns)]
     note = "Steps until a figure was reached, by seed (on validation prompts, untuned guidance)"
-    if any(record.get("budget", record["steps"]) != record["steps"] for record in records):
+    if any(record.budget not in (None, record.steps) for record in records):
         note += f"; those of equal compute are counted as steps of `{arms[0]}`, by operations"
     return f"{note}:\n\n{_table(head, lines)}"
 
 
-def _speed_table(records: Sequence[Record]) -> str:
+def _speed_table(timings: Sequence[Timing]) -> str:
     cells: dict[str, list[str]] = {}
-    for name, (key, form) in SPEED.items():
-        if any(key in record for record in records):
-            cells[name] = [form.format(record[key]) if key in record else "" for record in records]
-    cells[f"times as fast as {records[0]['arm']}"] = [_times(record["ratios"]) for record in records]
-    rows = zip((record["arm"] for record in records), *cells.values(), strict=True)
+    for name, (field, form) in SPEED.items():
+        values = [vars(timing)[field] for timing in timings]
+        if any(value is not None for value in values):
+            cells[name] = ["" if value is None else form.format(value) for value in values]
+    cells[f"times as fast as {timings[0].arm}"] = [_times(timing.ratios) for timing in timings]
+    rows = zip((timing.arm for timing in timings), *cells.values(), strict=True)
     note = "Medians and ranges of paired ratios, taken in turn in one process after the first calls of each."
     return f"{_table(['what', *cells], rows)}\n\n{note}"
 

@@ -28,6 +28,7 @@ from ..errors import UserError
 from ..files import find_checkpoint, installed, write_atomically
 from ..model import JEPAT
 from ..registry import DATASETS, METRICS, build
+from ..sampling import MaskedSampler
 from ..trainable import unwrap
 from .configs import TUNED_ON, source
 
@@ -145,12 +146,13 @@ def tune(
         chosen: Which of them decide.
 
     Returns:
-        The scale, and the share of right images by scale; None where the sampler has no scale.
+        The scale, and the share of right images by scale; None where the sampler is another than
+        :class:`~jepa_t.sampling.MaskedSampler`.
 
     Raises:
         UserError: The metric has no such column.
     """
-    if not hasattr(model.sampler, "guidance_scale"):
+    if not isinstance(model.sampler, MaskedSampler):
         return None, {}
     hits = {}
     for scale in GUIDANCE:

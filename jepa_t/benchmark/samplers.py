@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from torch import Tensor, nn
 
 from ..engine import set_threads
 from ..files import find_checkpoint, write_atomically
@@ -17,6 +16,7 @@ from ..model import JEPAT
 from ..pipeline import Pipeline
 from ..registry import METRICS
 from ..sampling import PRESETS, own_options, sampler_config, sampler_for
+from .cost import sampling
 from .runs import GUIDANCE, machine, measure, outcomes_of, prompt_sets, tune, versions
 from .timing import Timed, interleave, warm_up
 
@@ -41,6 +41,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     **{f"{p}, guidance {w:g}": {"preset": p, "guidance_scale": w} for p in PRESETS for w in GUIDANCE},
 }
 ROUNDS, IMAGES = 5, 16  # of the timing
+
+
+def chosen(names: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+    """Some of :data:`SETTINGS`, the first among them always; by default all."""
+    return {name: of for name, of in SETTINGS.items() if names is None or name in names or name == next(iter(SETTINGS))}
 
 
 def draw_settings(
@@ -77,7 +82,8 @@ def draw_settings(
             if scale is None:
                 scale, tried = tune(model, validation, metric, chosen)
             figures, columns = measure(model, prompts, metric)
-            figures |= evaluations(model, prompts.captions[0])
+            spent = sampling(model, prompts.captions[0])
+            figures |= {"network evaluations": spent.network, "head evaluations per token": spent.head}
             result = {"metrics": figures, "outcomes": outcomes_of(columns), "versions": versions()}
             result |= {"guidance_scale": scale, "validation": tried, "machine": machine()}
             write_atomically(kept, lambda file, result=result: file.write(json.dumps(result).encode()))
@@ -112,26 +118,3 @@ def time_settings(cfg: Config, folder: Path, drawn: Sequence[dict[str, Any]]) ->
 
 def _load(cfg: Config, folder: Path) -> JEPAT:
     return Pipeline.from_pretrained(find_checkpoint(str(folder)), cfg.model.to_dict()).model
-
-
-def evaluations(model: JEPAT, caption: str) -> dict[str, float]:
-    """How often one image runs the network, and the denoising head per token; both branches of guidance count."""
-    counts = dict.fromkeys(("network evaluations", "head evaluations per token"), 0.0)
-    network = model.ema
-    head = network.generative.head
-    tokens = network.grid[0] * network.grid[1]
-    last = head.out if hasattr(head, "out") else head  # of a denoising head, whose pieces the solvers call
-
-    def passed(_module: nn.Module, _inputs: tuple, features: Tensor) -> None:
-        counts["network evaluations"] += len(features)
-
-    def drawn(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        counts["head evaluations per token"] += output[..., 0].numel() / tokens
-
-    handles = [network.predictor.register_forward_hook(passed), last.register_forward_hook(drawn)]
-    try:
-        model.generate([caption], [0])
-    finally:
-        for handle in handles:
-            handle.remove()
-    return counts

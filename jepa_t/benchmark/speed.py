@@ -2,10 +2,11 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from itertools import count
-from typing import Protocol
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -13,49 +14,46 @@ from torch import Tensor
 
 from ..acceleration import cast_once, compile_blocks
 from ..attention import attention
+from ..denoiser import Denoiser
 from ..ema import update_ema
 from ..layers import Blocks
 from ..model import JEPAT
 from ..registry import DATASETS, MODELS, build
-from ..sampling import PRESETS, sampler_for
+from ..sampling import PRESETS, Generators, sampler_for
+from . import published
 from .configs import configure
-from .cost import ITEMS, Cost, peak, sampling, training
-from .records import Record
+from .cost import Cost, Priced, on_meta, training
+from .published import ITEMS
+from .records import Timing
 from .runs import machine, versions
 from .suites import FUSIONS
 from .tasks import CONFIGS, TASKS
-from .timing import LEAST, Arms, Timed, cast, device, dtype, time_arms
+from .timing import LEAST, Arms, Timed, cast, device, dtype, peak, time_arms
 
 MINUTES = 15.0  # that a task may take
-SCALE = 3.0  # of guidance
+STEPS, SOLVER_STEPS, SCALE = 64, 99, 3.0  # of sampling as published
 REACHED = 0.4  # share of the peak that is expected when a batch is chosen
 # Batch, heads, tokens, channels per head: the digits' predictor, scenes, and an image of 256 tokens or more.
 ATTENTION = [(128, 4, 20, 24), (64, 4, 68, 48), (16, 8, 256, 32), (4, 8, 512, 64)]
 PASSES = 10  # of attention that are timed together
 LEARNING_RATE, DECAY = 1e-4, 0.999
+# The published procedure, and what the library leaves out of it, one item after the other.
+PLAIN = {"published": (), **{f"+ {item.replace('_', ' ')}": ITEMS[: n + 1] for n, item in enumerate(ITEMS)}}
 
 
-class Published(Protocol):
-    """The published procedure; an argument, so that a test can give another (:mod:`~jepa_t.benchmark.published`)."""
-
-    sample: Callable[..., Tensor]
-    loss: Callable[..., dict[str, Tensor]]
-
-
-def speed_tasks(names: Sequence[str], published: Published, seconds: float) -> dict[str, Callable[[], Arms]]:
+def speed_tasks(names: Sequence[str], seconds: float) -> dict[str, Callable[[], Arms]]:
     """What is timed, by title, made when it is its turn; the first arm is what the others are compared with.
 
     Args:
         names: Some of :data:`NAMES`.
-        published: The published procedure.
         seconds: What a task may take.
     """
     tasks: dict[str, Callable[[], Arms]] = {}
     for name in names:
         if name in SIZES:
-            tasks[f"{name}, sampling, batch 1"] = partial(_samplings, SIZES[name], published, 1, seconds)
-            tasks[f"{name}, sampling, large batch"] = partial(_samplings, SIZES[name], published, None, seconds)
-            tasks[f"{name}, training step"] = partial(_steps, SIZES[name], published)
+            tasks[f"{name}, sampling, batch 1"] = partial(_samplings, SIZES[name], 1, seconds)
+            tasks[f"{name}, sampling, large batch"] = partial(_samplings, SIZES[name], None, seconds)
+            tasks[f"{name}, training step"] = partial(_steps, SIZES[name])
         elif name == "fusions":
             tasks["training step"] = _fusions
         else:
@@ -65,8 +63,8 @@ def speed_tasks(names: Sequence[str], published: Published, seconds: float) -> d
     return tasks
 
 
-def time_task(task: str, make: Callable[[], Arms], seconds: float) -> list[Record]:
-    """A record for each arm of a task.
+def time_task(task: str, make: Callable[[], Arms], seconds: float) -> list[Timing]:
+    """Time each arm of a task.
 
     Args:
         task: Its title.
@@ -74,8 +72,7 @@ def time_task(task: str, make: Callable[[], Arms], seconds: float) -> list[Recor
         seconds: About what it may take. Fewer rounds, at least five, and smaller batches fit it.
     """
     torch.set_num_threads(1)
-    about = {"versions": versions(), "machine": machine()}
-    return [record | about for record in time_arms(task, make(), seconds)]
+    return time_arms(task, make(), seconds, versions=versions(), machine=machine())
 
 
 # Models
@@ -85,9 +82,13 @@ def _digits() -> Config:
     return configure(CONFIGS / TASKS["digits"].config)
 
 
-def _base() -> Config:
-    """The paper's base size, with a text tower of CLIP's size; 256 tokens on a GPU, 64 on a CPU."""
-    side, batch = (64, 64) if device() == "cuda" else (32, 2)
+def base(side: int | None = None) -> Config:
+    """The paper's base size, with a text tower of CLIP's size.
+
+    Args:
+        side: Of the images, 4 pixels a token; by default 64 on a GPU, 32 on a CPU.
+    """
+    side = side or (64 if device() == "cuda" else 32)
     tower = {"width": 512, "depth": 12, "heads": 8, "length": 77, "vocabulary": 512}
     changes = {
         "model": {
@@ -99,16 +100,16 @@ def _base() -> Config:
             "objectives": {"flow": {"head_width": 1024, "head_depth": 6, "draws": 4}},
             "mask_ratio": {"low": 0.7, "std": 0.25, "multiple": 8},
         },
-        "train_dataloader": {"batch_size": batch},
+        "train_dataloader": {"batch_size": 64 if device() == "cuda" else 2},
     }
     return configure(CONFIGS / TASKS["digits"].config, changes)
 
 
-SIZES: dict[str, Callable[[], Config]] = {"digits": _digits, "base": _base}
+SIZES: dict[str, Callable[[], Config]] = {"digits": _digits, "base": base}
 NAMES = (*SIZES, "fusions", "attention")
 
 
-def _model(cfg: Config) -> tuple[JEPAT, Tensor, list[str]]:
+def random_model(cfg: Config) -> tuple[JEPAT, Tensor, list[str]]:
     """A model of random weights, none of them zero, with a batch of random images and of captions."""
     batch = cfg.train_dataloader.batch_size
     dataset = build(cfg.train_dataloader.dataset.to_dict() | {"size": 4 * max(batch, 16)}, DATASETS)
@@ -135,58 +136,62 @@ def _compiled(model: JEPAT) -> JEPAT:
 # Tasks
 
 
-def _samplings(size: Callable[[], Config], published: Published, batch: int | None, seconds: float) -> Arms:
+def _samplings(size: Callable[[], Config], batch: int | None, seconds: float) -> Arms:
     """The published procedure, the library's exact items one after the other, and the presets."""
-    model, _, captions = _model(size())
+    model, _, captions = random_model(size())
     model.eval()
-    options = {preset: {"preset": preset, "guidance_scale": SCALE} for preset in PRESETS}
-    costs: dict[str, Cost] = {}
-    for preset in PRESETS:
-        model.sampler = sampler_for(model.network.generative, options[preset])
-        costs[preset] = sampling(model)
-    model.sampler = sampler_for(model.network.generative, options["reference"])
-    added = {"published": (), **{f"+ {item}": ITEMS[: n + 1] for n, item in enumerate(ITEMS)}}
-    plain = {name.replace("_", " "): items for name, items in added.items()}
-    costs |= {name: sampling(model, items) for name, items in plain.items()}
-    if batch is None:
-        reached = REACHED * peak(device(), dtype())
-        spent = sum(costs[name].total for name in ("published", *PRESETS)) / reached
-        counts = (4, 16, 64) if device() == "cuda" else (4, 16)
-        batch = max((size for size in counts if (LEAST + 1) * size * spent <= seconds), default=0)
-        if not batch:
-            return {}
+    costs = sampling_costs(model, captions[0])
+    batch = batch or _largest_batch(sum(costs[name].total for name in ("published", *PRESETS)), seconds)
     captions, seeds = (captions * batch)[:batch], range(batch)
 
     def plainly(items: Sequence[str]) -> Tensor:
         with cast(), cast_once(model.ema, device()):  # as the library does; else autocast casts at each call
-            return published.sample(model, captions, seeds, scale=SCALE, items=items)
+            return published.sample(model, captions, seeds, STEPS, SOLVER_STEPS, SCALE, items)
 
     def sample(model: JEPAT, preset: str) -> Tensor:
-        model.sampler = sampler_for(model.network.generative, options[preset])
         with cast():
-            return model.generate(captions, seeds)
+            return model.generate(captions, seeds, _sampler(preset))
 
     arms = {
-        name: Timed(
-            partial(plainly, items),
-            costs[name],
-            batch,
-            optional=bool(items),
-        )
-        for name, items in plain.items()
+        name: Timed(partial(plainly, items), costs[name], batch, optional=bool(items)) for name, items in PLAIN.items()
     }
     arms |= {preset: Timed(partial(sample, model, preset), costs[preset], batch) for preset in PRESETS}
     if device() == "cuda":
         fast = _compiled(model)
         arms |= {f"{p}, compiled": Timed(partial(sample, fast, p), costs[p], batch, calls=3) for p in PRESETS}
-    return arms
+    return arms if batch else {}
 
 
-def _steps(size: Callable[[], Config], published: Published) -> Arms:
+def sampling_costs(model: JEPAT, caption: str) -> dict[str, Cost]:
+    """Of one image: as published, with the exact items one after the other, and by each preset."""
+    meta, costs = on_meta(model, [caption]), {}
+    options = [caption], Generators([0], torch.device("meta")), STEPS, SOLVER_STEPS, SCALE
+    for name, items in PLAIN.items():
+        priced, again = Priced(published.Published(meta.ema, items), meta.ema), "text_once" not in items
+        costs[name] = priced.spent(lambda it, again=again: published.sample_tokens(it, *options, again))
+    priced = Priced(Denoiser(meta.ema, meta.image_tokenizer), meta.ema)
+    for preset in PRESETS:
+        sampler = sampler_for(model.ema.generative, _sampler(preset))
+        costs[preset] = priced.spent(lambda it, sampler=sampler: sampler(it, it.text([caption]), [0]))
+    return costs
+
+
+def _sampler(preset: str) -> dict[str, Any]:
+    return {"preset": preset, "guidance_scale": SCALE}
+
+
+def _largest_batch(operations: float, seconds: float) -> int:
+    """How many images at once of so many operations each are timed within the seconds; 0 if none are."""
+    spent = operations / (REACHED * peak(device(), dtype()))
+    counts = (4, 16, 64) if device() == "cuda" else (4, 16)
+    return max((count for count in counts if (LEAST + 1) * count * spent <= seconds), default=0)
+
+
+def _steps(size: Callable[[], Config]) -> Arms:
     """A training step without its data: losses, gradients, clipping, optimizer, average."""
-    model, images, captions = _model(size())
-    captions = captions[: len(images)]
-    plain, shipped, batch = training(model, plain=True), training(model), len(images)
+    model, images, captions = random_model(size())
+    captions, batch = captions[: len(images)], len(images)
+    plain, shipped = training(model, images, captions, published.loss), training(model, images, captions)
     optimizers = {fused: _optimizer(model, fused) for fused in (False, True)}
 
     def step(loss: Callable[..., dict[str, Tensor]], fused: bool, recompute: bool = False) -> Callable[[], None]:
@@ -200,9 +205,8 @@ def _steps(size: Callable[[], Config], published: Published) -> Arms:
     }
     if not any(parameter.requires_grad for parameter in model.network.text_tokenizer.parameters()):
         reading = _remembering(model)
-        no_text = Cost(shipped.network, shipped.head, shipped.flops | {"text": 0.0})
         run = _step(reading, JEPAT.loss, images, captions, _optimizer(reading, True))
-        arms["+ text remembered"] = Timed(run, no_text, batch)
+        arms["+ text remembered"] = Timed(run, replace(shipped, flops=shipped.flops | {"text": 0.0}), batch)
     if device() == "cuda":
         fast = _compiled(model)
         run = _step(fast, JEPAT.loss, images, captions, _optimizer(fast, True))
@@ -266,9 +270,10 @@ def _fusions() -> Arms:
     changes["jepa_t, no JEPA loss"] = {"model": {"objectives": {"feature": {"weight": 0.0}}}}
     arms = {}
     for name, change in changes.items():
-        model, images, captions = _model(configure(config, change))
-        step = _step(model, JEPAT.loss, images, captions[: len(images)], _optimizer(model, True))
-        arms[name] = Timed(step, training(model), len(images))
+        model, images, captions = random_model(configure(config, change))
+        captions = captions[: len(images)]
+        step = _step(model, JEPAT.loss, images, captions, _optimizer(model, True))
+        arms[name] = Timed(step, training(model, images, captions), len(images))
     return arms
 
 

@@ -1,4 +1,4 @@
-"""Which runs a suite asks for: arms that differ in one thing, on tasks, with paired seeds.
+"""The arms of each suite: variants that differ in one thing, on tasks.
 
 A suite is a function from a user's own arms to the arms of each task, by name; the first is what the others are
 compared with.
@@ -10,11 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-
-from ..errors import UserError
-from .configs import configure, match_parameters, step_flops, stretch, trainable_parameters, with_seed
-from .tasks import CONFIGS, TASKS, Preset
+from .tasks import CONFIGS
 
 
 @dataclass(frozen=True)
@@ -37,31 +33,6 @@ class Arm:
 
 
 Arms = dict[str, Arm]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One run of a suite, not run yet.
-
-    Attributes:
-        task, arm, seed: Which.
-        config: From :func:`~jepa_t.benchmark.configs.configure`.
-        parameters: How many weights it trains.
-        unmatched: How many it would, had its denoising head been left as wide as the reference's.
-        budget: Steps of the reference, for as many operations where the arm has ``equal_compute``.
-        series: Of its arm.
-        place: Of its arm among those of the task; 0 is the reference.
-    """
-
-    task: str
-    arm: str
-    seed: int
-    config: Config
-    parameters: int
-    unmatched: int
-    budget: int
-    series: tuple[str, int] | None
-    place: int
 
 
 def _fusion(sites: str | dict, **model: Any) -> Arm:
@@ -211,55 +182,3 @@ SUITES: dict[str, Callable[[Arms], dict[str, Arms]]] = {
     "text": text,
     "data": data,
 }
-
-
-def rows(
-    arms: dict[str, Arm],
-    task: str,
-    config: Path,
-    preset: Preset,
-    seeds: int | None = None,
-    match: bool = True,
-) -> list[Row]:
-    """All runs of one task: every arm with every seed, the seeds outermost.
-
-    Args:
-        arms: The first is the reference.
-        task: Its name, for the tables.
-        config: What the arms' changes are merged into.
-        preset: How much to spend.
-        seeds: How many seeds; by default the preset's.
-        match: False leaves all parameter counts as they are.
-
-    Raises:
-        UserError: A config is wrong, its test isn't that of the others, or the parameters can't be matched within
-            2 %.
-    """
-    if (count := preset.seeds if seeds is None else seeds) < 1:
-        raise UserError(f"--seeds is {count}; use at least 1")
-    validation = TASKS[task].validation if task in TASKS else None
-    budget = preset.steps.get(task) or configure(config).train_cfg.max_iters
-    made, reference, target = [], None, 0
-    for place, (name, arm) in enumerate(arms.items()):
-        cfg = configure(arm.config or config, arm.changes, 0, budget, preset.prompts, validation)
-        unmatched = parameters = trainable_parameters(cfg)
-        reference, target = reference or cfg, target or unmatched
-        if _asked(cfg) != _asked(reference):
-            raise UserError(
-                f"the test of {name!r} (test_dataloader.dataset, test_evaluator) isn't that of {next(iter(arms))!r}; "
-                "arms are compared prompt by prompt, so give all configs the same"
-            )
-        if match and arm.match and unmatched != target:
-            cfg = match_parameters(cfg, target)
-            parameters = trainable_parameters(cfg)
-        if arm.equal_compute:
-            stretch(cfg, round(budget * step_flops(reference) / step_flops(cfg)))
-        made += [
-            Row(task, name, seed, with_seed(cfg, seed), parameters, unmatched, budget, arm.series, place)
-            for seed in range(count)
-        ]
-    return sorted(made, key=lambda row: row.seed)
-
-
-def _asked(cfg: Config) -> tuple[Any, Any]:
-    return cfg.test_dataloader.dataset, cfg.test_evaluator

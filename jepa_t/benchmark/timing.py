@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from .cost import Cost, peak
-from .records import Record
+from .cost import Cost
+from .records import Timing
 
 ROUNDS, LEAST = 9, 5  # counted rounds: so many, or fewer where time is short, but at least five pairs
 
@@ -37,37 +37,44 @@ class Timed:
 Arms = dict[str, Timed]
 
 
-def time_arms(task: str, arms: Arms, seconds: float) -> list[Record]:
-    """Time the arms of a task: a record of each, with its times as shares of the first arm's.
+def time_arms(task: str, arms: Arms, seconds: float, **about: Any) -> list[Timing]:
+    """Time the arms of a task, as shares of the first arm's times.
 
     Args:
         task: Its title.
         arms: The first is the reference; if there are none, there is nothing to say.
         seconds: About what it may take.
+        **about: Versions and machine.
     """
     if not arms:
         return []
     reference, *others = arms
     first = warm_up({reference: arms[reference]})
-    if any(arm.optional for arm in arms.values()):
-        unit = first[reference] / arms[reference].cost.total
-        if LEAST * unit * sum(arm.cost.total for arm in arms.values()) > seconds:
-            others = [name for name in others if not arms[name].optional]
-    arms = {name: arms[name] for name in (reference, *others)}
+    if LEAST * first[reference] * len(arms) > seconds:
+        others = [name for name in others if not arms[name].optional]
     first |= warm_up({name: arms[name] for name in others})
     reached = peak(device(), dtype())
-    times = interleave({name: arm.run for name, arm in arms.items()}, ROUNDS, seconds)
-    records: list[Record] = []
+    times = interleave({name: arms[name].run for name in (reference, *others)}, ROUNDS, seconds)
+    timings = []
     for name, taken in times.items():
         ratios = [one / other for one, other in zip(taken, times[reference], strict=True)]
-        row = {"task": task, "arm": name, "seed": 0, "ratios": ratios, "metrics": {}, "first": 1000 * first[name]}
-        row["milliseconds"] = 1000 * statistics.median(taken)
-        if found := arms[name].cost:
-            operations = found.total * arms[name].images
-            row |= {"network": found.network, "head": found.head, "gigaflops": operations / 1e9, "flops": found.flops}
-            row |= {"images": arms[name].images, "share of peak": operations / statistics.median(taken) / reached}
-        records.append(row)
-    return records
+        median, spent = statistics.median(taken), _spent(arms[name])
+        if spent:
+            spent["share_of_peak"] = 1e9 * spent["gigaflops"] / median / reached
+        timings.append(Timing(task, name, ratios, 1000 * median, 1000 * first[name], **about, **spent))
+    return timings
+
+
+def _spent(arm: Timed) -> dict[str, Any]:
+    """What is known of the cost of an arm's call."""
+    if arm.cost is None:
+        return {}
+    evaluations = {"network": arm.cost.network or None, "head": arm.cost.head or None}
+    return evaluations | {
+        "images": arm.images,
+        "gigaflops": arm.cost.total * arm.images / 1e9,
+        "flops": dict(arm.cost.flops),
+    }
 
 
 def warm_up(arms: Mapping[str, Timed]) -> dict[str, float]:
@@ -121,3 +128,14 @@ def dtype() -> torch.dtype:
 def cast() -> torch.autocast:
     """What all arms of sampling and training compute in."""
     return torch.autocast(device(), torch.bfloat16, enabled=dtype() is torch.bfloat16)
+
+
+def peak(device: str, dtype: torch.dtype = torch.float32) -> float:
+    """Operations per second of a large matrix product, the best of five: what the device reaches at all."""
+    side = 8192 if device == "cuda" else 1536
+    matrix, taken = torch.randn(side, side, device=device, dtype=dtype), []
+    for _ in range(5):
+        started = time.perf_counter()
+        (matrix @ matrix)[0, 0].item()
+        taken.append(time.perf_counter() - started)
+    return 2 * side**3 / min(taken)

@@ -20,12 +20,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ..benchmark import NAMES, PRESETS, Request, plan, published, write_report
+from ..benchmark import NAMES, PRESETS, Request, plan, write_report
 from ..benchmark import run as run_suite
 from ..benchmark.plots import pyplot
-from ..benchmark.records import Record
-from ..benchmark.report import RESULTS, load
-from ..benchmark.work import keep
+from ..benchmark.records import RESULTS, Record, Timing, keep, load
 from ..errors import UserError, unknown
 from ..fusion import SITES
 from ..registry import load_plugins
@@ -58,6 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--tasks", nargs="+", help="of the suite, such as shapes pairs digits, or for speed base; default all"
     )
+    parser.add_argument("--arms", nargs="+", help="of the suite, such as jepa_t late; default all")
     parser.add_argument(
         "--configs", nargs="+", default=[], metavar="CONFIG", help="compare these; the first is the reference"
     )
@@ -78,25 +77,12 @@ def run(args: Namespace) -> None:
             raise UserError("report needs a folder with results.json, such as work_dirs/benchmark_quick")
         print(f"written: {write_report(args.folder)}")
         return
-    if args.folder:
-        raise UserError(f"unexpected {args.folder!r}; only report takes a folder, suites write to --out")
-    if args.preset not in PRESETS:
-        raise unknown("preset", args.preset, PRESETS)
-    if args.jobs is not None and args.jobs < 1:
-        raise UserError(f"--jobs is {args.jobs}; use at least 1")
+    _check(args)
     load_plugins()
     preset = PRESETS[args.preset]
     folder = Path(args.out or f"work_dirs/benchmark_{args.preset}")
-    request = Request(
-        args.tasks,
-        _named(map(_config, args.configs)),
-        _named(map(_arm, args.fusion)),
-        args.seeds,
-        not args.no_match,
-        args.minutes,
-    )
-    if args.suite == "all" and (args.tasks or args.configs or args.fusion):
-        raise UserError("'all' takes no --tasks, --configs or --fusion; name a suite, such as fusion")
+    fusions, configs = _named(map(_arm, args.fusion)), _named(map(_config, args.configs))
+    request = Request(args.tasks, args.arms, configs, fusions, args.seeds, not args.no_match, args.minutes)
     wanted = {args.suite: request}
     if args.suite == "all":
         asked = dict.fromkeys(NAMES, replace(request, minutes=None)) | {"speed": Request(minutes=args.minutes)}
@@ -108,7 +94,7 @@ def run(args: Namespace) -> None:
     display = Display()
     failed, report = [], None
 
-    def whole(suite: str, records: list[Record]) -> None:
+    def whole(suite: str, records: list[Record] | list[Timing]) -> None:
         nonlocal report
         if records:
             keep(folder, suite, records, command(args.words), datetime.date.today().isoformat())
@@ -118,7 +104,7 @@ def run(args: Namespace) -> None:
         with display.bar:
             for suite, runs in planned.items():
                 kept = partial(whole, suite)
-                failed += run_suite(suite, runs, folder, args.jobs, display, kept, wanted[suite], published)[1]
+                failed += run_suite(suite, runs, folder, args.jobs, display, kept, wanted[suite])[1]
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; all that was done is kept. Go on with: {command(args.words)}") from None
     if report:
@@ -126,6 +112,22 @@ def run(args: Namespace) -> None:
     if failed:
         sys.stderr.writelines(f"failed: {line}\n" for line in failed)
         raise UserError(f"{len(failed)} of the runs failed, and the report leaves them out")
+
+
+def _check(args: Namespace) -> None:
+    """See that the arguments of a suite go together.
+
+    Raises:
+        UserError: They don't.
+    """
+    if args.folder:
+        raise UserError(f"unexpected {args.folder!r}; only report takes a folder, suites write to --out")
+    if args.preset not in PRESETS:
+        raise unknown("preset", args.preset, PRESETS)
+    if args.jobs is not None and args.jobs < 1:
+        raise UserError(f"--jobs is {args.jobs}; use at least 1")
+    if args.suite == "all" and (args.tasks or args.arms or args.configs or args.fusion):
+        raise UserError("'all' takes no --tasks, --arms, --configs or --fusion; name a suite, such as fusion")
 
 
 def _named(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ def test_a_schedule_in_shares_follows_the_steps_by_itself(small):
         ([{"type": "MultiStepLR", "milestones": [4, 8]}], {"milestones": [10, 20]}),
         ([{"type": "StepLR", "step_size": 2, "begin": 4}], {"step_size": 5, "begin": 10}),
         ([{"type": "LinearLR", "begin": 0, "end": 8}], {"begin": 0, "end": 20}),
+        ({"type": "WarmupStableDecayLR", "warmup": 4, "decay": 0.5}, {"warmup": 10, "decay": 0.5}),
     ],
 )
 def test_every_kind_of_schedule_is_stretched(small, schedule, after):

