@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from mmengine import registry as mmengine
@@ -150,21 +151,36 @@ def resolve(kind: Any, registry: Registry) -> Callable:
     path, _, name = kind.rpartition(".")
     if not path:
         raise unknown(registry.name, kind, registry.module_dict)
-    names = f"{registry.name} {kind!r}"
-    try:
-        module = importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{path}.".startswith(f"{error.name}."):  # something that it imports is absent
-            raise UserError(f"{names}: {first_line(error)}{place_of(error)}") from error
-        known = f"{unknown(registry.name, kind, registry.module_dict)}".partition(": ")[2]
-        raise UserError(f"{names}: no module {error.name!r}; put its folder on PYTHONPATH, or {known}") from error
-    except SyntaxError as error:
-        raise UserError(f"{names}: {error.msg} ({error.filename}, line {error.lineno})") from error
-    except Exception as error:  # a stranger's module can fail anyhow; where is told
-        raise UserError(f"{names}: {type(error).__name__}: {first_line(error)}{place_of(error)}") from error
+    module = import_named(
+        path, f"{registry.name} {kind!r}", partial(unknown, registry.name, kind, registry.module_dict)
+    )
     if name not in vars(module):
         raise unknown(f"name in the module {path}", name, [n for n in vars(module) if not n.startswith("_")])
     return vars(module)[name]
+
+
+def import_named(module: str, user: str, otherwise: Callable[[], UserError] | None = None) -> ModuleType:
+    """Import a module that somebody named.
+
+    Args:
+        module: Its dotted path.
+        user: What names it, for messages.
+        otherwise: Makes an error that offers other names, where the module isn't there.
+
+    Raises:
+        UserError: It isn't there, or it has an error inside, told with its file and line.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):  # something that it imports is absent
+            raise UserError(f"{user}: {first_line(error)}{place_of(error)}") from error
+        known = f", or {str(otherwise()).partition(': ')[2]}" if otherwise else ""
+        raise UserError(f"{user}: no module {error.name!r}; put its folder on PYTHONPATH{known}") from error
+    except SyntaxError as error:
+        raise UserError(f"{user}: {error.msg} ({error.filename}, line {error.lineno})") from error
+    except Exception as error:  # a stranger's module can fail anyhow; where is told
+        raise UserError(f"{user}: {type(error).__name__}: {first_line(error)}{place_of(error)}") from error
 
 
 def _own(name: str, folder: str) -> Registry:

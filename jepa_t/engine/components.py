@@ -1,21 +1,64 @@
-"""What a ``type`` in a config stands for, and which options it has."""
+"""What a part of a config is for, which options it has, and what they take."""
 
 import inspect
-from collections.abc import Callable
-from typing import Any, get_type_hints
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import NoneType, SimpleNamespace, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mmengine import registry as mmengine
 from mmengine.registry import Registry
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from .. import registry as ours
 from ..errors import unknown
 
 # Keys that MMEngine takes out of a component's dict before it calls the component.
 CONSUMED = {"type", "_scope_", "priority", "constructor", "paramwise_cfg", "optimizer", "convert_to_iter_based"}
+CONSUMED |= {"num_batch_per_epoch", "disable_subprocess_warning"}  # of a data loader
+# Parts without a type.
+IMPLIED = {"": Runner, **{f"{use}_dataloader": DataLoader for use in ("train", "val", "test")}}
+# Topmost keys beside the arguments of MMEngine's Runner, with what they take.
+OWN_KEYS = {
+    "threads": int | str,
+    "custom_imports": dict,
+    "model_wrapper_cfg": dict,
+    "find_unused_parameters": bool,
+    "sync_bn": str,
+    "compile": bool | dict,
+}
+# The kinds of values that a config holds, in words.
+KINDS = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    tuple: "a list",
+    dict: "a dict",
+    NoneType: "None",
+}
+# What serves as what an annotation names.
+SERVE = {float: {float, int}, Path: {str}, **{kind: {list, tuple} for kind in (list, tuple, Sequence)}, Mapping: {dict}}
+
+
+def component_at(node: dict, place: str) -> Callable | None:
+    """The class or function that a part of a config is for; None where it says and implies none.
+
+    Args:
+        node: The part.
+        place: Where it stands, such as ``model.encoder``; the empty text for all.
+
+    Raises:
+        UserError: It names one that no registry knows.
+    """
+    return component(node["type"]) if "type" in node else IMPLIED.get(place)
 
 
 def component(kind: Any) -> Callable | None:
-    """The class or function that a ``type`` names; None without a type.
+    """The class or function that a ``type`` names.
 
     Raises:
         UserError: A name that no registry knows.
@@ -37,6 +80,8 @@ def options(component: Callable | None) -> set[str]:
     """The names that a component takes, with those that MMEngine consumes; empty if it takes any."""
     if component is None:
         return set()
+    if component is Runner:
+        return {*inspect.signature(Runner.__init__).parameters, *OWN_KEYS} - {"self", "cfg"}
     parameters = inspect.signature(component).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return set()
@@ -45,12 +90,33 @@ def options(component: Callable | None) -> set[str]:
 
 def hints(component: Callable | None) -> dict[str, Any]:
     """The annotations of its options."""
-    if component is None:
-        return {}
-    try:
-        return get_type_hints(component.__init__ if inspect.isclass(component) else component)
-    except (NameError, TypeError):  # a stranger's annotation that can't be evaluated says nothing
-        return {}
+    function = component.__init__ if inspect.isclass(component) else component
+    found = dict(OWN_KEYS) if component is Runner else {}
+    for name, hint in getattr(function, "__annotations__", {}).items():
+        with suppress(NameError, TypeError):  # one that can't be evaluated says nothing
+            found |= get_type_hints(SimpleNamespace(__annotations__={name: hint}), function.__globals__)
+    return found
+
+
+def kinds_of(hint: Any) -> set[type]:
+    """The kinds of values that an annotation admits; empty if a config can't say all that it admits."""
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        parts = [kinds_of(part) for part in get_args(hint)]
+        return set().union(*parts) if all(parts) else set()
+    if origin is Literal:
+        return {type(value) for value in get_args(hint)}
+    return SERVE.get(origin or hint, {origin or hint} & KINDS.keys())
+
+
+def kind_of(value: Any) -> type:
+    """The kind of a config's value."""
+    return dict if isinstance(value, dict) else type(value)
+
+
+def in_words(kinds: set[type]) -> str:
+    """Kinds of values, in words."""
+    return " or ".join(sorted({KINDS[kind] for kind in kinds}))
 
 
 def _registries() -> list[Registry]:

@@ -1,9 +1,9 @@
 """From a config's name or file and command-line options to a checked config."""
 
+import builtins
 import copy
-import importlib
-import inspect
 import os
+import sys
 import time
 import traceback
 from pathlib import PurePath
@@ -12,23 +12,13 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from ..errors import UserError, first_line, unknown
 from ..files import find_config
+from ..registry import import_named
 from . import compat
-from .components import CONSUMED, component, options
+from .components import CONSUMED, component_at, hints, in_words, kind_of, kinds_of, options
 from .options import apply_option
-
-# Topmost keys beside the arguments of MMEngine's Runner, with what they take; "_" begins a config's own variables.
-OWN_KEYS = {
-    "threads": int | str,
-    "custom_imports": dict,
-    "model_wrapper_cfg": dict,
-    "find_unused_parameters": bool,
-    "sync_bn": str,
-    "compile": bool | dict,
-}
 
 
 def load_config(
@@ -52,12 +42,8 @@ def load_config(
     for option in cfg_options or []:
         if option.startswith("_"):
             raise UserError(f"--cfg-options {option}: names with '_' are the file's own, used up when it is read")
-        apply_option(cfg._cfg_dict, option, root=Runner, own=OWN_KEYS)
-    allowed = set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | OWN_KEYS.keys()
-    for key in cfg:
-        if key not in allowed and not key.startswith("_"):
-            raise unknown(f"top-level key of {path}", key, allowed)
-    _check(cfg._cfg_dict, "")
+        apply_option(cfg._cfg_dict, option)
+    _check(cfg._cfg_dict, "", path)
     cfg.work_dir = work_dir or cfg.get("work_dir") or os.path.join("work_dirs", PurePath(path).stem)
     return cfg
 
@@ -112,23 +98,10 @@ def _read(path: str) -> Config:
         raise UserError(f"config {path!r}: {type(error).__name__}: {first_line(error)}") from error
     imports = cfg.get("custom_imports") or {}
     for module in [names] if isinstance(names := imports.get("imports", []), str) else names:
-        try:
-            importlib.import_module(module)
-        except Exception as error:
-            if not (isinstance(error, ImportError) and imports.get("allow_failed_imports")):
-                raise UserError(f"config {path!r}: custom_imports {module!r}: {_told(error)}") from error
+        import_named(module, f"config {path!r}: custom_imports")
     kept = {key: value for key, value in cfg.to_dict().items() if not isinstance(value, type)}  # the rest it imported
     plain = {key: _plain(value, f"config {path!r}: {key}") for key, value in kept.items()}
     return Config(plain, cfg_text=cfg.text, filename=path)
-
-
-def _told(error: Exception) -> str:
-    """An error in somebody's module, with the place where it was raised."""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}, line {error.lineno}: {error.msg}"
-    *_, last = traceback.extract_tb(error.__traceback__)
-    where = "" if last.filename.startswith("<frozen") else f"{last.filename}, line {last.lineno}: "
-    return f"{where}{type(error).__name__}: {first_line(error)}"
 
 
 def _plain(value: Any, place: str) -> Any:
@@ -151,25 +124,27 @@ def _plain(value: Any, place: str) -> Any:
 
 
 def _dotted_path(value: type | FunctionType, place: str) -> str:
-    found: Any = importlib.import_module(value.__module__)
-    for name in value.__qualname__.split("."):
-        found = getattr(found, name, None)
-    if found is not value:
+    if vars(sys.modules.get(value.__module__, builtins)).get(value.__name__) is not value:
         raise UserError(f"{place}: {value.__name__} is made in the config; move it to a module and import it")
-    return f"{value.__module__}.{value.__qualname__}"
+    return f"{value.__module__}.{value.__name__}"
 
 
-def _check(node: Any, place: str) -> None:
-    """Look through the whole config for options that their component doesn't have."""
+def _check(node: Any, place: str, path: str) -> None:
+    """Look through a config for options that their component doesn't have, and values that they don't take."""
     if isinstance(node, (list, tuple)):
         for index, child in enumerate(node):
-            _check(child, f"{place}.{index}")
+            _check(child, f"{place}.{index}", path)
     if not isinstance(node, dict):
         return
-    user = component(node.get("type"))
-    if user is not None and (known := options(user)):
-        for key in node:
-            if key not in known:
-                raise unknown(f"option of {user.__name__} at {place}:", key, known - CONSUMED)
+    user = component_at(node, place)
+    known, annotations = options(user), hints(user)
     for key, child in node.items():
-        _check(child, f"{place}.{key}" if place else key)
+        if not place and key.startswith("_"):  # a variable of the file
+            continue
+        if known and key not in known:
+            of = f"option of {user.__name__} at {place}:" if place else f"top-level key of {path}"
+            raise unknown(of, key, known - CONSUMED)
+        kinds = kinds_of(annotations.get(key))
+        if kinds and child is not None and kind_of(child) not in kinds:
+            raise UserError(f"{place}.{key} is {child!r}; {user.__name__} takes {in_words(kinds)}".lstrip("."))
+        _check(child, f"{place}.{key}".lstrip("."), path)

@@ -2,40 +2,21 @@
 
 import ast
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from ..errors import UserError, unknown
-from .components import component, hints, options
+from .components import SERVE, component_at, hints, in_words, kind_of, kinds_of, options
 
-KINDS = {
-    bool: "True or False",
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    list: "a list",
-    tuple: "a list",
-    dict: "a dict",
-    NoneType: "None",
-}
 OPENED = {"[": list, "(": tuple, "{": dict}
-# What serves as what an annotation names.
-SERVE = {float: {float, int}, Path: {str}, **{kind: {list, tuple} for kind in (list, tuple, Sequence)}, Mapping: {dict}}
 
 
-def apply_option(
-    tree: dict, option: str, flag: str = "--cfg-options", root: Callable | None = None, own: Mapping[str, Any] = {}
-) -> None:
+def apply_option(tree: dict, option: str, flag: str = "--cfg-options") -> None:
     """Change a config.
 
     Args:
         tree: The config, changed in place.
         option: Such as ``model.width=64``.
         flag: What it was given to, for messages.
-        root: The component that the topmost keys are options of, where the config has no ``type``.
-        own: Topmost keys beside those of ``root``, with their annotations.
 
     Raises:
         UserError: There is no such key, with the nearest one; or the value isn't of a kind that it takes.
@@ -49,11 +30,10 @@ def apply_option(
         node = _child(node, part, ".".join(parents[:depth]), flag)
     place, hint = ".".join(parents), None
     if isinstance(node, dict):
-        user = component(node.get("type")) or (None if place else root)
-        more = {} if place else own
-        if last not in (known := {*node, *options(user), *more}):
+        user = component_at(node, place)
+        if last not in (known := {*node, *options(user)}):
             raise unknown(f"option {key!r} of {flag}: key", last, known)
-        old, hint = node.get(last), (hints(user) | more).get(last)
+        old, hint = node.get(last), hints(user).get(last)
     elif isinstance(node, list):
         old, last = _child(node, last, place, flag), int(last)
     else:
@@ -64,8 +44,7 @@ def apply_option(
     except ValueError as error:
         raise UserError(f"{flag} {option}: {error}") from error
     if kinds and type(value) not in kinds:
-        wanted = " or ".join(sorted({KINDS[kind] for kind in kinds}))
-        raise UserError(f"{flag} {option}: {last} takes {wanted}" + f", such as {old!r}" * (old is not None))
+        raise UserError(f"{flag} {option}: {last} takes {in_words(kinds)}" + f", such as {old!r}" * (old is not None))
     node[last] = value
 
 
@@ -101,23 +80,11 @@ class _Words(ast.NodeTransformer):
 
 def _kinds(hint: Any, old: Any) -> set[type]:
     """The kinds of values that an option takes, by its annotation and its present value; empty if neither says."""
-    kinds = _annotated(hint)
+    kinds = kinds_of(hint)
     if old is None:
         return kinds
-    kind = dict if isinstance(old, dict) else type(old)
+    kind = kind_of(old)
     return kinds | ({int, float} if kind in (int, float) and not kinds else SERVE.get(kind, {kind}))
-
-
-def _annotated(hint: Any) -> set[type]:
-    """The kinds that an annotation admits; empty if one of them can't be written on a command line."""
-    origin = get_origin(hint)
-    if origin in (Union, UnionType):
-        parts = [_annotated(part) for part in get_args(hint)]
-        return set().union(*parts) if all(parts) else set()
-    if origin is Literal:
-        return {type(value) for value in get_args(hint)}
-    kind = origin or hint
-    return SERVE.get(kind, {kind} & KINDS.keys())
 
 
 def _child(node: Any, part: str, place: str, flag: str) -> Any:
