@@ -3,6 +3,6 @@
 # Not yet run; the number of steps is a guess.
 _base_ = ["./jepat_imagenet.py"]
 load_from = "checkpoints/djepa_base_backbone.pth"
-model = dict(frozen=("encoder", "predictor"))
+model = dict(encoder=dict(norm_at="sequence"), frozen=("encoder", "predictor"))
 train_cfg = dict(max_iters=round(100 * _base_._epoch))
 param_scheduler = dict(warmup=0.05)

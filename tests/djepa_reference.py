@@ -121,7 +121,6 @@ class Public(nn.Module):
 
     Args:
         classes: Of D-JEPA; 0 for JEPA-T, which reads pooled text of 512 numbers or ``text_width``.
-        norm_at: Which reading of the description ``z_proj_ln`` follows; as the library's option.
         flow: Whether the head gives a velocity, or noise and variance.
     """
 
@@ -137,10 +136,8 @@ class Public(nn.Module):
         buffer=6,
         head=(24, 2),
         flow=False,
-        norm_at="tokens",
     ):
         super().__init__()
-        self.norm_at = norm_at
         self.z_proj, self.z_proj_ln = nn.Linear(channels, width), nn.LayerNorm(width, eps=1e-6)
         self.encoder_pos_embed_learned = nn.Parameter(torch.randn(1, tokens, width))
         self.buffer = nn.Parameter(torch.randn(1, buffer, width))
@@ -155,7 +152,7 @@ class Public(nn.Module):
         if classes:
             self.class_emb = nn.Embedding(classes, width)
         else:
-            parts = nn.Linear(text_width, width), nn.LayerNorm(width, eps=1e-6), nn.GELU(), nn.Linear(width, width)
+            parts = nn.Linear(text_width, width), nn.LayerNorm(width), nn.GELU(), nn.Linear(width, width)
             self.class_emb = nn.Sequential(*parts)
             self.cross_attention = nn.MultiheadAttention(width, 8, batch_first=True)
             self.fuse_proj = nn.Linear(2 * width, width)
@@ -171,16 +168,9 @@ class Public(nn.Module):
         row), condition ``[B, D]``."""
         batch, count, _ = latents.shape
         buffer = self.buffer + condition[:, None]
-        x = self.z_proj(latents)
-        if self.norm_at == "tokens":
-            x = self.z_proj_ln(x)
-        x = x + self.encoder_pos_embed_learned
-        if self.norm_at == "positions":
-            x = self.z_proj_ln(x)
+        x = self.z_proj(latents) + self.encoder_pos_embed_learned
         x = x[~masked].view(batch, -1, x.shape[-1])
-        x = torch.cat([buffer, x], 1)
-        if self.norm_at == "sequence":
-            x = self.z_proj_ln(x)
+        x = self.z_proj_ln(torch.cat([buffer, x], 1))
         for block in self.encoder_blocks:
             x = block(x)
         x = self.decoder_embed(self.encoder_norm(x))

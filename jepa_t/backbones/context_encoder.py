@@ -9,7 +9,7 @@ from ..errors import UserError, unknown
 from ..layers import EPS, Blocks, linear, table
 from ..registry import BACKBONES
 
-NORM_AT = ("tokens", "positions", "sequence")
+NORM_AT = ("tokens", "sequence")
 
 
 @BACKBONES.register_module()
@@ -23,8 +23,8 @@ class ContextEncoder(Encoder):
         depth: Blocks.
         heads: Attention heads.
         registers: R, learned tokens without a position in the image, each different from the start.
-        norm_at: What the first norm acts on: ``tokens``, projected and still without a position; ``positions``: with
-            it; ``sequence``: registers too. The last two are for checkpoints that others have trained so.
+        norm_at: What the first norm acts on: ``tokens``, projected and still without a position; or ``sequence``,
+            registers and tokens with their positions, as in D-JEPA's public code.
         dropout: In attention and after both branches of a block.
         attention: As in :func:`~jepa_t.attention.attention`.
         checkpointing: Recompute the blocks in the backward pass.
@@ -71,11 +71,7 @@ class ContextEncoder(Encoder):
         """
         project, norm = self.embed
         x, positions = project(tokens), F.embedding(positions, self.positions)
-        if self.norm_at == "tokens":
-            x = norm(x) + positions
-        else:
-            x = norm(x + positions) if self.norm_at == "positions" else x + positions
-        x = torch.cat([registers, x], 1)
+        x = torch.cat([registers, (norm(x) if self.norm_at == "tokens" else x) + positions], 1)
         if self.norm_at == "sequence":
             x = norm(x)
         for index in range(len(self.blocks)):

@@ -3,7 +3,6 @@
 import logging
 from argparse import ArgumentParser, Namespace
 
-from ..backbones.context_encoder import NORM_AT
 from ..conversion import Row, convert_autoencoder, convert_network
 from ..conversion.network import SCALE
 
@@ -26,7 +25,6 @@ def add_arguments(parser: ArgumentParser) -> None:
                 help="its open_clip model, and that one's weights",
             )
         network.add_argument("--backbone", action="store_true", help="encoder and predictor alone, to train with")
-        network.add_argument("--norm-at", default="tokens", choices=NORM_AT, help="see docs/checkpoints.md")
         which = network.add_mutually_exclusive_group()
         which.add_argument("--ema", dest="weights", action="store_const", const="ema", help="averaged weights alone")
         which.add_argument("--raw", dest="weights", action="store_const", const="raw", help="raw weights alone")
@@ -52,8 +50,8 @@ def run(args: Namespace) -> None:
         rows = convert_network(kind, **options)
     show(rows)
     print(f"written to {options['out']}")
-    if options.get("backbone") and options["norm_at"] != "tokens":
-        print(f"train with --cfg-options model.encoder.norm_at={options['norm_at']}")
+    if options.get("backbone"):
+        print("train with model.encoder.norm_at='sequence', as configs/jepat_imagenet_from_djepa.py does")
 
 
 def show(rows: list[Row]) -> None:

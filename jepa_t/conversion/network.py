@@ -73,7 +73,6 @@ def convert_network(
     names: str = "imagenet",
     weights: str | None = None,
     backbone: bool = False,
-    norm_at: str = "tokens",
 ) -> list[Row]:
     """Write the checkpoint ``out`` from a public one.
 
@@ -82,11 +81,10 @@ def convert_network(
         source: Their file: ``model`` or ``model_ema`` inside, or both, or the tensors at the top; or ``.safetensors``.
         out: A ``.pth`` file.
         image_tokenizer: Source of the KL-16 autoencoder, as in :class:`~jepa_t.KLTokenizer`.
-        text_encoder: Of ``jepat``, config of the frozen text tokenizer whose pooled vector it read.
+        text_encoder: Of ``jepat``, config of the :class:`~jepa_t.OpenCLIPText` whose pooled vector it read, projected.
         names: Of ``djepa``, as in :class:`~jepa_t.ClassEmbedding`.
         weights: ``raw`` or ``ema``, for the network and its average alike; by default each gets its own.
         backbone: Convert encoder and predictor alone, for a config that trains the rest.
-        norm_at: As in :class:`~jepa_t.ContextEncoder`.
 
     Returns:
         The account: every tensor of theirs and every tensor of ours is in a row.
@@ -96,7 +94,7 @@ def convert_network(
             that is needed isn't given.
     """
     raw, ema, rest = read_public(source, weights)
-    config = backbone_config(raw, norm_at)
+    config = backbone_config(raw)
     if backbone:
         meta: dict[str, Any] = {"starts_fresh": [f"{place}{part}." for part in FRESH for place in _places(part)]}
         expected, state = _backbone(raw, config), {}
@@ -153,7 +151,7 @@ def read_public(path: str, weights: str | None = None) -> tuple[Public, Public, 
     return networks[0], networks[-1], rest
 
 
-def backbone_config(public: Public, norm_at: str) -> dict[str, Any]:
+def backbone_config(public: Public) -> dict[str, Any]:
     """The model's options that describe its backbone."""
     width = public.shape("z_proj.weight", 2)[0]
 
@@ -164,7 +162,12 @@ def backbone_config(public: Public, norm_at: str) -> dict[str, Any]:
     registers = public.shape("buffer", 3)[1]
     return {
         "width": width,
-        "encoder": {"type": "ContextEncoder", "registers": registers, "norm_at": norm_at, **blocks("encoder_blocks")},
+        "encoder": {
+            "type": "ContextEncoder",
+            "registers": registers,
+            "norm_at": "sequence",
+            **blocks("encoder_blocks"),
+        },
         "predictor": {"type": "Predictor", **blocks("decoder_blocks")},
     }
 
@@ -186,6 +189,8 @@ def model_config(
         raise UserError("--image-tokenizer is missing; give the KL-16 autoencoder, or use --backbone")
     if kind == "jepat" and text_encoder is None:
         raise UserError("--text-encoder is missing; give the one it was trained with, or use --backbone")
+    if kind == "jepat" and text_encoder.get("type") != "OpenCLIPText":
+        raise UserError(f"--text-encoder is a {text_encoder.get('type')}; the public code read one of open_clip's")
     tokens, width = public.shape("encoder_pos_embed_learned", 3)[1:]
     side = math.isqrt(tokens)
     if side**2 != tokens:
@@ -199,7 +204,7 @@ def model_config(
         if theirs != ours:
             raise UserError(f"{public.path!r} has {theirs} classes and --names {ours}; give a file of one class a line")
     else:
-        text = {"type": "PooledText", "encoder": dict(text_encoder), "width": width}
+        text = {"type": "PooledText", "encoder": {**text_encoder, "projected": True}, "width": width}
         attention = {"type": "CrossAttention", "heads": 8}
         fusion |= {"context": {"type": "Add"}, "features": attention, "objective": {"type": "Concat"}}
     parts = {"image_tokenizer": tokenizer, "text_tokenizer": text, "fusion": fusion, "objectives": objectives}
@@ -219,12 +224,14 @@ def _objectives(public: Public) -> tuple[dict[str, dict], dict[str, Any]]:
     objectives: dict[str, dict[str, Any]] = {name: {"type": kind, "head_width": width, "head_depth": depth}}
     if name == "flow":
         objectives[name]["time_scale"] = 1.0
-        sampler: dict[str, Any] = {"preset": "reference", "guidance_scale": 3.0}
+        tokens = public.shape("encoder_pos_embed_learned", 3)[1]
+        schedule = {"type": "linear", "most": 1 - 1 / tokens}
+        sampler: dict[str, Any] = {"preset": "reference", "guidance_scale": 3.0, "guidance_schedule": schedule}
     else:
         sampler = {"steps": 64, "draw": {"solver_steps": 100}, "guidance_scale": 1.0, "temperature": 0.95}
     if "jepaloss.net.fc1.weight" in public.tensors:
         hidden = public.shape("jepaloss.net.fc1.weight", 2)[0]
-        objectives["feature"] = {"type": "FeaturePrediction", "hidden_width": hidden}
+        objectives["feature"] = {"type": "FeaturePrediction", "hidden_width": hidden, "activation_first": True}
     return objectives, sampler
 
 

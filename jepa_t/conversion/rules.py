@@ -119,7 +119,7 @@ HEADS = [
         )
     ),
     Rule("objectives.feature.mlp.0.*", ("jepaloss.net.fc1.*",)),
-    Rule("objectives.feature.mlp.1.*", ("jepaloss.net.norm.*",)),
+    Rule("objectives.feature.mlp.2.*", ("jepaloss.net.norm.*",)),
     Rule("objectives.feature.mlp.3.*", ("jepaloss.net.fc2.*",)),
     Rule("fusion.encoder.proj.weight", (), identity),  # both add a vector to the registers
     Rule("fusion.encoder.proj.bias", (), zero),

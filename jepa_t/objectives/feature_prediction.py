@@ -22,6 +22,7 @@ class FeaturePrediction(Objective):
         read: Which z: the prediction's ``condition`` (JEPA-T) or its ``features``, which the ``objective``
             fusion has not touched.
         hidden_width: Of the MLP; by default D.
+        activation_first: GELU before the norm instead of after it, as in D-JEPA's public code.
 
     Raises:
         UserError: ``read`` is neither, ``beta`` is not above 0, or ``weight`` is below.
@@ -36,6 +37,7 @@ class FeaturePrediction(Objective):
         beta: float = 2.0,
         read: str = "condition",
         hidden_width: int | None = None,
+        activation_first: bool = False,
     ) -> None:
         super().__init__()
         if read not in ("condition", "features"):
@@ -44,7 +46,9 @@ class FeaturePrediction(Objective):
             raise UserError(f"FeaturePrediction beta={beta}; it must be above 0")
         self.weight, self.beta, self.read = loss_weight("FeaturePrediction weight", weight), beta, read
         hidden = width if hidden_width is None else whole("FeaturePrediction hidden_width", hidden_width)
-        self.mlp = nn.Sequential(linear(width, hidden), nn.LayerNorm(hidden, eps=EPS), nn.GELU(), linear(hidden, width))
+        middle: list[nn.Module] = [nn.LayerNorm(hidden, eps=EPS), nn.GELU()]
+        middle = middle[::-1] if activation_first else middle
+        self.mlp = nn.Sequential(linear(width, hidden), *middle, linear(hidden, width))
 
     def forward(
         self,

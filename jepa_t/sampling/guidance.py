@@ -14,10 +14,15 @@ def constant(drawn: float) -> float:  # noqa: ARG001 - of the contract: a share 
 
 
 @GUIDANCE_SCHEDULES.register_module()
-def linear(drawn: float) -> float:
+def linear(drawn: float, most: float = 1.0) -> float:
     """The share of the full strength once a share ``drawn`` of the tokens is drawn: weak while the composition forms
-    (MAR)."""
-    return drawn
+    (MAR).
+
+    Args:
+        drawn: After the step.
+        most: Where it ends; 1 - 1 / N in the public code, for which one of N tokens is masked after the last step.
+    """
+    return min(drawn, most)
 
 
 @dataclass(frozen=True)

@@ -44,14 +44,15 @@ class FrozenText(TextTokenizer):
         name: What the user calls it.
         length: L; a caption of more tokens is refused.
         cache: Folder of the features on the disk; None for none.
+        normalize: Whether features are normalised; if not, they are as the encoder gives them, in fp32.
     """
 
-    def __init__(self, encoder: nn.Module, name: str, length: int, cache: str | None) -> None:
+    def __init__(self, encoder: nn.Module, name: str, length: int, cache: str | None, normalize: bool = True) -> None:
         super().__init__()
         if length < 1:
             raise UserError(f"text_tokenizer.length is {length}; it must be at least 1")
         self.width, self.length = encoder.width, length
-        self.tower = Tower(encoder, name, length, cache)
+        self.tower = Tower(encoder, name, length, cache, normalize)
         self.null_token = table(1, self.width)
         remedy = f"{name!r} isn't the text_tokenizer.model it had"
         identify(self, "tower_hash", self.tower.hash, "the text encoder", remedy)
@@ -96,13 +97,14 @@ class Tower:
     folder, and a file that isn't whole is told by its hash and written again.
 
     Args:
-        encoder, name, length, cache: As in :class:`FrozenText`.
+        encoder, name, length, cache, normalize: As in :class:`FrozenText`.
 
     Attributes:
         hash: SHA-256 of the weights, the non-linearity and the tokenizer's answer to a probe, 32 bytes.
     """
 
-    def __init__(self, encoder: nn.Module, name: str, length: int, cache: str | None) -> None:
+    def __init__(self, encoder: nn.Module, name: str, length: int, cache: str | None, normalize: bool = True) -> None:
+        self.normalize, self.dtype = normalize, torch.float16 if normalize else torch.float32
         self.encoder = encoder.float().eval().requires_grad_(False)
         self.name, self.length = name, length
         self.hash = self.measure()
@@ -121,7 +123,7 @@ class Tower:
     def forget(self) -> None:
         """Empty the memory; the disk keeps what it has."""
         self._places: dict[str, tuple[int, int]] = {}  # first row and number of tokens
-        self._rows = torch.zeros(1, self.encoder.width, dtype=torch.float16)  # row 0 is padding
+        self._rows = torch.zeros(1, self.encoder.width, dtype=self.dtype)  # row 0 is padding
         self._used = 1
 
     def ids(self, caption: str) -> list[int]:
@@ -185,8 +187,9 @@ class Tower:
                 chunk = group[start : start + size]
                 ids = torch.tensor([new[caption] for caption in chunk], device=device)
                 tokens, pooled = self.encoder(ids)
-                rows = F.layer_norm(torch.cat([pooled[:, None], tokens], 1), tokens.shape[2:], eps=EPS)
-                yield from zip(chunk, rows.half().cpu(), strict=True)
+                rows = torch.cat([pooled[:, None], tokens], 1)
+                rows = F.layer_norm(rows, tokens.shape[2:], eps=EPS) if self.normalize else rows
+                yield from zip(chunk, rows.to(self.dtype).cpu(), strict=True)
 
     def _file(self, caption: str) -> Path:
         name = _sha256(caption.encode("utf-8", "surrogatepass")).hex()
@@ -201,9 +204,9 @@ class Tower:
         except OSError:
             return None
         shape = 1 + len(ids), self.encoder.width
-        if len(data) != 32 + 2 * shape[0] * shape[1] or _sha256(data[32:]) != data[:32]:
+        if len(data) != 32 + self.dtype.itemsize * shape[0] * shape[1] or _sha256(data[32:]) != data[:32]:
             return None
-        return torch.frombuffer(bytearray(data), dtype=torch.float16, offset=32).view(shape)
+        return torch.frombuffer(bytearray(data), dtype=self.dtype, offset=32).view(shape)
 
     def _write(self, caption: str, rows: Tensor) -> None:
         if self.folder is None:

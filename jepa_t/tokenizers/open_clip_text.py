@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -33,6 +34,8 @@ class OpenCLIPText(FrozenText):
             not); needed for a file.
         length: L, special tokens included; a caption of more is refused.
         cache: Folder in which features are kept between runs, or None.
+        projected: Tokens and pooled vector through the projection to images, as ``encode_text`` gives it: not
+            normalised.
 
     Raises:
         UserError: Model or weights are missing, or belong to another architecture or non-linearity.
@@ -45,31 +48,34 @@ class OpenCLIPText(FrozenText):
         quick_gelu: bool | None = None,
         length: int = 32,
         cache: str | None = CACHE,
+        projected: bool = False,
     ) -> None:
-        encoder = OpenCLIPEncoder(model, pretrained, quick_gelu)
+        encoder = OpenCLIPEncoder(model, pretrained, quick_gelu, projected)
         if length > encoder.tower.context_length:
             raise UserError(f"OpenCLIPText length={length}; {model!r} reads at most {encoder.tower.context_length}")
-        super().__init__(encoder, f"{model} {pretrained or ''}".strip(), length, cache)
+        super().__init__(encoder, f"{model} {pretrained or ''}".strip(), length, cache, normalize=not projected)
 
 
 class OpenCLIPEncoder(nn.Module):
     """A text half and its tokenizer.
 
     Args:
-        model, pretrained, quick_gelu: As in :class:`OpenCLIPText`.
+        model, pretrained, quick_gelu, projected: As in :class:`OpenCLIPText`.
 
     Attributes:
         width: E.
         activation: Its non-linearity.
     """
 
-    def __init__(self, model: str, pretrained: str | None, quick_gelu: bool | None) -> None:
+    def __init__(self, model: str, pretrained: str | None, quick_gelu: bool | None, projected: bool = False) -> None:
         super().__init__()
         both, self.tokenizer, quick = load_open_clip("OpenCLIPText", model, pretrained, quick_gelu, text_only=True)
         self.tower = both.text
+        self.projection = _projection(self.tower) if projected else nn.Identity()
         self.tower.text_projection = None  # so that its pooled vector is as wide as its tokens
         self.tower.output_tokens = True
-        self.width, self.activation = self.tower.width, "quick_gelu" if quick else "gelu"
+        self.activation = "quick_gelu" if quick else "gelu"
+        self.width = self.projection(torch.zeros(1, self.tower.width)).shape[1]
         self.padding = int(self.tokenizer([""], context_length=UNCUT)[0, -1])
         own = getattr(self.tokenizer, "tokenizer", None)  # one of transformers
         self.end = [self.padding] if own and own.eos_token_id == self.padding else []  # SigLIP pads with its end
@@ -90,7 +96,17 @@ class OpenCLIPEncoder(nn.Module):
         """Features of token ids ``[B, n]`` without padding: tokens ``[B, n, E]``, pooled ``[B, E]``."""
         count = ids.shape[1]
         pooled, tokens = self.tower(F.pad(ids, (0, self.tower.context_length - count), value=self.padding))
-        return tokens[:, :count], pooled
+        return self.projection(tokens[:, :count]), self.projection(pooled)
+
+
+def _projection(tower: nn.Module) -> nn.Module:
+    """A text half's map to what it shares with images: a matrix in CLIP, a layer in some, or nothing."""
+    found = tower.text_projection
+    if not isinstance(found, Tensor):
+        return found or nn.Identity()
+    layer = nn.Linear(*found.shape, bias=False)
+    layer.weight = nn.Parameter(found.detach().T.contiguous())
+    return layer
 
 
 def load_open_clip(

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ..contracts import TextTokenizer
 from ..errors import UserError
-from ..layers import EPS, linear, table
+from ..layers import linear, table
 from ..registry import TOKENIZERS, build
 from ..structures import Text
 from .captions import one_token
@@ -15,7 +15,8 @@ from .frozen_text import FrozenText
 
 @TOKENIZERS.register_module()
 class PooledText(TextTokenizer):
-    """One token per caption: an MLP of the pooled vector of a frozen text encoder (the public JEPA-T code).
+    """One token per caption: an MLP of the pooled vector of a frozen text encoder (the public JEPA-T code, of
+    ``OpenCLIPText(projected=True)``).
 
     Its tokens say nothing of the order of words that the pooled vector doesn't, and attention to a single token has
     nothing to choose; the frozen tokenizers give a token per word. It is there for checkpoints trained so.
@@ -36,7 +37,7 @@ class PooledText(TextTokenizer):
         inner = self.encoder.width
         self.encoder.null_token = table(1, width)  # the null text doesn't pass the MLP
         self.width, self.length = width, self.encoder.length
-        self.mlp = nn.Sequential(linear(inner, width), nn.LayerNorm(width, eps=EPS), nn.GELU(), linear(width, width))
+        self.mlp = nn.Sequential(linear(inner, width), nn.LayerNorm(width, eps=1e-5), nn.GELU(), linear(width, width))
 
     def ids(self, captions: Sequence[str]) -> Tensor:
         """The encoder's token ids ``[B, L]``.

@@ -14,7 +14,7 @@ def theirs(tmp_path):
 
 def test_the_account_and_the_option_to_train_with_are_printed(theirs, tmp_path, capsys):
     out = tmp_path / "ours.pth"
-    assert main(["convert", "djepa", theirs, str(out), "--backbone", "--norm-at", "sequence", "--ema"]) == 0
+    assert main(["convert", "djepa", theirs, str(out), "--backbone", "--ema"]) == 0
     said = capsys.readouterr().out
     lines = [line.split() for line in said.splitlines()]
     assert ["encoder_blocks", "28", "encoder.blocks", "30"] in lines
@@ -22,7 +22,7 @@ def test_the_account_and_the_option_to_train_with_are_printed(theirs, tmp_path, 
     assert any(line[:1] == ["fusion"] and "starts from the training config" in " ".join(line) for line in lines)
     assert any(line[:1] == ["optimizer"] and "not read" in " ".join(line) for line in lines)
     assert f"written to {out}" in said
-    assert "--cfg-options model.encoder.norm_at=sequence" in said
+    assert "train with model.encoder.norm_at='sequence'" in said
     state = torch.load(out, weights_only=True)["state_dict"]
     assert torch.equal(state["network.encoder.registers"], state["ema.encoder.registers"])
 

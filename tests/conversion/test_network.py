@@ -8,6 +8,7 @@ from djepa_reference import Public, public_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import generator
+from tiny_text import saved
 
 from jepa_t.conversion import convert_network
 from jepa_t.conversion.rules import RULES, bare, first_third, last_thirds, same
@@ -15,11 +16,12 @@ from jepa_t.errors import UserError
 from jepa_t.masking import gather
 from jepa_t.pipeline import Pipeline
 from jepa_t.structures import Split, Text
+from jepa_t.tokenizers.open_clip_text import load_open_clip
 
 TOKENS, CHANNELS, WIDTH = 4, 16, 32
 CAPTIONS = {"djepa": ["goldfish", "a photo of a great white shark", "hen"], "jepat": ["red", "blue five", "nine"]}
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
-KINDS = {"djepa": {}, "djepa flow": {"flow": True}, "jepat": {"classes": 0, "text_width": 12, "flow": True}}
+KINDS = {"djepa": {}, "djepa flow": {"flow": True}, "jepat": {"classes": 0, "text_width": 8, "flow": True}}
 
 
 @pytest.fixture
@@ -52,16 +54,16 @@ def theirs(network, latents, masked, condition):
 def condition_of(network, model, captions):
     """Their condition for our captions."""
     if hasattr(network, "fuse_proj"):
-        return network.class_emb(model.ema.text_tokenizer.encoder(captions).pooled)
+        both, tokenizer, _ = load_open_clip("a test", saved("open_clip"), None, None)
+        return network.class_emb(both.encode_text(tokenizer(captions)))
     return network.class_emb(model.ema.text_tokenizer.ids(captions)[:, 0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("norm_at", ["tokens", "positions", "sequence"])
 @torch.no_grad()
-def test_features_are_theirs(converted, kind, norm_at):
-    network = Public(**KINDS[kind], norm_at=norm_at)
-    model = converted(kind, network, norm_at=norm_at)
+def test_features_are_theirs(converted, kind):
+    network = Public(**KINDS[kind])
+    model = converted(kind, network)
     captions = CAPTIONS[kind.split()[0]]
     text = model.ema.text_tokenizer(captions)
     for visible in range(TOKENS):
@@ -93,8 +95,15 @@ def test_the_feature_loss_is_carried_over(converted):
     network = Public()
     model, net = converted("djepa", network), network.jepaloss.net
     z = torch.randn(3, WIDTH)
-    expected = net.fc2(torch.nn.functional.gelu(net.norm(net.fc1(z))))
+    expected = net.fc2(net.norm(torch.nn.functional.gelu(net.fc1(z))))
     torch.testing.assert_close(model.network.objectives["feature"].mlp(z), expected, **CLOSE)
+
+
+def test_the_guidance_ends_one_token_short(converted):
+    """In theirs one token is masked after the last step too."""
+    model = converted("jepat", Public(**KINDS["jepat"]))
+    strengths = [step.guidance for step in model.sampler._plan(TOKENS)]
+    assert strengths == pytest.approx([1 + 2 * min(done, TOKENS - 1) / TOKENS for done in range(1, TOKENS + 1)])
 
 
 def test_a_converted_network_draws_by_the_names_of_classes(converted, tmp_path):
@@ -201,8 +210,11 @@ def test_anything_out_of_place_is_told_in_one_line(tmp_path_factory, sources, ba
         ("djepa", {"names": "imagenet"}, "has 5 classes and --names 1000; give a file"),
         ("djepa", {"image_tokenizer": None}, "--image-tokenizer is missing"),
         ("jepat", {"text_encoder": None}, "--text-encoder is missing"),
-        ("jepat", {"text_encoder": {"type": "ClassEmbedding", "names": ["x"]}}, "use HFText or OpenCLIPText"),
-        ("djepa", {"norm_at": "token"}, "did you mean 'tokens'"),
+        (
+            "jepat",
+            {"text_encoder": {"type": "HFText", "model": "x"}},
+            "is a HFText; the public code read one of open_clip",
+        ),
     ],
 )
 def test_a_wrong_option_is_told(tmp_path, sources, kind, options, says):
