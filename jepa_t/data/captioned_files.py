@@ -27,15 +27,22 @@ def pair(names: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]]:
         and images whose text belongs to another one.
     """
     texts = {_stems(name)[0]: name for name in names if name.lower().endswith(".txt")}
-    images, free, found = [name for name in names if is_image(name)], dict(texts), {}
-    for first, last in ((0, 1), (1, None)):  # equal names before shorter ones
-        for name in images:
-            stem = next((stem for stem in _stems(name)[first:last] if stem in free), None)
-            if name not in found and stem is not None:
-                found[name] = free.pop(stem)
-    alone = [name for name in images if name not in found and not any(stem in texts for stem in _stems(name))]
+    images = [name for name in names if is_image(name)]
+    found = _claim(images, texts)
+    alone = [name for name in images if name not in found and texts.keys().isdisjoint(_stems(name))]
     known = {*found, *found.values(), *alone}
     return {name: found[name] for name in images if name in found}, alone, [name for name in names if name not in known]
+
+
+def _claim(images: list[str], texts: dict[str, str]) -> dict[str, str]:
+    """The text that each image gets, equal names before shorter ones."""
+    free, found = dict(texts), {}
+    for exact in (True, False):
+        for name in images:
+            stem = next((stem for stem in _stems(name)[: 1 if exact else None] if stem in free), None)
+            if name not in found and stem is not None:
+                found[name] = free.pop(stem)
+    return found
 
 
 def _stems(name: str) -> list[str]:

@@ -30,6 +30,7 @@ from .scenes import (
 SIMILAR = 0.78  # soft intersection over union below which a shape is unknown
 DIRT = 0.25  # a component below this part of the smallest object's area is none
 GIANT = 1.5  # nor is a shape known beyond so many radii of the largest object
+KIND = ("colour", "shape")
 MOST = 10  # objects described of each image; more than any scene has
 INKS = np.array(list(COLOURS.values()), float)
 PAPERS = np.array(list(BACKGROUNDS.values()), float)
@@ -224,24 +225,16 @@ def nearest_size(radii: np.ndarray, preset: Preset) -> np.ndarray:
 
 def _verdict(objects: list[dict], background: int, fact: dict, preset: Preset) -> dict[str, bool]:
     asked = fact["objects"] * (fact["count"] if len(fact["objects"]) == 1 else 1)
-
-    def kind(item: dict) -> tuple:
-        return item["colour"], item["shape"]
-
-    def missing(*names: str) -> Counter:
-        lists = ([tuple(item[name] for name in names) for item in items] for items in (asked, objects))
-        return Counter(next(lists)) - Counter(next(lists))
-
-    matches = [[item for item in objects if kind(item) == kind(wanted)] for wanted in fact["objects"]]
-    each = Counter(kind(item) for item in asked)
+    matches = [[item for item in objects if _said(item, *KIND) == _said(one, *KIND)] for one in fact["objects"]]
+    each = Counter(_said(item, *KIND) for item in asked)
     verdict = {
         "count": len(asked) <= len(objects) <= len(asked) + preset.distractors,
-        "colour": not missing("colour"),
-        "shape": not missing("shape"),
-        "binding": all(len(some) == each[kind(wanted)] for some, wanted in zip(matches, fact["objects"], strict=True)),
+        "colour": _are_there(asked, objects, "colour"),
+        "shape": _are_there(asked, objects, "shape"),
+        "binding": [len(some) for some in matches] == [each[_said(one, *KIND)] for one in fact["objects"]],
     }
     if fact["objects"][0]["size"]:
-        verdict["size"] = not missing("colour", "shape", "size")
+        verdict["size"] = _are_there(asked, objects, *KIND, "size")
     if fact["place"]:
         verdict["place"] = fact["place"] in {item["place"] for item in matches[0] or objects}
     if fact["relation"]:
@@ -251,3 +244,13 @@ def _verdict(objects: list[dict], background: int, fact: dict, preset: Preset) -
     if fact["background"]:
         verdict["background"] = list(BACKGROUNDS)[background] == fact["background"]
     return verdict | {"all": all(verdict.values())}
+
+
+def _said(item: dict, *names: str) -> tuple:
+    return tuple(item[name] for name in names)
+
+
+def _are_there(asked: list[dict], objects: list[dict], *names: str) -> bool:
+    """Whether for each object asked for there is one that agrees with it in these attributes."""
+    wanted, found = (Counter(_said(item, *names) for item in items) for items in (asked, objects))
+    return wanted <= found
