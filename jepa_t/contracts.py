@@ -54,13 +54,12 @@ class ImageTokenizer(nn.Module, ABC):
 
 
 class LatentImageTokenizer(ImageTokenizer):
-    """An image tokenizer whose latents' distribution can be kept on a disk (``jepa-t cache-latents``).
+    """An image tokenizer whose latents' distribution can be kept on a disk (``jepa-t cache-latents``)."""
 
-    Attributes:
-        identity: What moments depend on besides the images: the weights' ``sha256`` and the ``shape`` of moments.
-    """
-
-    identity: dict[str, Any]
+    @property
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """What moments depend on besides the images: the weights' ``sha256`` and the ``shape`` of moments."""
 
     @abstractmethod
     def moments(self, images: Tensor) -> Tensor:

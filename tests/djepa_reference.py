@@ -115,12 +115,15 @@ class FeatureNet(nn.Module):
         self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
         self.norm = nn.LayerNorm(hidden, eps=1e-6)
 
+    def forward(self, z):
+        return self.fc2(self.norm(F.gelu(self.fc1(z))))
+
 
 class Public(nn.Module):
     """Either network.
 
     Args:
-        classes: Of D-JEPA; 0 for JEPA-T, which reads pooled text of 512 numbers or ``text_width``.
+        classes: Of D-JEPA; 0 for JEPA-T, which reads CLIP's projected text of 512 numbers or ``text_width``.
         flow: Whether the head gives a velocity, or noise and variance.
     """
 
@@ -152,7 +155,7 @@ class Public(nn.Module):
         if classes:
             self.class_emb = nn.Embedding(classes, width)
         else:
-            parts = nn.Linear(text_width, width), nn.LayerNorm(width), nn.GELU(), nn.Linear(width, width)
+            parts = nn.Linear(text_width, width), nn.LayerNorm(width, eps=1e-5), nn.GELU(), nn.Linear(width, width)
             self.class_emb = nn.Sequential(*parts)
             self.cross_attention = nn.MultiheadAttention(width, 8, batch_first=True)
             self.fuse_proj = nn.Linear(2 * width, width)
@@ -169,8 +172,7 @@ class Public(nn.Module):
         batch, count, _ = latents.shape
         buffer = self.buffer + condition[:, None]
         x = self.z_proj(latents) + self.encoder_pos_embed_learned
-        x = x[~masked].view(batch, -1, x.shape[-1])
-        x = self.z_proj_ln(torch.cat([buffer, x], 1))
+        x = self.z_proj_ln(torch.cat([buffer, x[~masked].view(batch, -1, x.shape[-1])], 1))
         for block in self.encoder_blocks:
             x = block(x)
         x = self.decoder_embed(self.encoder_norm(x))
@@ -189,6 +191,23 @@ class Public(nn.Module):
         copies = condition[:, None].expand(-1, 3, -1)
         z = z + self.cross_attention(z, copies, copies, need_weights=False)[0]
         return self.fuse_proj(torch.cat([z, condition[:, None].expand_as(z)], -1))
+
+
+def text_features(folder, captions):
+    """CLIP's text features as it compares them with images, but for their length ``[B, F]``."""
+    import open_clip
+
+    model = open_clip.create_model(f"local-dir:{folder}").eval()
+    return model.encode_text(open_clip.get_tokenizer(f"local-dir:{folder}")(captions))
+
+
+def guidance_scales(tokens, steps, scale):
+    """The linear guidance of each sampling step: of its masked tokens after it, at least one, also after the last."""
+    masked, found = tokens, []
+    for step in range(1, steps + 1):
+        masked = max(1, min(masked - 1, int(tokens * math.cos(math.pi / 2 * step / steps))))
+        found.append(1 + (scale - 1) * (tokens - masked) / tokens)
+    return found
 
 
 def public_file(path, *models, prefix="", **more):

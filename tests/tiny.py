@@ -122,7 +122,7 @@ TEXT_TOKENIZERS: dict[str, dict[str, Any] | Callable[[], dict[str, Any]]] = {
     # Two tokens more than words: the start and the end of the text.
     "HFText": lambda: {"model": saved("bert"), "length": LENGTH + 2, "cache": None},
     "OpenCLIPText": lambda: {"model": saved("open_clip"), "length": LENGTH + 2, "cache": None},
-    "PooledText": lambda: {"encoder": tokenizer_config("HFText"), "width": TEXT_WIDTH},
+    "PooledText": lambda: tokenizer_config("OpenCLIPText", width=TEXT_WIDTH) | {"type": "PooledText"},
     "ClassEmbedding": {"names": [*CAPTIONS, "red", "\N{CAT FACE}"], "width": TEXT_WIDTH},
 }
 DISCRETE = ["QuantizedAutoencoder", "VQTokenizer"]  # those with ids

@@ -23,8 +23,8 @@ class ContextEncoder(Encoder):
         depth: Blocks.
         heads: Attention heads.
         registers: R, learned tokens without a position in the image, each different from the start.
-        norm_at: What the first norm acts on: ``tokens``, projected and still without a position; or ``sequence``,
-            registers and tokens with their positions, as in D-JEPA's public code.
+        norm_at: What the first norm acts on: ``tokens``, projected and still without a position; or ``sequence``:
+            registers and tokens with their positions (D-JEPA's code).
         dropout: In attention and after both branches of a block.
         attention: As in :func:`~jepa_t.attention.attention`.
         checkpointing: Recompute the blocks in the backward pass.
@@ -71,9 +71,10 @@ class ContextEncoder(Encoder):
         """
         project, norm = self.embed
         x, positions = project(tokens), F.embedding(positions, self.positions)
-        x = torch.cat([registers, (norm(x) if self.norm_at == "tokens" else x) + positions], 1)
-        if self.norm_at == "sequence":
-            x = norm(x)
+        if self.norm_at == "tokens":
+            x = torch.cat([registers, norm(x) + positions], 1)
+        else:
+            x = norm(torch.cat([registers, x + positions], 1))
         for index in range(len(self.blocks)):
             x = self.blocks.run(index, x)
         return self.norm(x).tensor_split([registers.shape[1]], 1)

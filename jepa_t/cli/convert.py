@@ -45,13 +45,12 @@ def run(args: Namespace) -> None:
     else:
         encoder = options.pop("text_encoder", None)
         if encoder:
-            keys = ("model", "pretrained")
-            options["text_encoder"] = {"type": "OpenCLIPText", **dict(zip(keys, encoder, strict=False))}
+            options["text_encoder"] = dict(zip(("model", "pretrained"), encoder, strict=False))
         rows = convert_network(kind, **options)
     show(rows)
     print(f"written to {options['out']}")
     if options.get("backbone"):
-        print("train with model.encoder.norm_at='sequence', as configs/jepat_imagenet_from_djepa.py does")
+        print("train with model.encoder.norm_at='sequence', as jepat_imagenet_from_djepa does")
 
 
 def show(rows: list[Row]) -> None:

@@ -1,12 +1,12 @@
 """From a public checkpoint's file to one of ours: sizes read off the shapes, every tensor accounted for."""
 
+import functools
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -81,7 +81,8 @@ def convert_network(
         source: Their file: ``model`` or ``model_ema`` inside, or both, or the tensors at the top; or ``.safetensors``.
         out: A ``.pth`` file.
         image_tokenizer: Source of the KL-16 autoencoder, as in :class:`~jepa_t.KLTokenizer`.
-        text_encoder: Of ``jepat``, config of the :class:`~jepa_t.OpenCLIPText` whose pooled vector it read, projected.
+        text_encoder: Of ``jepat``, the open_clip model that it read, as in :class:`~jepa_t.PooledText`: ``model``,
+            ``pretrained``, and others.
         names: Of ``djepa``, as in :class:`~jepa_t.ClassEmbedding`.
         weights: ``raw`` or ``ema``, for the network and its average alike; by default each gets its own.
         backbone: Convert encoder and predictor alone, for a config that trains the rest.
@@ -105,9 +106,8 @@ def convert_network(
         if tokenizer.channels != raw.shape("z_proj.weight", 2)[1]:
             here, there = tokenizer.channels, raw.shape("z_proj.weight", 2)[1]
             raise UserError(f"{image_tokenizer!r} gives tokens of {here} channels, {source!r} was trained on {there}")
-        geometry = SimpleNamespace(grid=tokenizer.grid, channels=tokenizer.channels)
         taken = ("width", "text_tokenizer", "encoder", "predictor", "fusion", "objectives")
-        expected = Network(geometry, **{key: config[key] for key in taken}).state_dict()
+        expected = Network(tokenizer, **{key: config[key] for key in taken}).state_dict()
         meta = {"model": config}
         state = {f"image_tokenizer.{name}": value for name, value in tokenizer.state_dict().items()}
         rows = [Row("", 0, "image_tokenizer", len(state), "of the autoencoder that was given")]
@@ -138,17 +138,17 @@ def read_public(path: str, weights: str | None = None) -> tuple[Public, Public, 
         raise UserError(f"{path!r} holds a {type(found).__name__}, not the tensors of a network")
     sets = {kind: found[key] for kind, key in KINDS.items() if found.get(key)}
     rest = [str(name) for name in found if name not in KINDS.values()] if sets else []
-    sets = sets or {"raw": found}
-    if weights is not None and weights not in sets:
+    networks = {kind: _public(path, kind, tensors) for kind, tensors in (sets or {"raw": found}).items()}
+    if weights is not None and weights not in networks:
         raise UserError(f"{path!r} has no {KINDS[weights]!r}; leave --{weights} out")
-    networks = []
-    for kind, tensors in sets.items():
-        if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-            raise UserError(f"{path!r}: its {kind} weights aren't tensors by name")
-        if weights in (None, kind):
-            plain = {name.replace("_orig_mod.", ""): value.float() for name, value in tensors.items()}
-            networks.append(Public(path, plain))
-    return networks[0], networks[-1], rest
+    asked = [network for kind, network in networks.items() if weights in (None, kind)]
+    return asked[0], asked[-1], rest
+
+
+def _public(path: str, kind: str, tensors: Any) -> Public:
+    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise UserError(f"{path!r}: its {kind} weights aren't tensors by name")
+    return Public(path, {name.replace("_orig_mod.", ""): value.float() for name, value in tensors.items()})
 
 
 def backbone_config(public: Public) -> dict[str, Any]:
@@ -189,14 +189,12 @@ def model_config(
         raise UserError("--image-tokenizer is missing; give the KL-16 autoencoder, or use --backbone")
     if kind == "jepat" and text_encoder is None:
         raise UserError("--text-encoder is missing; give the one it was trained with, or use --backbone")
-    if kind == "jepat" and text_encoder.get("type") != "OpenCLIPText":
-        raise UserError(f"--text-encoder is a {text_encoder.get('type')}; the public code read one of open_clip's")
     tokens, width = public.shape("encoder_pos_embed_learned", 3)[1:]
     side = math.isqrt(tokens)
     if side**2 != tokens:
         raise UserError(f"{public.path!r} has {tokens} tokens, which are no square")
     tokenizer = {"type": "KLTokenizer", "source": image_tokenizer, "size": [side * STRIDE] * 2, "scale": SCALE}
-    objectives, sampler = _objectives(public)
+    objectives, sampler = _objectives(public, tokens)
     fusion: dict[str, dict] = {"encoder": {"type": "Add"}}
     if kind == "djepa":
         text: dict[str, Any] = {"type": "ClassEmbedding", "names": names, "width": width}
@@ -204,14 +202,14 @@ def model_config(
         if theirs != ours:
             raise UserError(f"{public.path!r} has {theirs} classes and --names {ours}; give a file of one class a line")
     else:
-        text = {"type": "PooledText", "encoder": {**text_encoder, "projected": True}, "width": width}
+        text = {"type": "PooledText", "width": width, **(text_encoder or {})}
         attention = {"type": "CrossAttention", "heads": 8}
         fusion |= {"context": {"type": "Add"}, "features": attention, "objective": {"type": "Concat"}}
     parts = {"image_tokenizer": tokenizer, "text_tokenizer": text, "fusion": fusion, "objectives": objectives}
     return {"type": "JEPAT", **backbone, **parts, "sampler": sampler}
 
 
-def _objectives(public: Public) -> tuple[dict[str, dict], dict[str, Any]]:
+def _objectives(public: Public, tokens: int) -> tuple[dict[str, dict], dict[str, Any]]:
     channels = public.shape("z_proj.weight", 2)[1]
     outputs = public.shape("diffloss.net.final_layer.linear.weight", 2)[0]
     if outputs not in (channels, 2 * channels):
@@ -224,9 +222,8 @@ def _objectives(public: Public) -> tuple[dict[str, dict], dict[str, Any]]:
     objectives: dict[str, dict[str, Any]] = {name: {"type": kind, "head_width": width, "head_depth": depth}}
     if name == "flow":
         objectives[name]["time_scale"] = 1.0
-        tokens = public.shape("encoder_pos_embed_learned", 3)[1]
-        schedule = {"type": "linear", "most": 1 - 1 / tokens}
-        sampler: dict[str, Any] = {"preset": "reference", "guidance_scale": 3.0, "guidance_schedule": schedule}
+        guidance = {"type": "linear", "most": (tokens - 1) / tokens}
+        sampler: dict[str, Any] = {"preset": "reference", "guidance_scale": 3.0, "guidance_schedule": guidance}
     else:
         sampler = {"steps": 64, "draw": {"solver_steps": 100}, "guidance_scale": 1.0, "temperature": 0.95}
     if "jepaloss.net.fc1.weight" in public.tensors:
@@ -248,7 +245,7 @@ def _places(part: str) -> tuple[str, ...]:
 
 
 def apply_rules(
-    rules: Iterable[Rule], expected: Mapping[str, Tensor], public: Public, known: Iterable[Rule] = ()
+    rules: Sequence[Rule], expected: Mapping[str, Tensor], public: Public, known: Sequence[Rule] = ()
 ) -> tuple[dict[str, Tensor], list[Row]]:
     """Make each tensor of ours, and account for each of theirs.
 
@@ -261,40 +258,59 @@ def apply_rules(
     Raises:
         UserError: A tensor is missing, unknown, or of a wrong shape.
     """
-    state: dict[str, Tensor] = {}
+    recipes = {name: _recipe(name, rules) for name in expected}
+    state = {name: _make(name, ours, *recipes[name], public) for name, ours in expected.items()}
     groups: dict[tuple[str, str], tuple[set, set]] = defaultdict(lambda: (set(), set()))  # theirs and ours, for a row
-    patterns = [(_pattern(rule.ours), rule) for rule in rules]
-    for name, ours in expected.items():
-        fitting = [(rule, match.groups()) for pattern, rule in patterns if (match := pattern.fullmatch(name))]
-        if not fitting:
-            raise UserError(f"no rule says what {name} is made of")
-        rule, numbers = fitting[0]
-        sources = [_fill(pattern, numbers) for pattern in rule.theirs]
-        for source in sources:
-            if source not in public.tensors:
-                raise UserError(f"{public.path!r} has no {source}, of which {name} is made")
-        try:
-            made = rule.how(*(public.tensors[source] for source in sources)) if sources else rule.how(ours)
-        except (RuntimeError, IndexError):  # shapes that can't be multiplied, or halved
-            made = None
-        if made is None or made.shape != ours.shape:
-            of = " and ".join(f"{source} {list(public.tensors[source].shape)}" for source in sources)
-            raise UserError(f"{public.path!r}: of {of} can't be made {name} {list(ours.shape)}")
-        state[name] = made.to(ours.dtype).clone()
-        group = groups[sources[0].split(".")[0], ""] if sources else groups["", rule.how.__doc__]
-        group[0].update(sources)
-        group[1].add(name)
-    used = set().union(*(sources for sources, _ in groups.values()))
-    for name in public.tensors.keys() - used:
-        if not any(_pattern(theirs).fullmatch(name) for rule in known for theirs in rule.theirs):
-            raise unknown(f"tensor in {public.path!r}:", name, {t for rule in (*rules, *known) for t in rule.theirs})
-        groups[name.split(".")[0], "left out, since the training config has its own"][0].add(name)
+    for name, (rule, sources) in recipes.items():
+        theirs, ours = groups[(_head(sources[0]), "") if sources else ("", rule.how.__doc__ or "")]
+        theirs.update(sources)
+        ours.add(name)
+    used = {source for _, sources in recipes.values() for source in sources}
+    for name in _left_out(public, used, rules, known):
+        groups[_head(name), "left out, since the training config has its own"][0].add(name)
     return state, [
-        Row(head, len(sources), ", ".join(sorted({".".join(name.split(".")[:2]) for name in made})), len(made), note)
-        for (head, note), (sources, made) in groups.items()
+        Row(head, len(theirs), ", ".join(sorted({".".join(name.split(".")[:2]) for name in ours})), len(ours), note)
+        for (head, note), (theirs, ours) in groups.items()
     ]
 
 
+def _recipe(name: str, rules: Iterable[Rule]) -> tuple[Rule, list[str]]:
+    """The first rule that fits one of our names, and the names of theirs that it asks for."""
+    for rule in rules:
+        if match := _pattern(rule.ours).fullmatch(name):
+            return rule, [_fill(names, match.groups()) for names in rule.theirs]
+    raise UserError(f"no rule says what {name} is made of")
+
+
+def _make(name: str, ours: Tensor, rule: Rule, sources: list[str], public: Public) -> Tensor:
+    for source in sources:
+        if source not in public.tensors:
+            raise UserError(f"{public.path!r} has no {source}, of which {name} is made")
+    theirs = [public.tensors[source] for source in sources]
+    try:
+        made = rule.how(*(theirs or [ours]))
+    except (RuntimeError, IndexError):  # shapes that can't be multiplied, or halved
+        made = None
+    if made is None or made.shape != ours.shape:
+        of = " and ".join(f"{source} {list(tensor.shape)}" for source, tensor in zip(sources, theirs, strict=True))
+        raise UserError(f"{public.path!r}: of {of} can't be made {name} {list(ours.shape)}")
+    return made.to(ours.dtype).clone()
+
+
+def _left_out(public: Public, used: set[str], rules: Iterable[Rule], known: Iterable[Rule]) -> list[str]:
+    """Their tensors that nothing was made of, each of which must be known."""
+    may_be, unused = {name for rule in known for name in rule.theirs}, public.tensors.keys() - used
+    for name in unused:
+        if not any(_pattern(names).fullmatch(name) for names in may_be):
+            raise unknown(f"tensor in {public.path!r}:", name, may_be | {t for rule in rules for t in rule.theirs})
+    return list(unused)
+
+
+def _head(name: str) -> str:
+    return name.split(".")[0]
+
+
+@functools.cache
 def _pattern(names: str) -> re.Pattern:
     return re.compile(re.escape(names).replace(r"\#", r"(\d+)").replace(r"\*", "(weight|bias)"))
 

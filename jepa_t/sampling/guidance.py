@@ -18,9 +18,8 @@ def linear(drawn: float, most: float = 1.0) -> float:
     """The share of the full strength once a share ``drawn`` of the tokens is drawn: weak while the composition forms
     (MAR).
 
-    Args:
-        drawn: After the step.
-        most: Where it ends; 1 - 1 / N in the public code, for which one of N tokens is masked after the last step.
+    The public codes count a token as masked even after the last step, where their strength so is
+    ``most = (N - 1) / N``.
     """
     return min(drawn, most)
 

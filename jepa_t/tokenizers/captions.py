@@ -11,10 +11,12 @@ def checked(caption: object) -> str:
     """The caption, if it is a text that says something.
 
     Raises:
-        UserError: It is no text, or empty.
+        UserError: It is no text, empty, or has half a character (a lone surrogate, as broken JSON gives).
     """
     if not isinstance(caption, str):
         raise UserError(f"a caption is a text, got {caption!r}")
+    if any("\ud800" <= character <= "\udfff" for character in caption):
+        raise UserError(f"the caption {caption!r} has half a character; write its file as UTF-8")
     if not caption.strip():
         raise UserError("a caption is empty; write at least a word")
     return caption

@@ -1,6 +1,6 @@
 """Class names instead of sentences: a learned vector per class, as class-conditional networks have it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -76,18 +76,21 @@ class ClassEmbedding(TextTokenizer):
         check_count(caption, len(words), len(words))
         if len(words) == 1 and words[0].isascii() and words[0].isdigit() and int(words[0]) < len(self.names):
             return int(words[0])
-        found, start = {}, 0
-        while start < len(words):
-            parts = (words[start : start + count] for count in range(self.longest, 0, -1))
-            name = next((part for part in parts if part in self.labels), None)
-            if name:
-                found[self.labels[name]] = " ".join(name)
-            start += len(name or "1")
+        found = {self.labels[name]: " ".join(name) for name in self._names_in(words)}
         if not found:
             raise unknown("class in the caption", caption, [name for synonyms in self.names for name in synonyms])
         if len(found) > 1:
             raise UserError(f"the caption {caption!r} names {' and '.join(map(repr, found.values()))}; name one class")
         return next(iter(found))
+
+    def _names_in(self, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        """The names in a sentence, from left to right, the longest where several begin."""
+        while words:
+            starts = (words[:count] for count in range(self.longest, 0, -1))
+            name = next((start for start in starts if start in self.labels), None)
+            if name:
+                yield name
+            words = words[len(name or "1") :]
 
 
 def _words(text: str) -> tuple[str, ...]:

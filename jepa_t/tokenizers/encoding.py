@@ -92,7 +92,10 @@ def fit_tokenizers(
         if images is None:
             raise UserError(f"{type(image_tokenizer).__name__} is fitted on images; give model.fit some")
         image_tokenizer.fit(images)
+    first = text_tokenizers[0]
     for text_tokenizer in text_tokenizers:
         if isinstance(text_tokenizer, Fitted) and not text_tokenizer.fitted:
-            text_tokenizer.fit(captions)
-    text_tokenizers[0].ids(list(dict.fromkeys(captions)))
+            text_tokenizer.load_state_dict(dict(first.named_buffers()), strict=False)  # what the first has found
+            if not text_tokenizer.fitted:
+                text_tokenizer.fit(captions)
+    first.ids(list(dict.fromkeys(captions)))

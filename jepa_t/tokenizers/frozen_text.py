@@ -5,6 +5,7 @@ import logging
 import os
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,6 +28,33 @@ PROBE = "A photo of a na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve Zebra, 3 o'clo
 ONE_AT_A_TIME = threading.RLock()  # threads that draw share what an encoder has said
 
 
+class TextEncoder(nn.Module, ABC):
+    """A pretrained encoder, as :class:`FrozenText` reads it.
+
+    Attributes:
+        width: E.
+        activation: Its non-linearity, which is part of its hash.
+        kept: The precision in which its features are kept.
+    """
+
+    width: int
+    activation: str
+    kept: torch.dtype = torch.float16
+
+    @abstractmethod
+    def ids(self, caption: str) -> list[int]:
+        """The caption's token ids; none if there is nothing to read."""
+
+    @abstractmethod
+    def forward(self, ids: Tensor) -> Tensor:
+        """What is kept of token ids ``[B, n]``: the pooled vector, then the tokens' features ``[B, 1 + m, E]``."""
+
+
+def standardised(pooled: Tensor, tokens: Tensor) -> Tensor:
+    """Pooled ``[B, E]`` and tokens ``[B, n, E]`` as rows ``[B, 1 + n, E]`` of mean 0 and variance 1."""
+    return F.layer_norm(torch.cat([pooled[:, None], tokens], 1), tokens.shape[2:], eps=EPS)
+
+
 class FrozenText(TextTokenizer):
     """A text tokenizer around a pretrained encoder: a lookup of features, and a learned null text.
 
@@ -39,20 +67,18 @@ class FrozenText(TextTokenizer):
     its hash, and refuses to be loaded with another.
 
     Args:
-        encoder: A module with ``width`` (E), ``activation`` (its non-linearity), ``ids(caption)`` (a list, empty if
-            there is nothing to read) and ``forward(ids [B, n])`` (token features ``[B, n, E]``, pooled ``[B, E]``).
+        encoder: The pretrained one.
         name: What the user calls it.
         length: L; a caption of more tokens is refused.
         cache: Folder of the features on the disk; None for none.
-        normalize: Whether features are normalised; if not, they are as the encoder gives them, in fp32.
     """
 
-    def __init__(self, encoder: nn.Module, name: str, length: int, cache: str | None, normalize: bool = True) -> None:
+    def __init__(self, encoder: TextEncoder, name: str, length: int, cache: str | None) -> None:
         super().__init__()
         if length < 1:
             raise UserError(f"text_tokenizer.length is {length}; it must be at least 1")
         self.width, self.length = encoder.width, length
-        self.tower = Tower(encoder, name, length, cache, normalize)
+        self.tower = Tower(encoder, name, length, cache)
         self.null_token = table(1, self.width)
         remedy = f"{name!r} isn't the text_tokenizer.model it had"
         identify(self, "tower_hash", self.tower.hash, "the text encoder", remedy)
@@ -90,21 +116,20 @@ class Tower:
     """A frozen encoder with all it has ever said: an ordinary object, which copies of a module share.
 
     A caption's features are a row for the pooled vector and one per token. All captions' rows lie in one growing
-    tensor, so a batch is one index into it. They are kept as fp16, for half the space: after normalisation no
-    number exceeds the root of E, and all are exact to 1 part in 2,000.
+    tensor, so a batch is one index into it. They are kept as fp16, for half the space (unless the encoder says
+    otherwise): after normalisation no number exceeds the root of E, and all are exact to 1 part in 2,000.
 
     Each caption has a file of its own: the SHA-256 of the rest, then its rows. So processes can share the
     folder, and a file that isn't whole is told by its hash and written again.
 
     Args:
-        encoder, name, length, cache, normalize: As in :class:`FrozenText`.
+        encoder, name, length, cache: As in :class:`FrozenText`.
 
     Attributes:
         hash: SHA-256 of the weights, the non-linearity and the tokenizer's answer to a probe, 32 bytes.
     """
 
-    def __init__(self, encoder: nn.Module, name: str, length: int, cache: str | None, normalize: bool = True) -> None:
-        self.normalize, self.dtype = normalize, torch.float16 if normalize else torch.float32
+    def __init__(self, encoder: TextEncoder, name: str, length: int, cache: str | None) -> None:
         self.encoder = encoder.float().eval().requires_grad_(False)
         self.name, self.length = name, length
         self.hash = self.measure()
@@ -123,7 +148,7 @@ class Tower:
     def forget(self) -> None:
         """Empty the memory; the disk keeps what it has."""
         self._places: dict[str, tuple[int, int]] = {}  # first row and number of tokens
-        self._rows = torch.zeros(1, self.encoder.width, dtype=self.dtype)  # row 0 is padding
+        self._rows = torch.zeros(1, self.encoder.width, dtype=self.encoder.kept)  # row 0 is padding
         self._used = 1
 
     def ids(self, caption: str) -> list[int]:
@@ -147,7 +172,7 @@ class Tower:
             new = [c for c in captions if not isinstance(c, str) or c not in self._places]
             if new and 2 * self._used * self.encoder.width > MEMORY:
                 self.forget()
-                new = captions
+                new = list(captions)
             if new:
                 ids = {caption: self.ids(caption) for caption in new}
                 with torch.no_grad(), torch.autocast(device.type, enabled=False):
@@ -158,8 +183,8 @@ class Tower:
         return rows, places.view(-1, 2).to(device, non_blocking=True)
 
     def _learn(self, new: dict[str, list[int]], device: torch.device) -> None:
-        found = {caption: self._read(caption, ids) for caption, ids in new.items()}
-        missing = {caption: ids for caption, ids in new.items() if found[caption] is None}
+        found = {caption: rows for caption in new if (rows := self._read(caption)) is not None}
+        missing = {caption: ids for caption, ids in new.items() if caption not in found}
         for caption, rows in self._encode(missing, device):
             found[caption] = rows
             self._write(caption, rows)
@@ -186,32 +211,29 @@ class Tower:
             for start in range(0, len(group), size):
                 chunk = group[start : start + size]
                 ids = torch.tensor([new[caption] for caption in chunk], device=device)
-                tokens, pooled = self.encoder(ids)
-                rows = torch.cat([pooled[:, None], tokens], 1)
-                rows = F.layer_norm(rows, tokens.shape[2:], eps=EPS) if self.normalize else rows
-                yield from zip(chunk, rows.to(self.dtype).cpu(), strict=True)
+                yield from zip(chunk, self.encoder(ids).to(self.encoder.kept).cpu(), strict=True)
 
-    def _file(self, caption: str) -> Path:
+    def _file(self, folder: Path, caption: str) -> Path:
         name = _sha256(caption.encode("utf-8", "surrogatepass")).hex()
-        return self.folder / name[:2] / name[2:]
+        return folder / name[:2] / name[2:]
 
-    def _read(self, caption: str, ids: list[int]) -> Tensor | None:
+    def _read(self, caption: str) -> Tensor | None:
         """A caption's rows from the disk; None if they aren't there, or not whole."""
         if self.folder is None:
             return None
         try:
-            data = self._file(caption).read_bytes()
+            data = self._file(self.folder, caption).read_bytes()
         except OSError:
             return None
-        shape = 1 + len(ids), self.encoder.width
-        if len(data) != 32 + self.dtype.itemsize * shape[0] * shape[1] or _sha256(data[32:]) != data[:32]:
+        row = self.encoder.width * self.encoder.kept.itemsize
+        if len(data) < 32 + row or (len(data) - 32) % row or _sha256(data[32:]) != data[:32]:
             return None
-        return torch.frombuffer(bytearray(data), dtype=self.dtype, offset=32).view(shape)
+        return torch.frombuffer(bytearray(data), dtype=self.encoder.kept, offset=32).view(-1, self.encoder.width)
 
     def _write(self, caption: str, rows: Tensor) -> None:
         if self.folder is None:
             return
-        path, data = self._file(caption), _bytes(rows)
+        path, data = self._file(self.folder, caption), _bytes(rows)
         unfinished = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import UserError, optional
 from ..registry import TOKENIZERS
-from .frozen_text import CACHE, FrozenText
-from .sources import loading
+from .frozen_text import CACHE, FrozenText, TextEncoder, standardised
+from .sources import loading, local_folder
 
 PACKAGE = "package:"
 
@@ -41,7 +41,7 @@ class HFText(FrozenText):
         super().__init__(encoder, model, length, cache)
 
 
-class HFEncoder(nn.Module):
+class HFEncoder(TextEncoder):
     """The text half of a model, and its tokenizer.
 
     Args:
@@ -55,24 +55,27 @@ class HFEncoder(nn.Module):
 
     def __init__(self, model: str) -> None:
         super().__init__()
-        with _silent() as transformers, loading(f"HFText model={model!r}"):
-            source = _located(model)
-            config = transformers.AutoConfig.from_pretrained(source)
+        what = f"HFText model={model!r}"
+        with _without_bar() as transformers, loading(what):
+            folder = _in_package(model) if model.startswith(PACKAGE) else model
+            source, safely = local_folder(folder, what), {"trust_remote_code": False, "local_files_only": True}
+            config = transformers.AutoConfig.from_pretrained(source, **safely)
             config = getattr(config, "text_config", config)  # of a model of text and images, the text half alone
             if config.model_type.startswith("siglip"):
-                raise UserError(f"HFText model={model!r}: SigLIP reads its padding; use OpenCLIPText")
+                raise UserError(f"{what}: SigLIP reads its padding; use OpenCLIPText")
             names = transformers.models.auto.modeling_auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
             halves = config.model_type in names  # such as T5, of which the encoder alone is read
             kind = transformers.AutoModelForTextEncoding if halves else transformers.AutoModel
-            self.tokenizer = transformers.AutoTokenizer.from_pretrained(source)
-            self.model, info = kind.from_pretrained(source, config=config, output_loading_info=True)
+            self.tokenizer = transformers.AutoTokenizer.from_pretrained(source, **safely)
+            safely |= {"use_safetensors": True, "output_loading_info": True}
+            self.model, info = kind.from_pretrained(source, config=config, **safely)
         lost = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
         if lost:
-            raise UserError(f"HFText model={model!r} isn't whole: {lost[0]} and {len(lost) - 1} more are missing")
+            raise UserError(f"{what} isn't whole: {lost[0]} and {len(lost) - 1} more are missing")
         if getattr(self.model.config, "is_encoder_decoder", False):
             self.model = self.model.get_encoder()
         self.width = config.hidden_size
-        self.activation = getattr(config, "hidden_act", None) or getattr(config, "feed_forward_proj", None)
+        self.activation = f"{getattr(config, 'hidden_act', None) or getattr(config, 'feed_forward_proj', None)}"
         self.longest = getattr(config, "max_position_embeddings", 10**6)  # T5's positions are relative
         for name, module in self.model.named_modules():
             if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
@@ -84,18 +87,15 @@ class HFEncoder(nn.Module):
         said = self.tokenizer(caption, return_special_tokens_mask=True)
         return [] if all(said["special_tokens_mask"]) else list(said["input_ids"])
 
-    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of token ids ``[B, n]`` without padding: tokens ``[B, n, E]``, pooled ``[B, E]``."""
+    def forward(self, ids: Tensor) -> Tensor:
+        """Of token ids ``[B, n]``, without padding: the pooled vector and the tokens' features ``[B, 1 + n, E]``."""
         said = self.model(input_ids=ids, attention_mask=torch.ones_like(ids))
         tokens = said.last_hidden_state
-        return tokens, said.pooler_output if self.own_pooled else tokens.mean(1)
+        return standardised(said.pooler_output if self.own_pooled else tokens.mean(1), tokens)
 
 
-def _located(model: str) -> str:
-    """The folder of a model, or its name on the hub."""
-    if not model.startswith(PACKAGE):
-        folder = Path(model).expanduser()
-        return str(folder) if folder.is_dir() else model
+def _in_package(model: str) -> str:
+    """The folder of the model inside an installed package."""
     name = model.removeprefix(PACKAGE)
     found = importlib.util.find_spec(name) if name.isidentifier() else None  # finds without importing
     if found is None:
@@ -107,17 +107,14 @@ def _located(model: str) -> str:
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator:
-    """``transformers`` without its progress bar and its report on weights that weren't asked for."""
+def _without_bar() -> Iterator:
+    """``transformers`` without its progress bar."""
     transformers = optional("transformers", "HFText", "text")
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
+    logging = transformers.utils.logging
+    bar = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield transformers
     finally:
-        logging.set_verbosity(level)
         if bar:
             logging.enable_progress_bar()

@@ -42,6 +42,9 @@ class KLTokenizer(LatentImageTokenizer):
         UserError: The source is absent, damaged or refused, a number doesn't fit, or diffusers isn't installed.
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(
         self,
         source: str,

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import UserError, optional
 from .sources import in_one_line
@@ -25,7 +25,7 @@ WHOLE = "first_stage_model."  # before the autoencoder's names in a whole diffus
 ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
 
 
-def load_ldm(path: str, name: str) -> nn.Module:
+def load_ldm(path: str, name: str) -> Any:
     """The autoencoder in an LDM-style file, as diffusers' ``AutoencoderKL`` in fp32; nothing in it is executed.
 
     Args:

@@ -1,18 +1,20 @@
 """The text half of any open_clip model as a frozen text tokenizer."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import UserError, unknown
 from ..registry import TOKENIZERS
-from .frozen_text import CACHE, FrozenText
-from .sources import loading
+from .frozen_text import CACHE, FrozenText, TextEncoder, standardised
+from .sources import loading, local_folder
 
 UNCUT = 1024  # tokens; open_clip cuts captions silently, so they are counted before
+HUB = "hf-hub:"  # open_clip's mark of names on the hub
+SAFE = "open_clip_model.safetensors"  # the file of weights that its repositories have
 
 
 @TOKENIZERS.register_module()
@@ -34,8 +36,6 @@ class OpenCLIPText(FrozenText):
             not); needed for a file.
         length: L, special tokens included; a caption of more is refused.
         cache: Folder in which features are kept between runs, or None.
-        projected: Tokens and pooled vector through the projection to images, as ``encode_text`` gives it: not
-            normalised.
 
     Raises:
         UserError: Model or weights are missing, or belong to another architecture or non-linearity.
@@ -48,38 +48,44 @@ class OpenCLIPText(FrozenText):
         quick_gelu: bool | None = None,
         length: int = 32,
         cache: str | None = CACHE,
-        projected: bool = False,
     ) -> None:
-        encoder = OpenCLIPEncoder(model, pretrained, quick_gelu, projected)
-        if length > encoder.tower.context_length:
-            raise UserError(f"OpenCLIPText length={length}; {model!r} reads at most {encoder.tower.context_length}")
-        super().__init__(encoder, f"{model} {pretrained or ''}".strip(), length, cache, normalize=not projected)
+        encoder = OpenCLIPEncoder("OpenCLIPText", model, pretrained, quick_gelu, length)
+        super().__init__(encoder, f"{model} {pretrained or ''}".strip(), length, cache)
 
 
-class OpenCLIPEncoder(nn.Module):
+class OpenCLIPEncoder(TextEncoder):
     """A text half and its tokenizer.
 
     Args:
-        model, pretrained, quick_gelu, projected: As in :class:`OpenCLIPText`.
+        user: The component that asks, for messages.
+        model, pretrained, quick_gelu, length: As in :class:`OpenCLIPText`.
 
     Attributes:
         width: E.
         activation: Its non-linearity.
     """
 
-    def __init__(self, model: str, pretrained: str | None, quick_gelu: bool | None, projected: bool = False) -> None:
+    tower: Any  # of open_clip
+
+    def __init__(self, user: str, model: str, pretrained: str | None, quick_gelu: bool | None, length: int) -> None:
+        from open_clip.tokenizer import HFTokenizer
+
         super().__init__()
-        both, self.tokenizer, quick = load_open_clip("OpenCLIPText", model, pretrained, quick_gelu, text_only=True)
+        both, self.tokenizer, quick = load_open_clip(user, model, pretrained, quick_gelu, text_only=True)
         self.tower = both.text
-        self.projection = _projection(self.tower) if projected else nn.Identity()
-        self.tower.text_projection = None  # so that its pooled vector is as wide as its tokens
+        if length > self.tower.context_length:
+            raise UserError(f"{user} length={length}; {model!r} reads at most {self.tower.context_length}")
         self.tower.output_tokens = True
         self.activation = "quick_gelu" if quick else "gelu"
-        self.width = self.projection(torch.zeros(1, self.tower.width)).shape[1]
         self.padding = int(self.tokenizer([""], context_length=UNCUT)[0, -1])
-        own = getattr(self.tokenizer, "tokenizer", None)  # one of transformers
-        self.end = [self.padding] if own and own.eos_token_id == self.padding else []  # SigLIP pads with its end
+        ends = isinstance(self.tokenizer, HFTokenizer) and self.tokenizer.tokenizer.eos_token_id == self.padding
+        self.end = [self.padding] if ends else []  # SigLIP pads with its end
         self.nothing = self._uncut("")  # ids of no caption: the special ones
+        self._project()
+
+    def _project(self) -> None:
+        self.tower.text_projection = None  # so that its pooled vector is as wide as its tokens
+        self.width = self.tower.width
 
     def ids(self, caption: str) -> list[int]:
         """The caption's token ids up to and including the end of text; none if only special ones are left of it."""
@@ -92,26 +98,51 @@ class OpenCLIPEncoder(nn.Module):
             ids.pop()
         return ids + self.end
 
-    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of token ids ``[B, n]`` without padding: tokens ``[B, n, E]``, pooled ``[B, E]``."""
-        count = ids.shape[1]
-        pooled, tokens = self.tower(F.pad(ids, (0, self.tower.context_length - count), value=self.padding))
-        return self.projection(tokens[:, :count]), self.projection(pooled)
+    def _run(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Pooled ``[B, .]`` and all tokens ``[B, L, .]``."""
+        return self.tower(F.pad(ids, (0, self.tower.context_length - ids.shape[1]), value=self.padding))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Of token ids ``[B, n]``, without padding: the pooled vector and the tokens' features ``[B, 1 + n, E]``."""
+        pooled, tokens = self._run(ids)
+        return standardised(pooled, tokens[:, : ids.shape[1]])
 
 
-def _projection(tower: nn.Module) -> nn.Module:
-    """A text half's map to what it shares with images: a matrix in CLIP, a layer in some, or nothing."""
-    found = tower.text_projection
-    if not isinstance(found, Tensor):
-        return found or nn.Identity()
-    layer = nn.Linear(*found.shape, bias=False)
-    layer.weight = nn.Parameter(found.detach().T.contiguous())
-    return layer
+class ProjectedEncoder(OpenCLIPEncoder):
+    """A text half of which the pooled vector alone is kept, as open_clip compares it with images: projected.
+
+    It isn't normalised; where a model has no projection, it is the pooled vector.
+    """
+
+    kept = torch.float32
+
+    def _project(self) -> None:
+        self.width = self.tower.width if self.tower.text_projection is None else self.tower.output_dim
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """The projected vector of token ids ``[B, n]``, without padding ``[B, 1, E]``."""
+        return self._run(ids)[0][:, None]
+
+
+class Weights(NamedTuple):
+    """An architecture, where its weights are, and what is known of them.
+
+    Args:
+        source: The architecture, as open_clip names it.
+        file: Of the weights; None for those in the folder that ``source`` names.
+        facts: Of a tag (open_clip's ``pretrained_cfg``): where the weights are on the hub, how images are prepared.
+        quick_gelu: Whether they were trained with QuickGELU; None where nothing says it.
+    """
+
+    source: str
+    file: str | None = None
+    facts: dict[str, Any] | None = None
+    quick_gelu: bool | None = None
 
 
 def load_open_clip(
     user: str, model: str, pretrained: str | None, quick_gelu: bool | None, text_only: bool = False
-) -> tuple[nn.Module, Callable[..., Tensor], bool]:
+) -> tuple[Any, Any, bool]:
     """Both halves of an open_clip model, its tokenizer, and whether it has QuickGELU.
 
     Args:
@@ -127,37 +158,66 @@ def load_open_clip(
     import open_clip  # here, since it brings torchvision
 
     what = f"{user} model={model!r} pretrained={pretrained!r}"
-    folder = Path(model).expanduser()
-    source = f"local-dir:{folder}" if folder.is_dir() else model
-    whole = source.startswith(("local-dir:", "hf-hub:"))
-    if not whole:
-        source = model.replace("/", "-")
-        if source not in open_clip.list_models():
-            raise unknown(f"{user} model", model, open_clip.list_models())
+    whole = model.startswith(HUB) or Path(model).expanduser().is_dir()
+    if not whole and model.replace("/", "-") not in open_clip.list_models():
+        raise unknown(f"{user} model", model, open_clip.list_models())
     if whole == bool(pretrained):
         raise UserError(f"{what}: give pretrained, a tag or a file, with a named architecture and only there")
     with loading(what):
-        config = open_clip.get_model_config(source)
-        if text_only and "hf_model_name" in config["text_cfg"]:
+        weights = _in_folder(what, model) if whole else _by_name(what, model, pretrained or "", quick_gelu)
+        config = open_clip.get_model_config(weights.source)
+        text = config["text_cfg"]
+        if "hf_model_name" in text and (text_only or whole):  # which may ask for code of its own
             raise UserError(f"{what}: its text half is a model of transformers; use HFText")
         quick = bool(config.get("quick_gelu", False))
-        if not whole:
-            tag = open_clip.get_pretrained_cfg(source, pretrained)
-            if not tag and not Path(pretrained).expanduser().is_file():
-                raise unknown(f"pretrained of {model}", pretrained, open_clip.list_pretrained_tags_by_model(source))
-            if tag:
-                _same_activation(what, source, quick, bool(tag.get("quick_gelu", False)))
-            else:
-                pretrained = str(Path(pretrained).expanduser())
-                if quick_gelu is None:
-                    raise UserError(f"{what}: a file doesn't say how it was trained; set quick_gelu=True or False")
-        if quick_gelu is not None:
-            _same_activation(what, source, quick, quick_gelu)
-        both = open_clip.create_model(source, pretrained, force_custom_text=True, require_pretrained=True)
-        return both, open_clip.get_tokenizer(source), quick
+        for trained in (weights.quick_gelu, quick_gelu):
+            if trained is not None:
+                _check_activation(what, weights.source, quick, trained)
+        file = _fetched(what, weights.facts) if weights.facts else weights.file
+        safely = {"weights_only": True, "require_pretrained": True, "force_custom_text": True}
+        both = open_clip.create_model(weights.source, file, force_preprocess_cfg=weights.facts, **safely)
+        words = {"trust_remote_code": False} if text.get("hf_tokenizer_name") else {}
+        return both, open_clip.get_tokenizer(weights.source, **words), quick
 
 
-def _same_activation(what: str, source: str, architecture: bool, weights: bool) -> None:
+def _in_folder(what: str, model: str) -> Weights:
+    """A model whose folder says all about it, here or on the hub."""
+    folder = local_folder(model.removeprefix(HUB), what)
+    _safe_file(what, folder, "*.safetensors")
+    return Weights(f"local-dir:{folder}")
+
+
+def _by_name(what: str, model: str, pretrained: str, quick_gelu: bool | None) -> Weights:
+    """An architecture that open_clip knows, with a tag's weights or a file's."""
+    import open_clip
+
+    source = model.replace("/", "-")
+    facts = open_clip.get_pretrained_cfg(source, pretrained)
+    if facts:
+        return Weights(source, facts=facts, quick_gelu=bool(facts.get("quick_gelu", False)))
+    file = Path(pretrained).expanduser()
+    if not file.is_file():
+        raise unknown(f"pretrained of {model}", pretrained, open_clip.list_pretrained_tags_by_model(source))
+    if quick_gelu is None:
+        raise UserError(f"{what}: a file doesn't say how it was trained; set quick_gelu=True or False")
+    return Weights(source, str(file))
+
+
+def _fetched(what: str, facts: dict[str, Any]) -> str:
+    """The file of a tag's weights, from the hub."""
+    repository, _, name = facts["hf_hub"].rpartition("/")
+    return str(_safe_file(what, local_folder(repository, what), f"{Path(name).stem}.safetensors" if name else SAFE))
+
+
+def _safe_file(what: str, folder: Path, pattern: str) -> Path:
+    """The file of weights in a folder, which must be safetensors."""
+    found = sorted(folder.glob(pattern))
+    if not found:
+        raise UserError(f"{what}: {str(folder)!r} has no {pattern}; weights are read from safetensors alone")
+    return found[0]
+
+
+def _check_activation(what: str, source: str, architecture: bool, weights: bool) -> None:
     if architecture == weights:
         return
     name = {True: "QuickGELU", False: "GELU"}

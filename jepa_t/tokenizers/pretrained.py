@@ -5,15 +5,14 @@ Where weights live follows one rule. A tokenizer that is fitted or trained here 
 (`KLTokenizer`, `VQTokenizer`) stays where it came from: checkpoints hold its hash alone, and refuse another.
 """
 
-import logging
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UserError, optional
-from .sources import identify, loading
+from .sources import identify, loading, local_folder
 
 
 class Frozen(nn.Module):
@@ -25,6 +24,9 @@ class Frozen(nn.Module):
         module: What is frozen.
         source: Where it came from, for the message when another hash is loaded.
     """
+
+    module: Any
+    sha256: Tensor
 
     def __init__(self, module: nn.Module, source: str) -> None:
         from ..files import weights_hash
@@ -39,7 +41,7 @@ class Frozen(nn.Module):
         return super()._apply(fn, recurse)
 
 
-def load_pretrained(kind: str, source: str, subfolder: str | None, name: str) -> nn.Module:
+def load_pretrained(kind: str, source: str, subfolder: str | None, name: str) -> Any:
     """A model of diffusers, in fp32, from safetensors alone.
 
     Args:
@@ -52,26 +54,20 @@ def load_pretrained(kind: str, source: str, subfolder: str | None, name: str) ->
         UserError: diffusers isn't installed, or the source is absent, damaged or of another kind.
     """
     diffusers = optional("diffusers", name, "pretrained")
-    local = Path(source).expanduser()
-    place = str(local) if local.exists() else source
-    log = logging.getLogger("diffusers")
-    before = log.level
-    log.setLevel(logging.CRITICAL)  # all that it would say is raised below
-    where = "" if local.exists() else ", which is no folder or file here (without a network, give one),"
-    try:
-        with loading(f"{name} source {source!r}{where} as {kind}"):
-            model, report = getattr(diffusers, kind).from_pretrained(
-                place,
-                subfolder=subfolder,
-                torch_dtype=torch.float32,
-                use_safetensors=True,
-                low_cpu_mem_usage=False,
-                output_loading_info=True,
-            )
-    finally:
-        log.setLevel(before)
+    what = f"{name} source {source!r}"
+    folder = local_folder(source, what, subfolder)
+    with loading(f"{what} as {kind}"):
+        model, report = getattr(diffusers, kind).from_pretrained(
+            folder,
+            subfolder=subfolder,
+            torch_dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+            output_loading_info=True,
+        )
     for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
         if report[problem]:
-            what = f"{problem.split('_')[0]} {sorted(report[problem])[0]}"
-            raise UserError(f"{name} source {source!r} is no whole {kind}: {what}")
+            wrong = f"{problem.split('_')[0]} {sorted(report[problem])[0]}"
+            raise UserError(f"{what} is no whole {kind}: {wrong}")
     return model

@@ -16,6 +16,7 @@ from ..registry import TOKENIZERS
 from ..structures import Text
 from .captions import check_count, checked
 
+LOST = 0.1  # share of what captions say that a vocabulary may leave out
 PADDING, NULL, UNKNOWN = 0, 1, 2  # rows of the word table before the first word's
 FIRST_WORD = 3
 
@@ -37,7 +38,8 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary):
         depth: Blocks; 0 gives the words and their positions as they are.
         heads: Attention heads.
         length: L; a caption of more byte pairs is refused.
-        vocabulary: How many different byte pairs can be learned; those beyond, the rarest, are read as unknown.
+        vocabulary: How many different byte pairs can be learned; those beyond, the rarest, are read as unknown, and
+            may be a tenth of what is said.
         dropout: In attention and after both branches of a block.
 
     Raises:
@@ -73,19 +75,25 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary):
         return bool((self.clip_ids >= 0).any())
 
     def fit(self, captions: Sequence[str]) -> None:
-        """Choose the vocabulary: the most frequent byte pairs of the captions."""
+        """Choose the vocabulary: the most frequent byte pairs of the captions.
+
+        Raises:
+            UserError: A caption can't be read, or the vocabulary is too small for more than a tenth of what they say.
+        """
         counts: Counter[int] = Counter()
         for caption, times in Counter(captions).items():
             for pair in byte_pairs().encode(checked(caption)):
                 counts[pair] += times
         kept = sorted(counts, key=lambda pair: (-counts[pair], pair))[: len(self.clip_ids)]
-        if len(kept) < len(counts):
-            logging.getLogger("jepa_t").warning(
-                "the captions have %d different byte pairs, the vocabulary keeps %d; raise "
-                "text_tokenizer.vocabulary to keep all",
-                len(counts),
-                len(kept),
+        lost = 1 - sum(counts[pair] for pair in kept) / max(sum(counts.values()), 1)
+        if lost:
+            told = (
+                f"text_tokenizer.vocabulary={len(kept)} is too small: the captions have {len(counts)} different "
+                f"byte pairs, and {lost:.1%} of what they say would be read as unknown; {len(counts)} keeps all"
             )
+            if lost > LOST:
+                raise UserError(told)
+            logging.getLogger("jepa_t").warning(told)
         self.clip_ids.fill_(-1)
         self.clip_ids[: len(kept)] = torch.tensor(kept, device=self.clip_ids.device)
         self._cache.clear()

@@ -22,7 +22,7 @@ def test_the_account_and_the_option_to_train_with_are_printed(theirs, tmp_path, 
     assert any(line[:1] == ["fusion"] and "starts from the training config" in " ".join(line) for line in lines)
     assert any(line[:1] == ["optimizer"] and "not read" in " ".join(line) for line in lines)
     assert f"written to {out}" in said
-    assert "train with model.encoder.norm_at='sequence'" in said
+    assert "model.encoder.norm_at='sequence'" in said
     state = torch.load(out, weights_only=True)["state_dict"]
     assert torch.equal(state["network.encoder.registers"], state["ema.encoder.registers"])
 

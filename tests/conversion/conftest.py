@@ -18,7 +18,7 @@ def sources(tmp_path_factory):
     sizes = {"block_out_channels": (4,) * 5, "norm_num_groups": 4, "latent_channels": 16}
     AutoencoderKL(down_block_types=down, up_block_types=up, **sizes).save_pretrained(folder / "kl")
     (folder / "names.txt").write_text("\n".join(NAMES))
-    text = {"type": "OpenCLIPText", "model": saved("open_clip"), "length": 8, "cache": None}
+    text = {"model": saved("open_clip"), "length": 8, "cache": None}
     return {
         "djepa": {"image_tokenizer": str(folder / "kl"), "names": str(folder / "names.txt")},
         "jepat": {"image_tokenizer": str(folder / "kl"), "text_encoder": text},

@@ -1,10 +1,11 @@
 """Public checkpoints as ours: the same features and the same head, and nothing unaccounted for."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
-from djepa_reference import Public, public_file
+from djepa_reference import Public, guidance_scales, public_file, text_features
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import generator
@@ -16,7 +17,6 @@ from jepa_t.errors import UserError
 from jepa_t.masking import gather
 from jepa_t.pipeline import Pipeline
 from jepa_t.structures import Split, Text
-from jepa_t.tokenizers.open_clip_text import load_open_clip
 
 TOKENS, CHANNELS, WIDTH = 4, 16, 32
 CAPTIONS = {"djepa": ["goldfish", "a photo of a great white shark", "hen"], "jepat": ["red", "blue five", "nine"]}
@@ -54,8 +54,7 @@ def theirs(network, latents, masked, condition):
 def condition_of(network, model, captions):
     """Their condition for our captions."""
     if hasattr(network, "fuse_proj"):
-        both, tokenizer, _ = load_open_clip("a test", saved("open_clip"), None, None)
-        return network.class_emb(both.encode_text(tokenizer(captions)))
+        return network.class_emb(text_features(saved("open_clip"), captions))
     return network.class_emb(model.ema.text_tokenizer.ids(captions)[:, 0])
 
 
@@ -95,15 +94,16 @@ def test_the_feature_loss_is_carried_over(converted):
     network = Public()
     model, net = converted("djepa", network), network.jepaloss.net
     z = torch.randn(3, WIDTH)
-    expected = net.fc2(net.norm(torch.nn.functional.gelu(net.fc1(z))))
-    torch.testing.assert_close(model.network.objectives["feature"].mlp(z), expected, **CLOSE)
+    torch.testing.assert_close(model.network.objectives["feature"].mlp(z), net(z), **CLOSE)
 
 
-def test_the_guidance_ends_one_token_short(converted):
-    """In theirs one token is masked after the last step too."""
-    model = converted("jepat", Public(**KINDS["jepat"]))
-    strengths = [step.guidance for step in model.sampler._plan(TOKENS)]
-    assert strengths == pytest.approx([1 + 2 * min(done, TOKENS - 1) / TOKENS for done in range(1, TOKENS + 1)])
+def test_text_passes_the_norm_and_guidance_rises_as_theirs(converted):
+    network = Public(**KINDS["jepat"], tokens=64)
+    model = converted("jepat", network)
+    assert model.ema.text_tokenizer.mlp[1].eps == network.class_emb[1].eps
+    for steps in (64, 16):
+        plan = replace(model.sampler, steps=steps)._plan(64)
+        assert [step.guidance for step in plan] == pytest.approx(guidance_scales(64, steps, 3.0))
 
 
 def test_a_converted_network_draws_by_the_names_of_classes(converted, tmp_path):
@@ -210,11 +210,7 @@ def test_anything_out_of_place_is_told_in_one_line(tmp_path_factory, sources, ba
         ("djepa", {"names": "imagenet"}, "has 5 classes and --names 1000; give a file"),
         ("djepa", {"image_tokenizer": None}, "--image-tokenizer is missing"),
         ("jepat", {"text_encoder": None}, "--text-encoder is missing"),
-        (
-            "jepat",
-            {"text_encoder": {"type": "HFText", "model": "x"}},
-            "is a HFText; the public code read one of open_clip",
-        ),
+        ("jepat", {"text_encoder": {"model": "ViT-B-33"}}, "unknown PooledText model 'ViT-B-33'"),
     ],
 )
 def test_a_wrong_option_is_told(tmp_path, sources, kind, options, says):

@@ -25,7 +25,7 @@ def start(tmp_path, sources):
     path = public_file(tmp_path / "theirs.pth", *networks)
     convert_network("djepa", path, tmp_path / "backbone.pth", backbone=True)
     write_classes(tmp_path / "images", (3, 4), (32, 32))
-    text = sources["jepat"]["text_encoder"]
+    text = {"type": "OpenCLIPText", **sources["jepat"]["text_encoder"]}
     return networks, [
         f"load_from={tmp_path / 'backbone.pth'}",
         "model.width=32",

@@ -145,7 +145,7 @@ def test_the_clip_score_is_the_mean_cosine(monkeypatch):
 def test_the_text_encoder_that_conditioned_the_model_may_not_judge(kind):
     own, model = ("HFText", "clip") if kind == "clip" else ("OpenCLIPText", "open_clip")
     options = {"type": own, "model": saved(model), "length": tiny.LENGTH + 2, "cache": None}
-    options = {"type": "PooledText", "encoder": options, "width": 12} if kind == "pooled" else options
+    options |= {"type": "PooledText", "width": 12} if kind == "pooled" else {}
     text_tokenizer = build(options, tiny.TOKENIZERS)
     judge = CLIPFeatures(saved("open_clip"))
     if kind == "clip":  # the same weights in another library's layout

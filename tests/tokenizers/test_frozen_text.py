@@ -302,8 +302,8 @@ def test_processes_can_share_a_folder(tmp_path, monkeypatch, caplog):
     assert between
     assert not caplog.records
     (file,) = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert one.tower._file(CAPTIONS[0]) == file
-    assert one.tower._read(CAPTIONS[0], one.tower.ids(CAPTIONS[0])) is not None
+    assert one.tower._file(one.tower.folder, CAPTIONS[0]) == file
+    assert one.tower._read(CAPTIONS[0]) is not None
 
 
 def test_encoders_do_not_share_files(tmp_path):

@@ -86,7 +86,7 @@ def test_a_pooler_that_nobody_reads_may_be_missing(tmp_path):
         ({"model": "package:no_such_package_x"}, "isn't there; pip install no-such-package-x"),
         ({"model": "package:pytest"}, "holds no config.json"),
         ({"model": "package:../x"}, "isn't there"),
-        ({"model": "nobody/nothing"}, "can't be loaded"),
+        ({"model": "nobody/nothing"}, "isn't here, and the hub"),
         ({"length": 0}, "length is 0"),
         ({"length": 41}, "length=41; .* reads at most 40 tokens"),
         ({"lenght": 4}, "did you mean 'length'"),

@@ -194,7 +194,7 @@ def test_a_folder_that_is_no_whole_tokenizer_is_told_in_one_line(tmp_path, name,
     else:
         folder = (pretrained_vq if name == "KLTokenizer" else pretrained_kl)()["source"]
     with pytest.raises(
-        UserError, match=f"{name} source '.*' ?(, which is no folder|.*can't be loaded|is no whole)"
+        UserError, match=f"{name} source '.*' ?(: there is no such folder|.*can't be loaded|is no whole)"
     ) as told:
         make_tokenizer(name, source=str(folder))
     assert "\n" not in str(told.value)

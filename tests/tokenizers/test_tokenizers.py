@@ -162,7 +162,14 @@ def test_the_null_text_is_a_batch_of_equal_rows_of_the_same_shape(name):
 @texts
 @pytest.mark.parametrize(
     ("caption", "says"),
-    [("", "is empty"), ("   ", "is empty"), ("\x00", "nothing to read"), (None, "is a text"), (7, "is a text")],
+    [
+        ("", "is empty"),
+        ("   ", "is empty"),
+        ("\x00", "nothing to read"),
+        (None, "is a text"),
+        (7, "is a text"),
+        ("red \ud83d", "has half a character"),
+    ],
 )
 def test_a_caption_that_says_nothing_is_refused(name, caption, says):
     tokenizer = fitted_tokenizer(name)

@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
-from tiny import CAPTIONS, fitted_tokenizer, gradients, make_tokenizer, randomise
+from tiny import CAPTIONS, fitted_tokenizer, gradients, make_tokenizer, random_images, randomise
 
 from jepa_t import TransformerText
 from jepa_t.errors import UserError
+from jepa_t.tokenizers.encoding import fit_tokenizers
 
 
 def test_what_lies_under_the_padding_never_matters():
@@ -50,10 +51,16 @@ def test_every_parameter_of_the_text_learns():
     assert not learned[3 + known :].any()
 
 
-def test_the_most_frequent_byte_pairs_are_kept_and_the_rest_named(caplog):
-    tokenizer = TransformerText(width=8, depth=0, length=4, vocabulary=2)
-    tokenizer.fit(["red three", "red five", "blue five"])
-    assert "4 different byte pairs, the vocabulary keeps 2" in caplog.text
+def test_the_most_frequent_byte_pairs_are_kept_and_the_rest_named_once(caplog):
+    """Where they are more than a tenth of what the captions say, it is refused."""
+    captions = ["red five"] * 10 + ["blue three"]
+    tokenizer, ema = (TransformerText(width=8, depth=0, length=4, vocabulary=2) for _ in range(2))
+    fit_tokenizers(make_tokenizer("PatchTokenizer"), [tokenizer, ema], random_images(64), captions)
+    (said,) = (record.message for record in caplog.records)
+    assert "vocabulary=2 is too small: the captions have 4 different byte pairs, and 9.1%" in said
+    assert tokenizer.clip_ids.equal(ema.clip_ids)
+    with pytest.raises(UserError, match=r"vocabulary=2 is too small: .* and 16\.7% .*; 4 keeps all"):
+        tokenizer.fit(captions[5:])
     assert tokenizer.unknown_words("red blue five three") == ["blue", "three"]
     ids = tokenizer.ids(["red five", "blue three", "five red"]).tolist()
     assert ids[1] == [2, 2, 0, 0]
@@ -81,7 +88,7 @@ def test_fitting_again_replaces_what_was_remembered():
 
 
 @pytest.mark.parametrize(
-    ("change", "value"), [("depth", 0), ("depth", 2), ("heads", 4), ("length", 8), ("vocabulary", 3), ("width", 16)]
+    ("change", "value"), [("depth", 0), ("depth", 2), ("heads", 4), ("length", 8), ("vocabulary", 32), ("width", 16)]
 )
 def test_each_option_changes_something(change, value):
     def measure(**options):
