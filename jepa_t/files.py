@@ -1,19 +1,23 @@
 """The ground floor of all that reads or writes files: safe reads, atomic writes, checkpoints, configs, hashes."""
 
 import argparse
+import functools
 import hashlib
+import logging
 import os
 import pickle
 import re
-from collections.abc import Callable
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from .errors import UserError, first_line, unknown
@@ -30,6 +34,9 @@ ALLOWED = [
     np.dtypes.Int64DType,
 ]
 
+HASH = "sha256"  # of the tensors, among a safetensors file's metadata
+LAST = "last_checkpoint"  # of a work dir: a file with the newest checkpoint's name
+
 
 # The configs that come with this library: inside the installed package, beside it in a checkout.
 CONFIGS = next(
@@ -39,7 +46,11 @@ CONFIGS = next(
 
 
 def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let ``write`` fill a neighbour of ``path``, then put it in place in one move: the file is whole, old or new."""
+    """Let ``write`` fill a neighbour of ``path``, then put it in place in one move: the file is whole, old or new.
+
+    Raises:
+        OSError: It can't be written; the error names it.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.tmp")
@@ -49,6 +60,11 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> 
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
+    except (OSError, RuntimeError) as error:  # torch.save hides the first behind the second
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise OSError(cause.errno, cause.strerror, str(path)) from error
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -65,10 +81,8 @@ def read_safely(path: str, map_location: Any = "cpu") -> Any:
     if not os.path.isfile(path):
         raise UserError(f"checkpoint {path!r} doesn't exist; give the path of a .pth file")
     if path.endswith(".safetensors"):
-        try:
-            return load_file(path, map_location)
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"{path!r} is damaged or no safetensors file: {first_line(error)}") from error
+        return _read_safetensors(path, map_location)
+    refuse_damaged(path)
     try:
         with torch.serialization.safe_globals(ALLOWED):
             return torch.load(path, map_location=map_location, weights_only=True)
@@ -79,6 +93,50 @@ def read_safely(path: str, map_location: Any = "cpu") -> Any:
                 f"checkpoint {path!r} refused: it calls {foreign[1]!r}; only tensors and plain data are read"
             ) from error
         raise UserError(f"checkpoint {path!r} is damaged or no checkpoint; use an earlier one") from error
+
+
+def write_weights(path: str | Path, weights: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors, with a hash by which :func:`read_safely` knows them again."""
+    weights = {name: value.detach().contiguous() for name, value in weights.items()}
+    write_atomically(path, lambda file: file.write(save(weights, {HASH: state_hash(weights)})))
+
+
+def _read_safetensors(path: str, map_location: Any) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, "pt") as file:
+            written = (file.metadata() or {}).get(HASH)
+        weights = load_file(path, map_location)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path!r} is damaged or no safetensors file: {first_line(error)}") from error
+    if written not in (None, state_hash(weights)):
+        raise UserError(f"{path!r} is damaged: its weights have changed since they were written; get it again")
+    return weights
+
+
+def refuse_damaged(path: str | Path) -> None:
+    """Compare a file of ``torch.save`` with the checksums that it holds of its parts, which PyTorch doesn't.
+
+    Raises:
+        UserError: A part has changed since it was written, or the file has no such parts.
+    """
+    found = os.stat(path)
+    damage = _damage(str(path), found.st_size, found.st_mtime_ns)
+    if damage:
+        raise UserError(f"checkpoint {str(path)!r} is damaged ({damage}); use an earlier one")
+
+
+@functools.lru_cache(maxsize=32)
+def _damage(path: str, _size: int, _modified: int) -> str:
+    """What is wrong with a file, once for each of its states; an old ``torch.save`` wrote no archive to look at."""
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            return "" if file.read(1) == b"\x80" else "it is no file of torch.save"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            part = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, zlib.error) as error:
+        return first_line(error)
+    return f"the checksum of {part} is wrong" if part else ""
 
 
 def load_checkpoint(path: str, map_location: Any = "cpu") -> dict:
@@ -99,7 +157,9 @@ def load_checkpoint(path: str, map_location: Any = "cpu") -> dict:
 
 
 def find_checkpoint(where: str) -> str:
-    """The newest checkpoint of a work dir, or ``where`` itself if it is a file.
+    """The newest undamaged checkpoint of a work dir, or ``where`` itself if it is a file.
+
+    The newest is what ``last_checkpoint`` names; a warning says why it is another.
 
     Raises:
         UserError: There is none.
@@ -107,13 +167,35 @@ def find_checkpoint(where: str) -> str:
     path = Path(where).expanduser()
     if path.is_file():
         return str(path)
-    pointer = path / "last_checkpoint"
-    if not pointer.is_file():
-        raise UserError(f"no checkpoint in {where!r}; train first, or give the path of a .pth file")
-    found = path / Path(pointer.read_text().strip()).name
-    if not found.is_file():
-        raise UserError(f"{pointer} names {found.name!r}, which isn't there; give the path of another .pth file")
-    return str(found)
+    files = {file.name: file for file in sorted(checkpoints(path), key=lambda file: -file.stat().st_mtime_ns)}
+    pointer, passed = path / LAST, []
+    if pointer.is_file():
+        named = Path(pointer.read_bytes().decode(errors="replace").strip()).name
+        if (path / named).is_file():
+            files = {named: path / named} | files
+        else:
+            passed = [f"{pointer} names {named!r}, which isn't there"]
+    for file in files.values():
+        try:
+            refuse_damaged(file)
+        except UserError as error:
+            passed.append(str(error).partition(";")[0])
+            continue
+        if passed:
+            logging.getLogger("jepa_t").warning("%s; taking %s", "; ".join(passed), file)
+        return str(file)
+    why = "; ".join(passed) or f"no checkpoint in {where!r}"
+    raise UserError(f"{why}; train first, or give the path of a .pth file")
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a work dir, by their steps."""
+    return sorted((file for file in folder.glob("iter_*.pth") if file.stem[5:].isdecimal()), key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint of a work dir was written."""
+    return int(checkpoint.stem[5:])
 
 
 def find_config(name: str) -> Path:
@@ -137,10 +219,10 @@ def find_config(name: str) -> Path:
 
 
 def check_weights(expected: dict[str, Tensor], found: dict[str, Tensor], filename: str) -> None:
-    """Compare names and shapes of two sets of weights.
+    """Compare names and shapes of two sets of weights, and see that those found are numbers.
 
     Raises:
-        UserError: They differ; the message names the first difference and both values.
+        UserError: They differ; the message names the first difference and both values. Or one is NaN.
     """
     ours = {name: list(value.shape) for name, value in expected.items()}
     theirs = {name: list(value.shape) for name, value in found.items()}
@@ -152,12 +234,19 @@ def check_weights(expected: dict[str, Tensor], found: dict[str, Tensor], filenam
             )
         if expected[name].is_floating_point() != found[name].is_floating_point():
             raise UserError(f"checkpoint {filename!r}: {name} is of {found[name].dtype}, not of {expected[name].dtype}")
+        if found[name].isnan().any():
+            raise UserError(f"checkpoint {filename!r} holds NaN in {name}; use an earlier one")
 
 
 def weights_hash(module: nn.Module) -> str:
     """The SHA-256 of all names and values of a module's state."""
+    return state_hash(module.state_dict())
+
+
+def state_hash(state: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of all names and values of tensors."""
     digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
+    for name, value in sorted(state.items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -84,9 +84,7 @@ class Pipeline:
         Raises:
             UserError: The pipeline was made from a model without its config, or that isn't plain data.
         """
-        from safetensors.torch import save
-
-        from .files import write_atomically
+        from .files import write_atomically, write_weights
 
         if self.config is None:
             raise UserError("Pipeline(model) knows no config to save; give the model's as Pipeline(model, config)")
@@ -95,8 +93,8 @@ class Pipeline:
         except TypeError as error:
             raise UserError(f"a saved model's config is plain data: {error}; name components as registered") from error
         state = self.model.state_dict()
-        kept = {name: value.contiguous() for name, value in state.items() if not name.startswith("network.")}
-        write_atomically(Path(folder) / WEIGHTS, lambda file: file.write(save(kept)))
+        kept = {name: value for name, value in state.items() if not name.startswith("network.")}
+        write_weights(Path(folder) / WEIGHTS, kept)
         write_atomically(Path(folder) / CONFIG, lambda file: file.write(plain))
 
     def sampler(self, **changes: Any) -> Sampler:

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from . import registry
 from .errors import UserError, unknown
-from .files import check_weights, find_checkpoint, load_checkpoint
+from .files import check_weights, find_checkpoint, load_checkpoint, read_safely
 from .model import JEPAT
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -80,12 +80,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
     if not (path / CONFIG).is_file():
         checkpoint = load_checkpoint(find_checkpoint(str(path)))
         return checkpoint.get("state_dict", checkpoint), checkpoint.get("meta", {}).get("model")
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        return load_file(path / WEIGHTS), json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+        return read_safely(str(path / WEIGHTS)), json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"folder '{path}' holds no whole model: {error}") from error
 
 

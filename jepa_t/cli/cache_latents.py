@@ -10,7 +10,7 @@ from mmengine.dist import get_rank, init_dist
 
 from ..data.latent_cache import BROKEN, SHARD, Cache, write_cache
 from ..engine import set_threads
-from ..engine.compat import disband
+from ..engine.compat import leave_process_group
 from ..errors import UserError
 from ..registry import DATASETS, TOKENIZERS, build
 from .shared import add_run_arguments, run_config
@@ -43,7 +43,7 @@ def run(args: Namespace) -> int:
     workers, start = cfg.train_dataloader.get("num_workers", 0), time.perf_counter()
     for name in write_cache(out, images, tokenizer, config, args.shard, args.batch_size, workers):
         print(f"process {get_rank()}: shard {name} after {time.perf_counter() - start:.1f} s", flush=True)
-    disband()
+    leave_process_group()
     cache = Cache(out)
     broken = sum(len(shard["broken"]) for shard in cache.shards.values())
     if cache.absent:

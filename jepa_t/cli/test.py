@@ -9,7 +9,7 @@ from mmengine.device import get_device
 from mmengine.dist import is_main_process
 
 from ..engine import JEPATRunner, set_threads
-from ..engine.compat import disband, told_of_loss
+from ..engine.compat import explain_lost_process, leave_process_group
 from ..errors import UserError
 from ..evaluation.generation import settings
 from ..evaluation.metric import Metric
@@ -46,7 +46,7 @@ def run(args: Namespace) -> None:
     device = get_device().split(":")[0]
     with torch.autocast(device, torch.bfloat16, enabled=args.amp):
         started = time.perf_counter()
-        with told_of_loss("the same command goes on, or begins again"):
+        with explain_lost_process("the same command goes on, or begins again"):
             figures = runner.test()
         figures["test_seconds"] = time.perf_counter() - started
         facts = protocol(runner, cfg.load_from)
@@ -55,7 +55,7 @@ def run(args: Namespace) -> None:
         write_json(target, figures | facts)
         show_figures(figures)
         print(f"written to {target}")
-    disband()
+    leave_process_group()
 
 
 def protocol(runner: JEPATRunner, checkpoint: str) -> dict:

@@ -5,11 +5,11 @@ from argparse import ArgumentParser, Namespace
 
 from mmengine.config import Config
 
-from ..engine import JEPATRunner, set_threads
+from ..engine import JEPATRunner
 from ..engine.checkpoint import Interrupted
-from ..engine.compat import disband, told_of_loss
+from ..engine.compat import explain_lost_process, leave_process_group
 from ..errors import UserError
-from ..files import find_checkpoint, load_checkpoint
+from ..files import find_checkpoint
 from .shared import add_run_arguments, resume_command, run_config
 
 
@@ -23,6 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="CHECKPOINT",
         help="go on from the newest checkpoint of the work dir, or from this one",
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace the training that is in the work dir")
     parser.add_argument("--amp", action="store_true", help="bf16 autocast, on a GPU or a CPU")
 
 
@@ -36,18 +37,16 @@ def run(args: Namespace) -> None:
     if args.resume or cfg.get("resume"):
         cfg.resume = True
         cfg.load_from = find_checkpoint(args.resume if args.resume not in (None, "auto") else cfg.work_dir)
-        cfg.threads = load_checkpoint(cfg.load_from).get("meta", {}).get("threads", cfg.get("threads", "auto"))
-    cfg.threads = set_threads(cfg.get("threads", "auto"))
+    cfg.overwrite = args.overwrite or cfg.get("overwrite", False)
     _add_tensorboard(cfg)
     runner = JEPATRunner.from_cfg(cfg)
-    runner.logger.info(f"threads: {cfg.threads}; work dir: {runner.work_dir}")
     remedy = f"go on with: {resume_command(args.words, args.resume)}"
     try:
-        with told_of_loss(remedy):
+        with explain_lost_process(remedy):
             runner.train()
     except Interrupted as stop:
         raise Interrupted(f"{stop}\n{remedy}") from None
-    disband()
+    leave_process_group()
 
 
 def _add_tensorboard(cfg: Config) -> None:

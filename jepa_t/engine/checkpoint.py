@@ -6,14 +6,15 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_comm_device, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..errors import UserError
-from ..files import write_atomically
+from ..errors import whole
+from ..files import LAST, checkpoints, step_of, write_atomically
 from ..registry import HOOKS
 from .resume import plain, settings
 
@@ -31,16 +32,26 @@ class SafeCheckpointHook(Hook):
 
     Raises:
         UserError: A number is below 1.
+
+    Attributes:
+        last: The newest checkpoint of this training; None before.
     """
 
     priority = "VERY_LOW"  # after all that changes or measures the step
 
     def __init__(self, interval: int, max_keep_ckpts: int = 2) -> None:
-        for name, value in (("interval", interval), ("max_keep_ckpts", max_keep_ckpts)):
-            if value < 1:
-                raise UserError(f"SafeCheckpointHook.{name} is {value}; it must be at least 1")
-        self.interval = interval
-        self.max_keep_ckpts = max_keep_ckpts
+        self.interval = whole("SafeCheckpointHook.interval", interval)
+        self.max_keep_ckpts = whole("SafeCheckpointHook.max_keep_ckpts", max_keep_ckpts)
+        self.last: Path | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Look at what an earlier part of the training has left; what it did after this place goes first."""
+        there = checkpoints(Path(runner.work_dir))
+        later = [file for file in there if step_of(file) > runner.iter]
+        self._kept = [*later, *(file for file in there if file not in later)]
+        self.last = Path(runner._load_from) if runner._resume else None
+        if later:
+            runner.logger.warning(f"{', '.join(file.name for file in later)}: trained again, removed by and by")
 
     def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
         """Save if it is time to."""
@@ -48,7 +59,7 @@ class SafeCheckpointHook(Hook):
             self.save(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the place in the data, and the model's config as plain data, from which the pipeline builds it again."""
+        """Add the place in the data, and the settings as plain data, of which the pipeline builds the model again."""
         loop = runner.train_loop
         checkpoint["meta"].update(train_samples=loop.samples, total_batch=loop.total_batch)
         checkpoint["meta"]["model"] = plain(runner.cfg.model.to_dict())
@@ -61,26 +72,31 @@ class SafeCheckpointHook(Hook):
         Raises:
             FloatingPointError: A GPU has met a bad number since the last log line.
         """
-        _ = getattr(runner.optim_wrapper, "grad_norm", None)
-        hub, folder, name = runner.message_hub, Path(runner.work_dir), f"iter_{runner.iter + 1}.pth"
-        if hub.runtime_info.get("last_ckpt") == str(folder / name):
+        runner.optim_wrapper.check()
+        file = Path(runner.work_dir) / f"iter_{runner.iter + 1}.pth"
+        if file == self.last:
             return
-        kept = [old for old in hub.runtime_info.get("kept_ckpts", []) if old != name] + [name]
-        kept, outdated = kept[-self.max_keep_ckpts :], kept[: -self.max_keep_ckpts]
-        hub.update_info("kept_ckpts", kept)
-        hub.update_info("last_ckpt", str(folder / name))
-        runner.save_checkpoint(str(folder), name, by_epoch=False)
+        runner.save_checkpoint(str(file.parent), file.name, by_epoch=False)
+        self._kept = [*(old for old in self._kept if old != file), file]
+        outdated, self._kept = self._kept[: -self.max_keep_ckpts], self._kept[-self.max_keep_ckpts :]
+        self.last = file
         if is_main_process():
-            write_atomically(folder / "last_checkpoint", lambda file: file.write(name.encode()))
+            write_atomically(file.with_name(LAST), lambda pointer: pointer.write(file.name.encode()))
             for old in outdated:
-                (folder / old).unlink(missing_ok=True)
+                old.unlink(missing_ok=True)
+
+
+def last_checkpoint(runner: Runner) -> str:
+    """The file from which a training can go on, for messages."""
+    saved = [hook.last for hook in runner.hooks if isinstance(hook, SafeCheckpointHook) and hook.last]
+    return str(saved[0]) if saved else "none yet"
 
 
 class Interrupted(KeyboardInterrupt):
     """Training was stopped by a signal after its state had been saved; the text says where."""
 
 
-def _sent(flag: torch.Tensor) -> Callable[[], bool]:
+def _fetch(flag: torch.Tensor) -> Callable[[], bool]:
     """Begin to fetch a flag from the device; the function waits until it is there, not for what was asked since."""
     fetched = flag.to("cpu", non_blocking=True)
     if flag.is_cuda:
@@ -90,7 +106,7 @@ def _sent(flag: torch.Tensor) -> Callable[[], bool]:
     return lambda: bool(fetched)
 
 
-def _patient(begin: Callable[[int], None] | None, worker: int) -> None:
+def _ignore_first_signal(begin: Callable[[int], None] | None, worker: int) -> None:
     """Begin a worker that leaves the first signal to its process: terminals, torchrun and slurm send it to all at once.
 
     The second ends it, so one that hangs can still be ended.
@@ -114,13 +130,15 @@ class InterruptHook(Hook):
 
     priority = "LOWEST"  # after the regular checkpoint of the same step
 
+    def __init__(self) -> None:
+        self._signalled = self._stopped = False
+        self._told: Callable[[], bool] = bool  # whether any process had a signal, as of the step before
+        self._previous: dict[int, Any] = {}
+
     def before_train(self, runner: Runner) -> None:
         """Take over the two signals."""
         loader = runner.train_dataloader
-        loader.worker_init_fn = partial(_patient, loader.worker_init_fn)
-        self._signalled = self._stopped = False
-        self._told: Callable[[], bool] = bool  # whether any process had a signal, as of the step before
-        self._previous = {}
+        loader.worker_init_fn = partial(_ignore_first_signal, loader.worker_init_fn)
         if threading.current_thread() is threading.main_thread():  # Python allows it nowhere else
             self._previous = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
 
@@ -133,7 +151,7 @@ class InterruptHook(Hook):
         if runner.world_size > 1:
             flag = torch.tensor(float(self._signalled), device=get_comm_device())
             all_reduce(flag, "max")
-            self._told, told = _sent(flag), self._told
+            self._told, told = _fetch(flag), self._told
             self._stopped = told()
         else:
             self._stopped = self._signalled
@@ -150,11 +168,10 @@ class InterruptHook(Hook):
         Raises:
             Interrupted: A signal ended the training.
         """
-        for number, handler in getattr(self, "_previous", {}).items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
-        if getattr(self, "_stopped", False):
-            saved = runner.message_hub.runtime_info.get("last_ckpt", "no checkpoint")
-            raise Interrupted(f"stopped after step {runner.iter}; saved {saved}")
+        if self._stopped:
+            raise Interrupted(f"stopped after step {runner.iter}; saved {last_checkpoint(runner)}")
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._signalled = True

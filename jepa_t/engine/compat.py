@@ -12,6 +12,7 @@ from mmengine import registry
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner.checkpoint import CheckpointLoader
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from ..errors import UserError
 from ..files import CONFIGS, load_checkpoint, write_atomically
@@ -90,7 +91,7 @@ def distribute(cfg: Config) -> None:
 
 
 @contextmanager
-def told_of_loss(remedy: str) -> Iterator[None]:
+def explain_lost_process(remedy: str) -> Iterator[None]:
     """Say in one line that another process of the group is gone, which the back ends tell in many.
 
     Args:
@@ -112,11 +113,11 @@ def told_of_loss(remedy: str) -> Iterator[None]:
 
 def end_workers(batches: Iterator) -> None:
     """End the workers of a data loader's iterator: at its exit Python would signal them once, and wait for ever."""
-    if hasattr(batches, "_shutdown_workers"):  # PyTorch's own way, which has no other name
+    if isinstance(batches, _MultiProcessingDataLoaderIter):  # PyTorch's own way, which has no other name
         batches._shutdown_workers()
 
 
-def disband() -> None:
+def leave_process_group() -> None:
     """Leave the group of processes, if this is one: gloo's threads that outlive it abort the process now and then."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

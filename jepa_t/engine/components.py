@@ -23,6 +23,7 @@ IMPLIED = {"": Runner, **{f"{use}_dataloader": DataLoader for use in ("train", "
 # Topmost keys beside the arguments of MMEngine's Runner, with what they take.
 OWN_KEYS = {
     "threads": int | str,
+    "overwrite": bool,
     "custom_imports": dict,
     "model_wrapper_cfg": dict,
     "find_unused_parameters": bool,

@@ -3,6 +3,8 @@
 import atexit
 import logging
 import sys
+import traceback
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from ..errors import UserError, first_line, whole
 from ..registry import HOOKS
 from ..trainable import unwrap
 
@@ -36,22 +39,39 @@ def image_grid(images: list[Tensor]) -> np.ndarray:
 class PreviewHook(Hook):
     """Every ``interval`` steps draw fixed captions with the averaged weights and log the grid.
 
-    The training's randomness is untouched, since each of its steps is reseeded.
+    The training's randomness is untouched, since each of its steps is reseeded; nor does an image that can't be drawn
+    or written end it.
 
     Args:
         captions: What to draw; each always from the same noise.
         interval: Steps between two images.
+
+    Raises:
+        UserError: There is no caption, one is no text, or the interval is below 1.
     """
 
-    def __init__(self, captions: list[str], interval: int) -> None:
-        self.captions = captions
-        self.interval = interval
+    priority = 95  # after the checkpoint of the same step
+
+    def __init__(self, captions: Sequence[str], interval: int) -> None:
+        self.interval = whole("PreviewHook.interval", interval)
+        if not isinstance(captions, (list, tuple)) or not captions or not all(isinstance(c, str) for c in captions):
+            raise UserError(f"PreviewHook.captions is {captions!r}; give a list of texts")
+        self.captions = list(captions)
 
     @master_only
     def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
         """Draw if it is time to."""
         if (batch_idx + 1) % self.interval:
             return
+        try:
+            self._draw(runner, batch_idx + 1)
+        except Exception as error:  # whatever it is, the training is worth more
+            runner.logger.warning(f"the preview after step {batch_idx + 1} is left out: {first_line(error)}")
+            runner.logger.info("what went wrong with it:\n%s", "".join(traceback.format_exception(error)))
+        finally:
+            unwrap(runner.model).train()
+
+    def _draw(self, runner: Runner, step: int) -> None:
         count = len(self.captions)
         samples = {
             "caption": self.captions,
@@ -62,9 +82,7 @@ class PreviewHook(Hook):
         model = unwrap(runner.model)
         model.eval()
         drawn = model.test_step({"inputs": None, "data_samples": samples})
-        model.train()
-        image = image_grid([sample["image"] for sample in drawn])
-        runner.visualizer.add_image("preview", image, step=batch_idx + 1)
+        runner.visualizer.add_image("preview", image_grid([sample["image"] for sample in drawn]), step=step)
 
 
 @HOOKS.register_module()

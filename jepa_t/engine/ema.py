@@ -1,5 +1,7 @@
 """The averaged copy of the weights: target encoder and evaluated model in one."""
 
+from numbers import Real
+
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -20,14 +22,14 @@ class EMAHook(Hook):
         decay: The decay once warm.
 
     Raises:
-        UserError: ``decay`` is outside [0, 1].
+        UserError: ``decay`` is outside [0, 1).
     """
 
     priority = "ABOVE_NORMAL"  # before anything that looks at the averaged weights
 
     def __init__(self, decay: float = 0.9999) -> None:
-        if not 0 <= decay <= 1:
-            raise UserError(f"EMAHook.decay is {decay}; it must lie between 0 and 1")
+        if not isinstance(decay, Real) or not 0 <= decay < 1:
+            raise UserError(f"EMAHook.decay is {decay!r}; give a number from 0 to below 1, at which nothing would move")
         self.decay = decay
 
     def before_train(self, runner: Runner) -> None:

@@ -1,13 +1,16 @@
 """Hooks that prepare and measure a training."""
 
+import statistics
 import time
+from collections import deque
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook, IterTimerHook, RuntimeInfoHook
 from mmengine.runner import Runner
 
-from ..data.sets import HoldsTokens, TrainingSet
+from ..contracts import Fitted
+from ..data.sets import HoldsTokens, PromptSet, TrainingSet
 from ..errors import UserError
 from ..model import JEPAT
 from ..registry import HOOKS
@@ -16,6 +19,8 @@ from ..tokenizers.encoding import encode
 from ..trainable import unwrap
 from .display import PreviewHook
 from .runner import log_interval
+
+LINES = 21  # of the log, whose speed counts for the time left
 
 
 @HOOKS.register_module()
@@ -36,8 +41,8 @@ class FitTokenizersHook(Hook):
             name = type(dataset).__name__
             raise UserError(f"train_dataloader.dataset is a {name}; derive it from jepa_t.data.TrainingSet")
         dataset.check(model.image_tokenizer, model.network.text_tokenizer)
-        fitted = getattr(model.image_tokenizer, "fitted", True)  # else images on a disk would be read for nothing
-        model.fit(None if fitted else dataset.images, dataset.captions)
+        unfitted = isinstance(model.image_tokenizer, Fitted) and not model.image_tokenizer.fitted
+        model.fit(dataset.images if unfitted else None, dataset.captions)  # images on a disk aren't read for nothing
 
 
 @HOOKS.register_module()
@@ -45,7 +50,7 @@ class RehearsalHook(Hook):
     """Before step 1, go once through all that the training will do (:mod:`jepa_t.rehearsal`)."""
 
     def before_train(self, runner: Runner) -> None:
-        """Rehearse with two samples of the training data, and read the captions of the previews.
+        """Rehearse with two samples of the training data, and read the captions of the previews and of the test.
 
         Raises:
             UserError: A component breaks its contract, or a caption can't be read.
@@ -55,6 +60,9 @@ class RehearsalHook(Hook):
             return
         previews = [hook for hook in runner.hooks if isinstance(hook, PreviewHook)]
         later = {"PreviewHook captions": [caption for hook in previews for caption in hook.captions]}
+        prompts = runner.test_loop.dataloader.dataset if runner.test_loop else None
+        if isinstance(prompts, PromptSet):
+            later["test_dataloader"] = list(dict.fromkeys(prompts.captions))
         batch = loader.collate_fn(loader.dataset.__getitems__(list(range(min(2, len(loader.dataset))))))
         data = model.data_preprocessor(batch, training=True)
         rehearse(model, data["inputs"], data["data_samples"]["caption"], later)
@@ -119,8 +127,7 @@ class MeanLossHook(RuntimeInfoHook):
             hub.update_scalar(f"train/{name}", mean)
         for name, rates in wrapper.get_lr().items():
             hub.update_scalar(f"train/{name}", rates[0])
-        if hasattr(wrapper, "grad_norm"):
-            hub.update_scalar("train/grad_norm", wrapper.grad_norm)
+        hub.update_scalar("train/grad_norm", wrapper.grad_norm)
         self._sums, self._steps = {}, 0
 
 
@@ -135,6 +142,7 @@ class SpeedHook(IterTimerHook):
         """Go on counting where a resumed checkpoint stopped."""
         super().before_train(runner)
         self.train_seconds = runner.checkpoint_meta.get("train_seconds", 0.0) if runner.iter else 0.0
+        self._paces: deque[float] = deque(maxlen=LINES)
         self._clear()
 
     def before_train_iter(self, runner: Runner, **_) -> None:
@@ -142,7 +150,10 @@ class SpeedHook(IterTimerHook):
         self._waiting += time.perf_counter() - runner.train_loop.step_started
 
     def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
-        """Count the step; at a log line, publish seconds per step, images per second and the time left."""
+        """Count the step; at a log line, publish seconds per step, images per second and the time left.
+
+        The time left follows from the median of the last lines, so that no pause makes it jump.
+        """
         elapsed = time.perf_counter() - runner.train_loop.step_started
         self.train_seconds += elapsed
         self._seconds += elapsed
@@ -153,7 +164,8 @@ class SpeedHook(IterTimerHook):
         hub.update_scalar("train/time", step)
         hub.update_scalar("train/data_time", self._waiting / self._steps)
         hub.update_scalar("train/images_per_second", runner.train_loop.total_batch / step)
-        hub.update_info("eta", step * (runner.max_iters - runner.iter - 1))
+        self._paces.append((time.perf_counter() - self._began) / self._steps)
+        hub.update_info("eta", statistics.median(self._paces) * (runner.max_iters - batch_idx - 1))
         self._clear()
 
     def before_save_checkpoint(self, _runner: Runner, checkpoint: dict[str, Any]) -> None:
@@ -161,5 +173,4 @@ class SpeedHook(IterTimerHook):
         checkpoint["meta"].update(train_seconds=self.train_seconds, train_steps=checkpoint["meta"]["iter"])
 
     def _clear(self) -> None:
-        self._seconds = self._waiting = 0.0
-        self._steps = 0
+        self._began, self._seconds, self._waiting, self._steps = time.perf_counter(), 0.0, 0.0, 0

@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader
 
 from ..errors import UserError, whole
 from ..registry import LOOPS
+from .checkpoint import last_checkpoint
 from .compat import end_workers
-from .sampler import mix
+from .sampler import SeededSampler, mix
 
 
 def seed_batch(seed: int, number: int, rank: int) -> int:
@@ -45,14 +46,14 @@ class TrainLoop(BaseLoop):
 
     Args:
         runner: The runner.
-        dataloader: A loader, or its config, whose sampler can ``skip``.
+        dataloader: A loader, or its config, with a :class:`~jepa_t.engine.SeededSampler`.
         max_iters: Steps in all, those before a resume included.
         total_batch: Samples of a step, of all processes together, in the place of the loader's ``batch_size``,
             which follows from it.
         val_interval: Steps between two validations; 0 for none.
 
     Raises:
-        UserError: A number is out of range, the total can't be shared equally, or the sampler can't skip.
+        UserError: A number is out of range, the total can't be shared equally, or the sampler is another.
 
     Attributes:
         accumulated: Batches of a process in one step.
@@ -77,10 +78,10 @@ class TrainLoop(BaseLoop):
         super().__init__(runner, dataloader)
         self.total_batch = self.dataloader.batch_size * self.accumulated * runner.world_size
         self.samples = 0
-        if not hasattr(self.dataloader.sampler, "skip"):
+        if not isinstance(self.dataloader.sampler, SeededSampler):
             name = type(self.dataloader.sampler).__name__
-            raise UserError(f"train_dataloader.sampler is a {name}, which can't skip; use type='SeededSampler'")
-        self.val_interval = val_interval
+            raise UserError(f"train_dataloader.sampler is a {name}; use a SeededSampler, or a class derived from it")
+        self.val_interval = whole("train_cfg.val_interval", val_interval, 0)
         self.stop_training = False  # hooks set it to end the training after the current step
         self.step_started = 0.0  # when the current step began to fetch its batch, by time.perf_counter
         self._epoch = self._iter = 0  # MMEngine's resume writes these two
@@ -151,13 +152,12 @@ class TrainLoop(BaseLoop):
 
     def _diagnosis(self, error: FloatingPointError, step: list[dict]) -> str:
         captions = ""
-        if not getattr(self.runner.optim_wrapper, "deferred", False):  # told later, it may have been another batch
+        if not self.runner.optim_wrapper.deferred:  # told later, it may have been another batch
             first = [caption for batch in step for caption in batch["data_samples"]["caption"]][:3]
             captions = f"Captions of the batch: {'; '.join(first)} ... "
-        saved = self.runner.message_hub.runtime_info.get("last_ckpt", "none yet")
         return (
             f"step {self._iter + 1}: {error}, so the weights were left as they were. "
-            f"{captions}Last checkpoint: {saved}. "
+            f"{captions}Last checkpoint: {last_checkpoint(self.runner)}. "
             "Lower optim_wrapper.optimizer.lr, or set optim_wrapper.precision=fp32"
         )
 

@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Real
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -50,8 +51,8 @@ class GuardedOptimWrapper(OptimWrapper):
             if name != "max_norm":
                 raise unknown("option of clip_grad", name, ["max_norm"])
         self.max_norm = (clip_grad or {}).get("max_norm", math.inf)
-        if not self.max_norm > 0:
-            raise UserError(f"clip_grad.max_norm is {self.max_norm}; it must be above 0")
+        if not isinstance(self.max_norm, Real) or not self.max_norm > 0:
+            raise UserError(f"clip_grad.max_norm is {self.max_norm!r}; it must be a number above 0")
         self.base_param_settings = None  # MMEngine's extra learning rate for the log; ours has one for all groups
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.device = self.parameters[0].device.type
@@ -69,10 +70,18 @@ class GuardedOptimWrapper(OptimWrapper):
         Raises:
             FloatingPointError: As :meth:`update_params`.
         """
+        self.check()
+        return self._norm
+
+    def check(self) -> None:
+        """Read what a GPU has found since the last look. Waits for the device.
+
+        Raises:
+            FloatingPointError: As :meth:`update_params`.
+        """
         if self._seen is not None:
             steps, self._unread = self._unread, 0
-            self._norm = self._check(*self._seen, f" in one of the last {steps} steps" if steps > 1 else "")
-        return self._norm
+            self._norm = self._finite(*self._seen, f" in one of the last {steps} steps" if steps > 1 else "")
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -96,7 +105,7 @@ class GuardedOptimWrapper(OptimWrapper):
         if self.deferred:
             self._guard(loss, norm)
         else:
-            self._norm = self._check(loss, norm)
+            self._norm = self._finite(loss, norm)
         if self.max_norm < math.inf:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.max_norm, norm)
         self.step()
@@ -108,9 +117,9 @@ class GuardedOptimWrapper(OptimWrapper):
         self.optimizer.found_inf = 1 - self._seen.isfinite().all().float()  # fused kernels then change nothing
         self._unread += 1
         if self._unread == UNREAD:
-            _ = self.grad_norm
+            self.check()
 
-    def _check(self, loss: Tensor, norm: Tensor, where: str = "") -> float:
+    def _finite(self, loss: Tensor, norm: Tensor, where: str = "") -> float:
         loss_value, norm_value = torch.stack([loss.float(), norm.float()]).tolist()
         for name, value in (("loss", loss_value), ("gradient norm", norm_value)):
             if not math.isfinite(value):

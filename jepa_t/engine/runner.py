@@ -1,27 +1,40 @@
 """MMEngine's runner with strict weights and a console that shows only what a person follows."""
 
+import errno
+import inspect
 import itertools
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.hooks import LoggerHook
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, _ParamScheduler
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader
+from torch import nn
+from torch.distributed import init_process_group
+from torch.utils.data import DataLoader, Dataset
 
-from ..errors import UserError, first_line, whole
-from ..files import check_weights, load_checkpoint
-from ..registry import FUNCTIONS, resolve
+from ..errors import UserError, first_line, unknown, whole
+from ..files import check_weights, find_checkpoint, load_checkpoint
+from ..registry import DATASETS, FUNCTIONS, build, resolve
 from ..trainable import unwrap
+from .checkpoint import last_checkpoint
+from .config import set_threads
+from .optim import GuardedOptimWrapper
 from .resume import NEW_STATE, differences, restore_optimizer, restore_schedules, settings, told
 from .schedule import count_steps, stand_in, unmet
+from .work_dir import claim, locked
 
+ENVIRONMENT = ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit")
+DISTRIBUTED = (*inspect.signature(init_process_group).parameters, "init_backend", "port")
+MOST = 2**20  # samples in a batch
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What MMEngine says to no one in particular; it stays in the log file.
 CHATTER = ("has no metainfo", "SyncBatchNorm", "Exp name:", "The prefix is not set")
 
@@ -32,7 +45,7 @@ def log_interval(runner: Runner) -> int:
 
 
 @contextmanager
-def _mistakes_told(place: str) -> Iterator[None]:
+def mistakes_told(place: str) -> Iterator[None]:
     """Make one line of what MMEngine and PyTorch raise where a config's value doesn't suit them."""
     try:
         yield
@@ -59,8 +72,39 @@ class JEPATRunner(Runner):
         Raises:
             UserError: A value is refused, such as a batch size of 0.
         """
-        with _mistakes_told(str(cfg.filename)):
+        if not isinstance(cfg.get("load_from"), (str, Path, type(None))):
+            raise UserError(f"load_from is {cfg.load_from!r}; give the path of a checkpoint, or None")
+        with mistakes_told(str(cfg.filename)):
             return super().from_cfg(cfg)
+
+    def train(self) -> nn.Module:
+        """Train in a work dir of its own, after a look at what a test will need.
+
+        Raises:
+            UserError: Another training is or was in the work dir, a value is refused, or the disk is full.
+        """
+        folder = Path(self.work_dir)
+        if self._resume:
+            self._load_from = find_checkpoint(self._load_from or self.work_dir)
+        with locked(folder) if is_main_process() else nullcontext():
+            if is_main_process():
+                claim(folder, Path(self._load_from) if self._resume else None, self.cfg.get("overwrite", False))
+            super().dump_config()
+            if "threads" in self.cfg:
+                set_threads(self.cfg.threads)
+            if isinstance(self._test_loop, dict):
+                with mistakes_told("test_dataloader, test_cfg and test_evaluator"):
+                    self._test_loop = self.build_test_loop(self._test_loop)
+            self.logger.info(f"threads: {torch.get_num_threads()}; work dir: {self.work_dir}")
+            try:
+                return super().train()
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                raise UserError(f"{error}; make room. Last checkpoint: {last_checkpoint(self)}") from error
+
+    def dump_config(self) -> None:
+        """Nothing yet: a training writes its config beside its checkpoints when it begins, a test never."""
 
     def build_param_scheduler(self, scheduler: _ParamScheduler | dict | list) -> list[_ParamScheduler]:
         """MMEngine's schedulers, which count steps here; what doesn't agree with the training's length is logged.
@@ -72,7 +116,7 @@ class JEPATRunner(Runner):
         if any(isinstance(part, _ParamScheduler) for part in parts):
             return super().build_param_scheduler(parts)
         parts = [count_steps(f"param_scheduler[{index}]", part) for index, part in enumerate(parts)]
-        with _mistakes_told("param_scheduler"):
+        with mistakes_told("param_scheduler"):
             built = super().build_param_scheduler(parts)
             trial = stand_in(self.optim_wrapper)
             lines = unmet(parts, self._build_param_scheduler(parts, trial), trial, self.max_iters)
@@ -92,6 +136,7 @@ class JEPATRunner(Runner):
             raise UserError(f"checkpoint {filename!r} holds weights alone; start from them with load_from={filename!r}")
         loop._iter = whole(f"the step of {filename!r}", meta["iter"])
         self._go_on_with_seed(meta.get("seed"))
+        self._go_on_with_threads(meta.get("threads"))
         own = dict(self.message_hub.runtime_info)
         self.message_hub.load_state_dict(checkpoint["message_hub"])
         self.message_hub.update_info_dict(own)
@@ -116,6 +161,14 @@ class JEPATRunner(Runner):
             self.set_randomness(**self._randomness_cfg)
             self.train_dataloader.sampler.seed = seed
 
+    def _go_on_with_threads(self, threads: int | None) -> None:
+        """Sums of other numbers of threads differ in their last bits."""
+        now = self.cfg.get("threads", "auto")
+        if threads is not None and now == "auto":
+            torch.set_num_threads(threads)
+        elif threads not in (None, now):
+            self.logger.warning(f"threads is {now} and was {threads}; the weights may differ in their last bits")
+
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         """Multiply the learning rate by the samples of a step over ``base_batch_size``, and log what a step is.
 
@@ -138,7 +191,17 @@ class JEPATRunner(Runner):
         )
 
     def setup_env(self, env_cfg: dict) -> None:
-        """MMEngine's set-up; runs of one process get names of their own, even within one second."""
+        """MMEngine's set-up; runs of one process get names of their own, even within one second.
+
+        Raises:
+            UserError: An option is unknown.
+        """
+        for name in env_cfg:
+            if name not in ENVIRONMENT:
+                raise unknown("option of env_cfg", name, ENVIRONMENT)
+        for name in env_cfg.get("dist_cfg", {}):
+            if name not in DISTRIBUTED:
+                raise unknown("option of env_cfg.dist_cfg", name, DISTRIBUTED)
         super().setup_env(env_cfg)
         number = next(self._number)  # else MMEngine hands the second run the logs and state of the first
         if number:
@@ -151,18 +214,44 @@ class JEPATRunner(Runner):
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
                 handler.addFilter(_for_people)
+            elif isinstance(handler, logging.FileHandler):
+                handler.handleError = _raise  # such as of a full disk; Python would show a traceback and go on
         return logger
 
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, **seeds: Any) -> DataLoader:
-        """MMEngine's loader; ``collate_fn`` is looked up among our functions too, and memory pinned for a GPU."""
-        if isinstance(dataloader, dict) and isinstance(dataloader.get("collate_fn"), dict):
-            function = resolve(dataloader["collate_fn"]["type"], FUNCTIONS)
-            dataloader = dict(dataloader, collate_fn=dict(dataloader["collate_fn"], type=function))
-        if isinstance(dataloader, dict):  # the host doesn't wait for what a GPU takes from pinned memory
-            held = not dataloader.get("num_workers")  # without workers, what is loaded may lie on the GPU already
-            dataloader = {"pin_memory": torch.cuda.is_available() and not held} | dataloader
-        return Runner.build_dataloader(dataloader, **seeds)
+        """MMEngine's loader; ``collate_fn`` is looked up among our functions too, and memory pinned for a GPU.
+
+        Raises:
+            UserError: An option is refused.
+        """
+        if isinstance(dataloader, DataLoader):
+            return dataloader
+        size, options = dataloader.get("batch_size", 1), dict(dataloader)
+        if whole("batch_size of a data loader", size) > MOST:
+            raise UserError(f"batch_size of a data loader is {size}; it must be at most {MOST}")
+        if isinstance(options.get("collate_fn"), dict):
+            function = resolve(options["collate_fn"]["type"], FUNCTIONS)
+            options["collate_fn"] = dict(options["collate_fn"], type=function)
+        if not isinstance(options.get("dataset"), Dataset):
+            options["dataset"] = build(options.get("dataset"), DATASETS)
+        held = not options.get("num_workers")  # without workers, what is loaded may lie on the GPU already
+        options.setdefault("pin_memory", torch.cuda.is_available() and not held)  # else the host waits for the copy
+        with mistakes_told(f"data loader of {type(options['dataset']).__name__}"):
+            return Runner.build_dataloader(options, **seeds)
+
+    def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> GuardedOptimWrapper:
+        """MMEngine's wrapper, which must be a guarded one.
+
+        Raises:
+            UserError: It is another, or an option is refused.
+        """
+        with mistakes_told("optim_wrapper"):
+            built = super().build_optim_wrapper(optim_wrapper)
+        if not isinstance(built, GuardedOptimWrapper):
+            name = type(built).__name__
+            raise UserError(f"optim_wrapper is a {name}; use GuardedOptimWrapper, or a class derived from it")
+        return built
 
     def load_checkpoint(self, filename: str, **_: Any) -> dict:
         """Load weights; every name and shape must agree with the model.
@@ -186,6 +275,10 @@ class JEPATRunner(Runner):
         left = [f"{part.rstrip('.')} ({sum(n.startswith(part) for n in model.state_dict())} tensors)" for part in fresh]
         self.logger.info(f"loaded {filename}" + (f"; left to the config: {', '.join(left)}" if left else ""))
         return checkpoint
+
+
+def _raise(_record: logging.LogRecord) -> None:
+    raise
 
 
 def _for_people(record: logging.LogRecord) -> bool:

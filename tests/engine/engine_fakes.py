@@ -1,6 +1,8 @@
 """A tiny model and data set with the attributes that the engine relies on, and a runner around them."""
 
 import copy
+import os
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -8,9 +10,16 @@ from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from torch import nn
 
+from jepa_t.contracts import Fitted
 from jepa_t.data import TrainingSet
 from jepa_t.engine import JEPATRunner, apply
 from jepa_t.registry import DATASETS, FUNCTIONS, METRICS, MODELS
+
+HERE = Path(__file__).parent
+ENV = os.environ | {
+    "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]),
+    "OMP_NUM_THREADS": "1",
+}
 
 
 @MODELS.register_module(force=True)
@@ -43,7 +52,7 @@ class TinyModel(BaseModel):
         return {"loss_flow": error, "loss_feature": 0.1 * error}
 
 
-class TinyTokenizer(nn.Module):
+class TinyTokenizer(nn.Module, Fitted):
     """Fitted once, to the mean of the images."""
 
     def __init__(self):

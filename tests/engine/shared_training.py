@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 
 from jepa_t.engine import JEPATRunner, load_config
 from jepa_t.engine.checkpoint import Interrupted
-from jepa_t.engine.compat import disband, distribute
+from jepa_t.engine.compat import distribute, leave_process_group
 
 CONFIG = """
 _base_ = [{base!r}]
@@ -92,4 +92,4 @@ if __name__ == "__main__":  # under torchrun, beside the folder "one" of a singl
         train(folder / "flow.py", folder / "stopped", 1000, hooks=[SignalHook()])
     except Interrupted as stop:
         (folder / "stopped" / os.environ["RANK"]).write_text(str(stop))
-    disband()
+    leave_process_group()

@@ -65,15 +65,18 @@ def test_a_signal_that_comes_to_the_workers_too_saves_all_the_same(tmp_path, mon
         train(tmp_path, 10, train_dataloader=loader)
 
 
-def test_a_checkpoint_holds_data_only(tmp_path):
-    train(tmp_path, 3)
-    loaded = load_checkpoint(str(tmp_path / "iter_3.pth"))
-    assert {"meta", "state_dict", "optimizer", "param_schedulers", "message_hub"} <= loaded.keys()
+def test_what_an_earlier_training_did_later_goes_first(tmp_path):
+    train(tmp_path, 8)
+    hooks = tiny_config(tmp_path).default_hooks
+    hooks.checkpoint.interval = 2
+    train(tmp_path, 7, resume=True, load_from=str(tmp_path / "iter_6.pth"), default_hooks=hooks)
+    assert sorted(p.name for p in tmp_path.glob("*.pth")) == ["iter_6.pth", "iter_7.pth"]
 
 
-def test_numbers_below_one_are_refused():
-    with pytest.raises(UserError, match="interval is 0"):
-        SafeCheckpointHook(interval=0)
+@pytest.mark.parametrize("options", [{"interval": 0}, {"interval": 1.5}, {"interval": 1, "max_keep_ckpts": 0}])
+def test_numbers_below_one_are_refused(options):
+    with pytest.raises(UserError, match="must be a whole number of at least 1"):
+        SafeCheckpointHook(**options)
 
 
 def test_weights_of_another_model_are_named(tmp_path):

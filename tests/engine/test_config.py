@@ -9,7 +9,7 @@ from engine_fakes import tiny_config
 
 from jepa_t.engine import load_config, set_threads
 from jepa_t.errors import UserError
-from jepa_t.files import CONFIGS, find_checkpoint
+from jepa_t.files import CONFIGS
 
 
 @pytest.fixture
@@ -151,15 +151,6 @@ def test_configs_are_found_by_name_and_path(tmp_path, monkeypatch, path):
     assert "unknown config" in error(load_config, "no/such.py")
     assert "did you mean 'ablation/digits_none'" in error(load_config, "elsewhere/ablation/digits_none.py")
     assert "did you mean 'jepat_digits'" in error(load_config, "jepat_digit")
-
-
-def test_nothing_to_resume_is_told(tmp_path):
-    assert "no checkpoint" in error(find_checkpoint, str(tmp_path))
-    (tmp_path / "last_checkpoint").write_text("iter_3.pth")
-    assert "iter_3.pth" in error(find_checkpoint, str(tmp_path))
-    (tmp_path / "iter_3.pth").touch()
-    assert find_checkpoint(str(tmp_path)) == str(tmp_path / "iter_3.pth")
-    assert find_checkpoint(str(tmp_path / "iter_3.pth")) == str(tmp_path / "iter_3.pth")
 
 
 def test_threads(monkeypatch):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from engine_fakes import TinyModel, train
+from mmengine.logging import MessageHub
 
 from jepa_t.data.sets import HoldsTokens
 from jepa_t.engine.hooks import HoldTokensHook
@@ -86,3 +87,18 @@ def test_fine_tuning_starts_the_clock_anew(tmp_path):
     started = load_checkpoint(str(tmp_path / "b" / "iter_3.pth"))["meta"]
     assert started["train_steps"] == 3
     assert torch.is_tensor(runner.model.ema[0].weight)
+
+
+def test_a_pause_leaves_the_time_left(tmp_path, monkeypatch):
+    """Steps of a second, and one that an hour passes before."""
+    now, step, left = [0.0], TinyModel.train_step, []
+    monkeypatch.setattr("jepa_t.engine.hooks.time.perf_counter", lambda: now[0])
+
+    def timed(self, *args, **kwargs):
+        now[0] += 3600 if self.steps == 5 else 1
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(TinyModel, "train_step", timed)
+    monkeypatch.setattr(MessageHub, "update_info", lambda _, key, value, **__: left.append((key, value)))
+    train(tmp_path, 10)
+    assert [value for key, value in left if key == "eta"] == [8, 6, 4, 2, 0]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_fakes import TinyData, tiny_config, train
+from engine_fakes import ENV, TinyData, tiny_config, train
 
 from jepa_t.engine.loops import seed_batch
 from jepa_t.engine.optim import GuardedOptimWrapper
@@ -69,7 +69,7 @@ def test_after_kill_9_a_resume_reaches_the_same_weights(tmp_path):
         "TinyModel.train_step = lambda *a, **k: (time.sleep(0.05), step(*a, **k))[1]\n"
         "train(sys.argv[1], 40)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "cut")], env=_env())
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "cut")], env=ENV)
     pointer = tmp_path / "cut" / "last_checkpoint"
     deadline = time.monotonic() + 180  # importing takes a minute beside busy neighbours
     while not pointer.exists() and time.monotonic() < deadline:
@@ -80,12 +80,6 @@ def test_after_kill_9_a_resume_reaches_the_same_weights(tmp_path):
     newest = find_checkpoint(str(tmp_path / "cut"))
     train(tmp_path / "cut", 40, resume=True, load_from=newest)
     assert_same(state(tmp_path / "whole", 40), state(tmp_path / "cut", 40))
-
-
-def _env():
-    here = Path(__file__).parent
-    path = os.pathsep.join([str(here), str(here.parents[1]), os.environ.get("PYTHONPATH", "")])
-    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
 def test_a_bad_number_names_the_step_the_captions_and_the_way_back(tmp_path):

@@ -89,15 +89,6 @@ def test_the_gradient_is_clipped_to_the_norm():
     assert guarded.grad_norm == pytest.approx(5.0)
 
 
-def test_accumulation_averages_the_gradients():
-    weight = nn.Parameter(torch.zeros(1))
-    guarded = sgd(weight, accumulative_counts=2)
-    guarded.update_params(weight.sum() * 2)
-    assert weight.item() == 0
-    guarded.update_params(weight.sum() * 4)
-    assert weight.item() == -3
-
-
 def test_a_bad_loss_among_accumulated_ones_leaves_the_weights():
     weight = nn.Parameter(torch.ones(1))
     guarded = sgd(weight, accumulative_counts=2)

@@ -3,10 +3,8 @@
 from itertools import islice
 
 import pytest
-from engine_fakes import TinyData, keep_tiny
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
 
 from jepa_t.engine import SeededSampler, sampler
 from jepa_t.errors import UserError
@@ -26,13 +24,6 @@ def test_each_pass_holds_every_sample_once(size, passes, seed):
         assert sorted(stream[start : start + size]) == list(range(size))
 
 
-@given(size=st.integers(1, 30), world=st.integers(1, 5), count=st.integers(1, 40))
-def test_the_processes_share_the_stream_of_one(size, world, count):
-    shares = [take(size, count, rank=rank, world=world) for rank in range(world)]
-    dealt = [index for row in zip(*shares, strict=True) for index in row]
-    assert dealt == take(size, count * world)
-
-
 @given(size=st.integers(1, 30), world=st.integers(1, 4), skip=st.integers(0, 100))
 def test_after_a_skip_any_number_of_processes_read_on_where_one_would(size, world, skip):
     shares = [take(size, 20, rank=rank, world=world, skip=skip) for rank in range(world)]
@@ -43,14 +34,6 @@ def test_after_a_skip_any_number_of_processes_read_on_where_one_would(size, worl
 def test_seeds_and_passes_all_differ():
     orders = {tuple(take(20, 60, seed)[start : start + 20]) for seed in range(3) for start in (0, 20, 40)}
     assert len(orders) == 9
-
-
-def test_a_loader_gets_whole_batches():
-    data = TinyData(10)
-    loader = DataLoader(data, batch_size=4, sampler=SeededSampler(data), collate_fn=keep_tiny, drop_last=True)
-    batches = list(islice(loader, 6))
-    assert [len(batch["inputs"]) for batch in batches] == [4] * 6
-    assert sorted(data.read[:10]) == list(range(10))
 
 
 def test_no_samples_is_an_error():

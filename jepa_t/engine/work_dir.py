@@ -1,0 +1,73 @@
+"""A work dir belongs to one training: it is locked while that runs, and not begun anew by mistake."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+from ..errors import UserError
+from ..files import LAST, checkpoints
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder against other processes; the system frees it when this one ends, however that comes about.
+
+    Raises:
+        UserError: Another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    path = folder / LOCK
+    while True:
+        file = path.open("a")
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not inherited by a loader's workers
+        except (BlockingIOError, PermissionError) as error:
+            file.close()
+            raise UserError(
+                f"another process is training in {str(folder)!r}; wait for its end, or choose another --work-dir"
+            ) from error
+        except OSError as error:
+            print_log(f"{str(folder)!r} can't be locked against a second training: {error}", "current", 30)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break
+        file.close()  # whoever held it has just taken it away
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+def claim(folder: Path, resumed: Path | None, overwrite: bool) -> None:
+    """See that no other training's checkpoints lie in a folder, and clear away what a killed process left half-written.
+
+    Args:
+        folder: The work dir.
+        resumed: The checkpoint that the training goes on from.
+        overwrite: Remove them.
+
+    Raises:
+        UserError: They do, and ``overwrite`` isn't set.
+    """
+    for unfinished in folder.glob(".*.tmp"):  # of a process that was killed
+        unfinished.unlink()
+    there = checkpoints(folder)
+    if not there or (resumed is not None and resumed.resolve().parent == folder.resolve()):
+        return
+    if not overwrite:
+        raise UserError(
+            f"{str(folder)!r} holds a training already, up to {there[-1].name}; go on with --resume, choose another "
+            "--work-dir, or replace it with --overwrite"
+        )
+    for file in [folder / LAST, *there]:
+        file.unlink(missing_ok=True)

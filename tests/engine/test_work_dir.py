@@ -1,0 +1,84 @@
+"""A work dir belongs to one training."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from engine_fakes import ENV, TinyModel, tiny_config, train
+
+from jepa_t.engine import JEPATRunner
+from jepa_t.engine.work_dir import locked
+from jepa_t.errors import UserError
+
+HOLD = """
+import multiprocessing, sys, time
+from pathlib import Path
+from jepa_t.engine import JEPATRunner
+from jepa_t.engine.work_dir import locked
+
+with locked(Path(sys.argv[1])):
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))  # as a loader's worker
+    child.start()
+    print(child.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
+
+
+def test_a_second_training_is_refused_and_leaves_all_as_it_is(tmp_path):
+    train(tmp_path, 4)
+    before = {name: (tmp_path / name).stat().st_mtime_ns for name in files(tmp_path)}
+    with pytest.raises(UserError, match=r"up to iter_4\.pth; go on with --resume, .* --work-dir, .* --overwrite"):
+        train(tmp_path, 6)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "iter_4.pth").rename(tmp_path / "other" / "iter_4.pth")
+    with pytest.raises(UserError, match=r"up to iter_3\.pth"):
+        train(tmp_path, 6, resume=True, load_from=str(tmp_path / "other" / "iter_4.pth"))
+    (tmp_path / "other" / "iter_4.pth").rename(tmp_path / "iter_4.pth")
+    assert {name: (tmp_path / name).stat().st_mtime_ns for name in files(tmp_path)} == before
+
+
+def test_overwriting_leaves_nothing_of_the_first_training(tmp_path):
+    train(tmp_path, 40)
+    (tmp_path / ".iter_7.pth.tmp").touch()  # of a process that was killed
+    train(tmp_path, 2, overwrite=True)
+    assert [name for name in files(tmp_path) if not name.endswith(".py")] == ["iter_2.pth", "last_checkpoint"]
+
+
+def test_a_test_leaves_the_trainings_config(tmp_path):
+    train(tmp_path, 1)
+    JEPATRunner.from_cfg(tiny_config(tmp_path, 7))
+    assert not any("'max_iters': 7" in file.read_text() for file in tmp_path.glob("*.py"))
+
+
+def test_a_folder_is_locked_until_its_process_ends_however(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], env=ENV, stdout=subprocess.PIPE, text=True)
+    child = int(holder.stdout.readline())
+    with pytest.raises(UserError, match="another process is training in"), locked(tmp_path):
+        pass
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    with locked(tmp_path):  # though the child lives on
+        pass
+    os.kill(child, signal.SIGKILL)
+    assert not files(tmp_path)
+
+
+def test_a_full_disk_is_told_with_the_way_on(tmp_path, monkeypatch):
+    step = TinyModel.train_step
+
+    def full(self, *args, **kwargs):
+        if self.steps == 4:
+            raise OSError(errno.ENOSPC, "No space left on device", "iter_6.pth")
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(TinyModel, "train_step", full)
+    with pytest.raises(UserError, match=r"No space left on device: 'iter_6\.pth'; make room.*iter_3\.pth"):
+        train(tmp_path)
