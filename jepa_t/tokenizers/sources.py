@@ -74,11 +74,11 @@ def _fetch(name: str, what: str, inside: str) -> str:
     """The folder in the hub's cache that holds the newest files of a repository."""
     import huggingface_hub
 
-    wanted = {"allow_patterns": [inside + kind for kind in WANTED], "ignore_patterns": ["*.fp16.*"]}
+    wanted = [inside + kind for kind in WANTED]
     try:
         if not _is_cached(name):
             logging.getLogger("jepa_t").warning("%s: fetching %s from the hub", what, name)
-        return huggingface_hub.snapshot_download(name, **wanted)
+        return huggingface_hub.snapshot_download(name, allow_patterns=wanted, ignore_patterns=["*.fp16.*"])
     except Exception as error:  # whatever the network, the hub or the disk have against it
         reason = in_one_line(_first_cause(error))
         remedy = "without a network, give a folder"

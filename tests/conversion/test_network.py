@@ -12,7 +12,6 @@ from tiny import generator
 from tiny_text import saved
 
 from jepa_t.conversion import convert_network
-from jepa_t.conversion.rules import RULES, bare, first_third, last_thirds, same
 from jepa_t.errors import UserError
 from jepa_t.masking import gather
 from jepa_t.pipeline import Pipeline
@@ -248,19 +247,6 @@ def test_no_number_is_lost_or_used_twice(converted, kind):
     if kind == "jepat":
         ours.append(model.network.fusion["objective"].proj.bias)
     assert torch.equal(torch.cat(ours).sort()[0], given_numbers.sort()[0])
-
-
-@pytest.mark.parametrize("kind", RULES)
-def test_each_name_has_one_rule(kind):
-    rules = RULES[kind]
-    assert len({rule.ours for rule in rules}) == len(rules)
-    sources = [(theirs, rule.how) for rule in rules for theirs in rule.theirs if "diffusion" not in rule.ours]
-    whole = {theirs for theirs, how in sources if how in (same, bare)}
-    assert len(whole) == sum(how in (same, bare) for _, how in sources)
-    parts = [theirs for theirs, how in sources if how not in (same, bare)]
-    assert not whole & set(parts)
-    thirds = [{theirs for theirs, how in sources if how is part} for part in (first_third, last_thirds)]
-    assert thirds[0] == thirds[1]
 
 
 def test_a_text_of_one_token_needs_no_queries(converted):

@@ -96,12 +96,6 @@ def test_a_backbone_that_trains_along_starts_from_raw_and_averaged_weights(tmp_p
     assert all(p.requires_grad for p in model.network.encoder.parameters())
 
 
-def test_one_part_alone_can_be_frozen(tmp_path, start):
-    model = train(tmp_path, start[1], "model.frozen=encoder")
-    assert torch.equal(model.network.encoder.registers, model.ema.encoder.registers)
-    assert not torch.equal(model.network.predictor.mask_query, model.ema.predictor.mask_query)
-
-
 def test_a_backbone_of_another_size_or_with_less_than_it_says_is_told(tmp_path, start):
     with pytest.raises(UserError, match=r"network\.encoder\.registers is \[6, 32\] there and \[7, 32\] here"):
         train(tmp_path, start[1], "model.encoder.registers=7")
