@@ -162,7 +162,9 @@ def on_meta(model: JEPAT, captions: Sequence[str]) -> JEPAT:
     """A copy on the device ``meta``, where only captions are known that have been read before."""
     for network in (model.network, model.ema):
         network.text_tokenizer(captions)
-    return copy.deepcopy(model).to("meta")
+    known = {id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in model.parameters()}
+    known |= {id(buffer): buffer.to("meta") for buffer in model.buffers()}
+    return copy.deepcopy(model, known)
 
 
 def sampling(model: JEPAT, caption: str) -> Cost:

@@ -86,10 +86,8 @@ def scans(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], 
             sizes = [size * 1.02**row for size in points]  # beside each other
             errors = [[v.mean - v.low for v in values], [v.high - v.mean for v in values]]
             axis.errorbar(sizes, [v.mean for v in values], yerr=errors, ms=4, capsize=3, label=fusion, **_look(row))
-        ticks = sorted({size for points in lines.values() for size in points})
         axis.set(xscale="log", xlabel="training scans")
-        axis.set_xticks(ticks, [str(tick) for tick in ticks])
-        axis.minorticks_off()
+        _ticks(axis, sorted(set().union(*lines.values())))
     _legend(axes, SHARE)
     return _keep(plot, folder, name, "scans")
 
@@ -109,9 +107,8 @@ def costs(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], 
                 axis.errorbar(cost, value.mean, yerr=error, ms=5, capsize=3, label=arm, **_look(row))
         axis.set(xscale="log", xlabel=COST)
         span = axis.get_xlim()
-        axis.set_xticks(ticks := _round_numbers(*span), [f"{tick:g}" for tick in ticks])
+        _ticks(axis, _round_numbers(*span))
         axis.set_xlim(span)
-        axis.minorticks_off()
     _legend(axes, SHARE)
     return _keep(plot, folder, name, "cost")
 
@@ -171,6 +168,11 @@ def _legend(axes: Sequence[Any], label: str, **options: Any) -> None:
 
 def _look(row: int) -> dict[str, Any]:
     return {"color": f"C{row % 10}", "marker": MARKERS[row % len(MARKERS)], "ls": STYLES[row % len(STYLES)]}
+
+
+def _ticks(axis: Any, ticks: Sequence[float]) -> None:
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.minorticks_off()
 
 
 def _round_numbers(low: float, high: float) -> list[float]:
