@@ -32,7 +32,7 @@ def run_all(
     folder: Path,
     jobs: int | None = None,
     moved: Callable[[str, int], object] = lambda _key, _step: None,
-    whole: Callable[[str], object] = lambda _key: None,
+    finished: Callable[[str], object] = lambda _key: None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Do the work of all runs; one that fails doesn't keep the others from being made.
 
@@ -45,7 +45,7 @@ def run_all(
         folder: Each run gets a folder of its own in it.
         jobs: Processes; by default one per GPU, or per CPU core.
         moved: Called now and then with a run's hash and how many steps it has done.
-        whole: Called with the hash of a run whose work is done.
+        finished: Called with the hash of a run whose work is done.
 
     Returns:
         What ``work`` returned by hash, and what was wrong with the runs that failed.
@@ -69,7 +69,7 @@ def run_all(
                         failed[key] = wrong
                     else:
                         results[key] = future.result()
-                        whole(key)
+                        finished(key)
                 for key, step in _arrived(events):
                     if key not in results:
                         moved(key, step)

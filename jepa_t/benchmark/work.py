@@ -23,7 +23,7 @@ def run(
     folder: Path,
     jobs: int | None = None,
     progress: Progress = lambda _suite, _done, _total, _line: None,
-    whole: Callable[[list[Any]], object] = lambda _records: None,
+    finished: Callable[[list[Any]], object] = lambda _records: None,
     request: Request = PLAIN,
 ) -> tuple[list[Record] | list[Timing], list[str]]:
     """Run a planned suite, or what is missing of it.
@@ -34,14 +34,14 @@ def run(
         folder: Runs and results lie there; suites share the runs that they have in common.
         jobs: Processes; by default one per GPU or CPU core.
         progress: Called with what is being done, how much of it is, of how much, and a line worth reading or "".
-        whole: Called with the records of each task of ``speed`` as soon as it is done, of other suites with all.
+        finished: Called with the records of each task of ``speed`` as soon as it is done, of other suites with all.
         request: What the plan was made for.
 
     Returns:
         The records, and a line for each run that failed, such as one whose losses weren't finite.
     """
     if suite == "speed":
-        return _timed(request, partial(progress, suite), whole), []
+        return _timed(request, partial(progress, suite), finished), []
     spread = partial(_spread, planned=planned, folder=folder / "runs", jobs=jobs)
     sizes = {key: of_run[0].config.train_cfg.max_iters for key, of_run in planned.items()}
     trained, failed = spread(execute, sizes, partial(progress, "training" if suite == "sampler" else suite))
@@ -59,7 +59,7 @@ def run(
             for record in records
             for setting in drawn.get(record.config_hash, [])
         ]
-    whole(records)
+    finished(records)
     return records, [f"{row}: {failed[key]}" for row, key in rows if key in failed]
 
 
@@ -74,14 +74,14 @@ def _time_drawn(
 
 
 def _timed(
-    request: Request, moved: Callable[[int, int, str], object], whole: Callable[[list[Timing]], object]
+    request: Request, moved: Callable[[int, int, str], object], finished: Callable[[list[Timing]], object]
 ) -> list[Timing]:
     seconds, timings = 60 * (request.minutes or MINUTES), []
     tasks = speed_tasks(request.tasks or TIMED, seconds)
     for done, (task, make) in enumerate(tasks.items()):
         moved(done, len(tasks), "")
         timings += (found := time_task(task, make, seconds))
-        whole(found)
+        finished(found)
     moved(len(tasks), len(tasks), "")
     return timings
 
@@ -101,10 +101,10 @@ def _spread(
         done[key] = steps
         moved(sum(done.values()), sum(sizes.values()), line)
 
-    def whole(key: str) -> None:
+    def finished(key: str) -> None:
         tell(key, sizes[key], f"done: {planned[key][0]}")
 
-    return run_all(work, {key: planned[key][0].config for key in sizes}, folder, jobs, tell, whole)
+    return run_all(work, {key: planned[key][0].config for key in sizes}, folder, jobs, tell, finished)
 
 
 def _sampled(record: Record, setting: dict[str, Any], settings: int, several: bool) -> Record:

@@ -94,7 +94,7 @@ def run(args: Namespace) -> None:
     display = Display()
     failed, report = [], None
 
-    def whole(suite: str, records: list[Record] | list[Timing]) -> None:
+    def keep_and_report(suite: str, records: list[Record] | list[Timing]) -> None:
         nonlocal report
         if records:
             keep(folder, suite, records, command(args.words), datetime.date.today().isoformat())
@@ -103,7 +103,7 @@ def run(args: Namespace) -> None:
     try:
         with display.bar:
             for suite, runs in planned.items():
-                kept = partial(whole, suite)
+                kept = partial(keep_and_report, suite)
                 failed += run_suite(suite, runs, folder, args.jobs, display, kept, wanted[suite])[1]
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; all that was done is kept. Go on with: {command(args.words)}") from None

@@ -25,11 +25,11 @@ def test_the_speed_suite_times_what_it_names(tiny_base, tmp_path):
     planned = plan("speed", PRESETS["smoke"], request)
     tasks = []
 
-    def whole(found):  # as soon as it is measured
+    def finished(found):  # as soon as it is measured
         assert len(moved) == len(tasks) + 1
         tasks.append({timing.task for timing in found})
 
-    records, failed = run("speed", planned, tmp_path, None, lambda *seen: moved.append(seen), whole, request)
+    records, failed = run("speed", planned, tmp_path, None, lambda *seen: moved.append(seen), finished, request)
     assert not failed
     assert moved == [("speed", done, 5, "") for done in range(6)]
     assert [len(names) for names in tasks] == [1] * 5
