@@ -21,6 +21,7 @@ slow: .venv/installed
 lint: .venv/installed
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

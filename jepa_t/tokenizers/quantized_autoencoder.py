@@ -83,7 +83,7 @@ def encoding(widths: Sequence[int], depth: int, stride: int, channels: int) -> n
     Raises:
         UserError: ``stride`` can't be halved so often.
     """
-    layers = [nn.Conv2d(3, widths[0], **_stem(len(widths), stride)), *_blocks(widths, 0, depth)]
+    layers: list[nn.Module] = [nn.Conv2d(3, widths[0], **_stem(len(widths), stride)), *_blocks(widths, 0, depth)]
     for level in range(1, len(widths)):
         layers += [nn.Conv2d(widths[level - 1], widths[level], 2, 2), *_blocks(widths, level, depth)]
     return nn.Sequential(*layers, nn.Conv2d(widths[-1], channels, 1))
@@ -91,7 +91,7 @@ def encoding(widths: Sequence[int], depth: int, stride: int, channels: int) -> n
 
 def decoding(widths: Sequence[int], depth: int, stride: int, channels: int) -> nn.Sequential:
     """The way back from maps to images, as :func:`encoding` has it."""
-    layers = [nn.Conv2d(channels, widths[-1], 1)]
+    layers: list[nn.Module] = [nn.Conv2d(channels, widths[-1], 1)]
     for level in range(len(widths) - 1, 0, -1):
         layers += [*_blocks(widths, level, depth), nn.ConvTranspose2d(widths[level], widths[level - 1], 2, 2)]
     layers += _blocks(widths, 0, depth)
@@ -102,7 +102,7 @@ def _blocks(widths: Sequence[int], level: int, depth: int) -> list[nn.Module]:
     return [ResidualConv(widths[level]) for _ in range(depth if level == len(widths) - 1 else 1)]
 
 
-def _stem(levels: int, stride: int) -> dict[str, int]:
+def _stem(levels: int, stride: int) -> dict[str, Any]:
     """What the convolution next to the pixels does: shrink by what the halvings leave of the stride."""
     side, rest = divmod(stride, 2 ** (levels - 1))
     if not side or rest:
@@ -260,7 +260,7 @@ def _part(codes: Tensor) -> None:
     codes += torch.where(again[:, None], 1e-3 * codes.std(correction=0) * away, 0)
 
 
-def _codebook(quantizer: nn.Module) -> Tensor:
+def _codebook(quantizer: Any) -> Tensor:
     return quantizer.implicit_codebook if hasattr(quantizer, "implicit_codebook") else quantizer.codebook
 
 

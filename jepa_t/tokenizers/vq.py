@@ -23,6 +23,8 @@ class VQTokenizer(DiscreteTokenizer):
         UserError: The source is absent or damaged, a number doesn't fit, or diffusers isn't installed.
     """
 
+    autoencoder: Frozen
+
     def __init__(self, source: str, size: tuple[int, int], patch: int = 1, subfolder: str | None = None) -> None:
         model = load_pretrained("VQModel", source, subfolder, "VQTokenizer")
         codes, channels = model.quantize.embedding.weight.shape
