@@ -25,7 +25,7 @@ def start(tmp_path, sources):
     path = public_file(tmp_path / "theirs.pth", *networks)
     convert_network("djepa", path, tmp_path / "backbone.pth", backbone=True)
     write_classes(tmp_path / "images", (3, 4), (32, 32))
-    text = {"type": "OpenCLIPText", **sources["jepat"]["text_encoder"]}
+    text = {"type": "OpenCLIPText", **sources["jepat"]["text_encoder"], "length": 32}
     return networks, [
         f"load_from={tmp_path / 'backbone.pth'}",
         "model.width=32",
@@ -40,6 +40,7 @@ def start(tmp_path, sources):
         "model.objectives.flow.head_depth=1",
         f"train_dataloader.dataset={FEW | {'root': str(tmp_path / 'images')}}",
         "train_dataloader.num_workers=0",
+        "test_dataloader.num_workers=0",
         "train_cfg.total_batch=4",
         "train_cfg.max_iters=3",
         "param_scheduler.start_factor=1.0",
