@@ -49,7 +49,7 @@ def differences(before: Any, now: Any, place: str = "") -> dict[str, tuple[Any, 
     return found
 
 
-def told(changed: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
+def in_lines(changed: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
     """A line for each changed value."""
     for key, (before, now) in changed.items():
         yield f"{key} is {now!r} and was {before!r}"

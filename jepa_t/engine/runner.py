@@ -22,13 +22,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..errors import UserError, first_line, unknown, whole
 from ..files import check_weights, find_checkpoint, load_checkpoint
-from ..registry import DATASETS, FUNCTIONS, build, resolve
+from ..registry import DATASETS, FUNCTIONS, build, place_of, resolve
 from ..trainable import unwrap
 from .checkpoint import last_checkpoint
 from .config import set_threads
 from .optim import GuardedOptimWrapper
-from .resume import NEW_STATE, differences, restore_optimizer, restore_schedules, settings, told
-from .schedule import count_steps, stand_in, unmet
+from .resume import NEW_STATE, differences, in_lines, restore_optimizer, restore_schedules, settings
+from .schedule import count_steps, disagreements, stand_in
 from .work_dir import claim, locked
 
 ENVIRONMENT = ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit")
@@ -45,14 +45,14 @@ def log_interval(runner: Runner) -> int:
 
 
 @contextmanager
-def mistakes_told(place: str) -> Iterator[None]:
+def as_user_errors(place: str) -> Iterator[None]:
     """Make one line of what MMEngine and PyTorch raise where a config's value doesn't suit them."""
     try:
         yield
     except UserError:
         raise
     except (ValueError, TypeError, KeyError, AssertionError, AttributeError, ArithmeticError) as error:
-        raise UserError(f"{place}: {type(error).__name__}: {first_line(error)}") from error
+        raise UserError(f"{place}: {type(error).__name__}: {first_line(error)}{place_of(error)}") from error
 
 
 class JEPATRunner(Runner):
@@ -74,7 +74,7 @@ class JEPATRunner(Runner):
         """
         if not isinstance(cfg.get("load_from"), (str, Path, type(None))):
             raise UserError(f"load_from is {cfg.load_from!r}; give the path of a checkpoint, or None")
-        with mistakes_told(str(cfg.filename)):
+        with as_user_errors(str(cfg.filename)):
             return super().from_cfg(cfg)
 
     def train(self) -> nn.Module:
@@ -93,7 +93,7 @@ class JEPATRunner(Runner):
             if "threads" in self.cfg:
                 set_threads(self.cfg.threads)
             if isinstance(self._test_loop, dict):
-                with mistakes_told("test_dataloader, test_cfg and test_evaluator"):
+                with as_user_errors("test_dataloader, test_cfg and test_evaluator"):
                     self._test_loop = self.build_test_loop(self._test_loop)
             self.logger.info(f"threads: {torch.get_num_threads()}; work dir: {self.work_dir}")
             try:
@@ -116,10 +116,10 @@ class JEPATRunner(Runner):
         if any(isinstance(part, _ParamScheduler) for part in parts):
             return super().build_param_scheduler(parts)
         parts = [count_steps(f"param_scheduler[{index}]", part) for index, part in enumerate(parts)]
-        with mistakes_told("param_scheduler"):
+        with as_user_errors("param_scheduler"):
             built = super().build_param_scheduler(parts)
             trial = stand_in(self.optim_wrapper)
-            lines = unmet(parts, self._build_param_scheduler(parts, trial), trial, self.max_iters)
+            lines = disagreements(parts, self._build_param_scheduler(parts, trial), trial, self.max_iters)
         for line in lines:
             self.logger.warning(line)
         return built
@@ -135,13 +135,13 @@ class JEPATRunner(Runner):
         if not {"optimizer", "message_hub"} <= checkpoint.keys() or "iter" not in meta:
             raise UserError(f"checkpoint {filename!r} holds weights alone; start from them with load_from={filename!r}")
         loop._iter = whole(f"the step of {filename!r}", meta["iter"])
-        self._go_on_with_seed(meta.get("seed"))
-        self._go_on_with_threads(meta.get("threads"))
+        self._restore_seed(meta.get("seed"))
+        self._restore_threads(meta.get("threads"))
         own = dict(self.message_hub.runtime_info)
         self.message_hub.load_state_dict(checkpoint["message_hub"])
         self.message_hub.update_info_dict(own)
         changed = differences(meta["settings"], settings(self.cfg.to_dict())) if "settings" in meta else {}
-        for line in told(changed):
+        for line in in_lines(changed):
             self.logger.warning(f"since {Path(filename).name}, {line}")
         if changed.keys().isdisjoint(NEW_STATE):
             restore_optimizer(self.optim_wrapper, checkpoint["optimizer"])
@@ -154,14 +154,14 @@ class JEPATRunner(Runner):
             )
         self.logger.info(f"going on after step {loop.iter} of {loop.max_iters}")
 
-    def _go_on_with_seed(self, seed: int | None) -> None:
+    def _restore_seed(self, seed: int | None) -> None:
         """A config without a seed goes on with that of the checkpoint."""
         if self._randomness_cfg.get("seed") is None and seed is not None:
             self._randomness_cfg = {**self._randomness_cfg, "seed": seed}
             self.set_randomness(**self._randomness_cfg)
             self.train_dataloader.sampler.seed = seed
 
-    def _go_on_with_threads(self, threads: int | None) -> None:
+    def _restore_threads(self, threads: int | None) -> None:
         """Sums of other numbers of threads differ in their last bits."""
         now = self.cfg.get("threads", "auto")
         if threads is not None and now == "auto":
@@ -237,7 +237,7 @@ class JEPATRunner(Runner):
             options["dataset"] = build(options.get("dataset"), DATASETS)
         held = not options.get("num_workers")  # without workers, what is loaded may lie on the GPU already
         options.setdefault("pin_memory", torch.cuda.is_available() and not held)  # else the host waits for the copy
-        with mistakes_told(f"data loader of {type(options['dataset']).__name__}"):
+        with as_user_errors(f"data loader of {type(options['dataset']).__name__}"):
             return Runner.build_dataloader(options, **seeds)
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> GuardedOptimWrapper:
@@ -246,7 +246,7 @@ class JEPATRunner(Runner):
         Raises:
             UserError: It is another, or an option is refused.
         """
-        with mistakes_told("optim_wrapper"):
+        with as_user_errors("optim_wrapper"):
             built = super().build_optim_wrapper(optim_wrapper)
         if not isinstance(built, GuardedOptimWrapper):
             name = type(built).__name__

@@ -125,7 +125,9 @@ def stand_in(optimizer: OptimWrapper) -> Optimizer:
     return Optimizer([nn.Parameter(torch.zeros(1))], {k: v for k, v in options.items() if not k.startswith("initial_")})
 
 
-def unmet(parts: Sequence[dict], schedulers: Sequence[_ParamScheduler], optimizer: Optimizer, steps: int) -> list[str]:
+def disagreements(
+    parts: Sequence[dict], schedulers: Sequence[_ParamScheduler], optimizer: Optimizer, steps: int
+) -> list[str]:
     """What of a schedule and the length of its training doesn't agree, each in a line.
 
     Args:

@@ -13,6 +13,7 @@ from torch import nn
 from jepa_t.contracts import Fitted
 from jepa_t.data import TrainingSet
 from jepa_t.engine import JEPATRunner, apply
+from jepa_t.files import load_checkpoint
 from jepa_t.registry import DATASETS, FUNCTIONS, METRICS, MODELS
 
 HERE = Path(__file__).parent
@@ -135,6 +136,21 @@ def train(work_dir, steps=6, **changes):
     runner = JEPATRunner.from_cfg(tiny_config(work_dir, steps, **changes))
     runner.train()
     return runner
+
+
+def assert_same(one, other):
+    """Two checkpoints hold the same weights and the same state of the optimizer and its schedules."""
+    one, other = ({name: plain(value) for name, value in load_checkpoint(str(file)).items()} for file in (one, other))
+    for part in ("state_dict", "optimizer", "param_schedulers"):
+        assert one.get(part) == other.get(part), part
+
+
+def plain(value):
+    """Numbers in the place of tensors."""
+    if isinstance(value, (dict, list, tuple)):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        return {key: plain(item) for key, item in pairs}
+    return value.tolist() if torch.is_tensor(value) else value
 
 
 @DATASETS.register_module(force=True)
