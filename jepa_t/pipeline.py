@@ -64,7 +64,8 @@ class Pipeline:
         names by a dotted path are refused, since importing it would run code.
 
         Args:
-            path: A ``.pth`` file, a work dir (its newest checkpoint), or a saved folder.
+            path: A ``.pth`` file, a work dir (its newest checkpoint), a saved folder, or the name of a model that comes
+                with the library, such as ``emoji``.
             config: The model's config, if it is to be taken from elsewhere than the file; it is trusted.
             device: ``cpu``, ``cuda``, or ``auto``: a GPU if there is one.
 
@@ -78,8 +79,12 @@ class Pipeline:
             raise UserError(f"device {device!r} can't be used: {str(error).splitlines()[0]}") from error
         return cls(model, plain)
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
         """Write ``config.json`` and ``model.safetensors`` (the averaged weights) into a folder.
+
+        Args:
+            folder: Where.
+            dtype: Precision of the numbers in the file, such as ``torch.float16``, which halves it; by default theirs.
 
         Raises:
             UserError: The pipeline was made from a model without its config, or that isn't plain data.
@@ -94,6 +99,7 @@ class Pipeline:
             raise UserError(f"a saved model's config is plain data: {error}; name components as registered") from error
         state = self.model.state_dict()
         kept = {name: value for name, value in state.items() if not name.startswith("network.")}
+        kept = {name: value.to(dtype) if value.is_floating_point() else value for name, value in kept.items()}
         write_weights(Path(folder) / WEIGHTS, kept)
         write_atomically(Path(folder) / CONFIG, lambda file: file.write(plain))
 

@@ -20,6 +20,7 @@ from .files import check_weights, find_checkpoint, load_checkpoint, read_safely
 from .model import JEPAT
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+SHIPPED = Path(__file__).parent / "weights"  # models that come with the library, a saved folder each
 NUMBERS, TENSORS = 2**29, 2**16  # that a config may make besides its weights, such as a frozen text encoder's: 2 GB
 TIMES = 64  # as many for each of its weights: they are made, initialised and copied
 
@@ -30,13 +31,14 @@ def load_model(path: str | Path, config: dict[str, Any] | None = None) -> tuple[
     """A trained model, on the CPU, and the config it was built from.
 
     Args:
-        path: A ``.pth`` file, a work dir (its newest checkpoint), or a saved folder.
+        path: A ``.pth`` file, a work dir (its newest checkpoint), a saved folder, or the name of a model that comes
+            with the library, such as ``emoji``.
         config: The model's config, if it is to be taken from elsewhere than the file; it is trusted.
 
     Raises:
         UserError: A file is absent, damaged, of another config, or refused.
     """
-    weights, found = _read(Path(path).expanduser())
+    weights, found = _read(_located(Path(path).expanduser()))
     if config is not None:
         model = registry.build(config, registry.MODELS)
     else:
@@ -54,6 +56,18 @@ def load_model(path: str | Path, config: dict[str, Any] | None = None) -> tuple[
     check_weights(model.state_dict(), weights, str(path))
     model.load_state_dict(weights)
     return model, found if config is None else config
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that come with the library."""
+    return sorted(folder.parent.name for folder in SHIPPED.glob(f"*/{WEIGHTS}"))
+
+
+def _located(path: Path) -> Path:
+    """A path that is there, or the folder of a model that comes with the library."""
+    if path.exists() or str(path) not in shipped_models():
+        return path
+    return SHIPPED / path
 
 
 class _Budget(TorchFunctionMode):
@@ -78,6 +92,9 @@ class _Budget(TorchFunctionMode):
 def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
     """The weights and the model's config in a checkpoint, a work dir or a saved folder."""
     if not (path / CONFIG).is_file():
+        if not path.exists():
+            names = ", ".join(shipped_models())
+            raise UserError(f"no model at '{path}'; give a .pth file, a work dir, a saved folder, or one of: {names}")
         checkpoint = load_checkpoint(find_checkpoint(str(path)))
         return checkpoint.get("state_dict", checkpoint), checkpoint.get("meta", {}).get("model")
     try:

@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train a config",
     "test": "draw for a config's prompts and measure the images",
     "sample": "draw images for captions",
+    "publish": "a trained model as a folder to ship: half the precision, and a model card",
     "benchmark": "compare variants with paired seeds: tables and plots",
     "cache-latents": "encode a config's training images once",
     "convert": "a public checkpoint as one of ours",

@@ -9,7 +9,8 @@ from .decoding import centre_crop, decode
 from .image_dataset import ImageDataset
 from .imagenet import ImageNet
 from .latents import CachedLatents
-from .sets import PromptSet, TrainingSet
+from .sets import HoldsTokens, PromptSet, TrainingSet
+from .small import SmallImages, SmallPrompts
 
 __all__ = [
     "BrokenSample",
@@ -17,9 +18,12 @@ __all__ = [
     "CaptionedImages",
     "Captions",
     "ClassPrompts",
+    "HoldsTokens",
     "ImageDataset",
     "ImageNet",
     "PromptSet",
+    "SmallImages",
+    "SmallPrompts",
     "TrainingSet",
     "centre_crop",
     "decode",

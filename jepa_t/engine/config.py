@@ -43,9 +43,29 @@ def load_config(
         if option.startswith("_"):
             raise UserError(f"--cfg-options {option}: names with '_' are the file's own, used up when it is read")
         apply_option(cfg._cfg_dict, option)
+    cfg = _fill_in(cfg)
     _check(cfg._cfg_dict, "", path)
     cfg.work_dir = work_dir or cfg.get("work_dir") or os.path.join("work_dirs", PurePath(path).stem)
     return cfg
+
+
+def _fill_in(cfg: Config) -> Config:
+    """The config with the value of a top-level key in the place of each text ``$key``; such keys are used up by it."""
+    plain, used = cfg.to_dict(), set()
+
+    def filled(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: filled(value) for key, value in node.items()}
+        if isinstance(node, (list, tuple)):
+            return type(node)(map(filled, node))
+        if isinstance(node, str) and node.startswith("$") and node[1:] in plain:
+            used.add(node[1:])
+            return plain[node[1:]]
+        return node
+
+    whole = filled(plain)
+    kept = {key: value for key, value in whole.items() if key not in used}
+    return Config(kept, cfg_text=cfg.text, filename=cfg.filename) if used else cfg
 
 
 def set_threads(threads: int | str) -> int:

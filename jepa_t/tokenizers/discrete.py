@@ -110,6 +110,10 @@ class DiscreteTokenizer(DiscreteImageTokenizer, Fitted):
         """The codebook as tokens hold it: zero mean, unit variance ``[K, c]``."""
         return (self.codebook - self.mean) / self.std
 
+    def nearest_ids(self, x: Tensor) -> Tensor:
+        """The ids ``[...]`` of the codes nearest to ``x [..., c]``, standardised as :attr:`codes` are."""
+        return nearest(x, self.codes)
+
     @precisely
     def ids(self, images: Tensor) -> Tensor:
         """The codes of images ``[B, 3, H, W]`` in [-1, 1]: ids ``[B, N]`` in [0, K), row by row.
@@ -139,13 +143,13 @@ class DiscreteTokenizer(DiscreteImageTokenizer, Fitted):
             UserError: ``patch`` is above 1.
         """
         self._one_code_each()
-        return nearest(tokens, self.codes)
+        return self.nearest_ids(tokens)
 
     @precisely
     def quantize(self, tokens: Tensor) -> Tensor:
         """Tokens ``[..., C]`` with each code of them taken to the nearest of the codebook."""
         codes = tokens.unflatten(-1, (-1, self.patch**2)).movedim(-1, -2)  # [..., p^2, c]
-        return F.embedding(nearest(codes, self.codes), self.codes).movedim(-1, -2).flatten(-2)
+        return F.embedding(self.nearest_ids(codes), self.codes).movedim(-1, -2).flatten(-2)
 
     @precisely
     def encode(self, images: Tensor) -> Tensor:
@@ -162,7 +166,7 @@ class DiscreteTokenizer(DiscreteImageTokenizer, Fitted):
     def decode(self, tokens: Tensor) -> Tensor:
         """Tokens ``[B, N, C]``, wherever they lie, to images ``[B, 3, H, W]`` of the codes nearest to them."""
         maps = to_maps(tokens, self.grid, self.patch)
-        return self.decode_codes(F.embedding(nearest(maps.movedim(1, -1), self.codes), self.codebook).movedim(-1, 1))
+        return self.decode_codes(F.embedding(self.nearest_ids(maps.movedim(1, -1)), self.codebook).movedim(-1, 1))
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:

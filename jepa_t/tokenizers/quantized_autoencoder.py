@@ -159,6 +159,7 @@ class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
         built = construct(QUANTIZERS[name], options)
         codebook = _codebook(built)
         super().__init__(size, stride, codebook.shape[1], len(codebook), patch)
+        self._levels = tuple(options["levels"]) if name == "FSQ" else ()
         if name == "FSQ":  # it has no weights: nothing else would tell one from another with as many channels
             remedy = "set image_tokenizer.quantizer.levels to those"
             identify(self, "levels", options["levels"], "FSQ levels", remedy, lambda levels: str(tuple(levels)))
@@ -174,6 +175,18 @@ class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
     def codebook(self) -> Tensor:
         """The codes as the decoder reads them ``[K, C]``."""
         return _codebook(self.quantizer)
+
+    def nearest_ids(self, x: Tensor) -> Tensor:
+        """As the base has it; the codes of FSQ are a grid, so each channel goes to its nearest level by itself."""
+        if not self._levels:
+            return super().nearest_ids(x)
+        codes, step = self.codes, 1
+        ids = torch.zeros(x.shape[:-1], dtype=torch.int64, device=x.device)
+        for channel, levels in enumerate(self._levels):
+            values = codes[: step * levels : step, channel]
+            ids += step * (x[..., channel, None] - values).abs().argmin(-1)
+            step *= levels
+        return ids
 
     def find_ids(self, images: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` to ids ``[B, h, w]``."""

@@ -12,6 +12,7 @@ from jepa_t.errors import UserError
 from jepa_t.model import JEPAT
 from jepa_t.pipeline import Pipeline
 from jepa_t.registry import DATASETS, MODELS, build
+from jepa_t.tokenizers.discrete import nearest
 
 QUANTIZERS = {
     "FSQ": {"name": "FSQ", "levels": (8, 8, 8, 5)},
@@ -91,6 +92,14 @@ def test_every_code_is_another_even_where_all_patches_are_the_same(name, capfd):
         assert_every_code_is_another(tokenizer)
     tokenizer.eval().ids(images)
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_nearest_code_of_fsq_found_by_channels_is_the_nearest_of_all():
+    tokenizer = untrained("FSQ")
+    tokenizer.mean.copy_(torch.tensor([0.3, -0.1, 0.0, 0.2]))
+    tokenizer.std.copy_(torch.tensor([0.5, 0.4, 0.7, 0.6]))
+    x = 2 * torch.randn(500, 4, generator=generator(3))
+    assert torch.equal(tokenizer.nearest_ids(x), nearest(x, tokenizer.codes))
 
 
 def test_convolutions_at_every_resolution_learn_and_keep_the_code_s_size():

@@ -1,0 +1,106 @@
+"""A folder of captioned images that memory holds, some of which training never sees."""
+
+import numpy as np
+from torch import Tensor
+
+from ..errors import UserError, check_share, unknown, whole
+from ..registry import DATASETS
+from .broken import BrokenSample
+from .captioned import CaptionedImages
+from .decoding import to_inputs
+from .hashing import draw
+from .sets import HoldsTokens, PromptSet
+
+PARTS = ("train", "held_out", "all")
+
+
+@DATASETS.register_module()
+class SmallImages(HoldsTokens):
+    """Captioned images, all in memory, split by their names: what is held out stays so when others are added.
+
+    Args:
+        source: As in `CaptionedImages`.
+        size: Height and width in pixels.
+        part: ``train``, ``held_out`` or ``all``.
+        held_out: Share of the images that training never sees, in [0, 1).
+        seed: Decides which.
+
+    Attributes:
+        images: The images of the part ``[n, 3, size, size]``, float32 in [-1, 1].
+        captions: Of each pair of image and caption; an image has one or more.
+        rows: Which image each caption belongs to.
+
+    Raises:
+        UserError: An argument is out of range, the source can't be read, or the part is empty.
+    """
+
+    def __init__(self, source: str, size: int = 64, part: str = "train", held_out: float = 0.1, seed: int = 0) -> None:
+        if part not in PARTS:
+            raise unknown("SmallImages part", part, PARTS)
+        check_share("SmallImages held_out", held_out)
+        self.image_size = (whole("SmallImages size", size),) * 2
+        found = CaptionedImages(source, size)
+        pixels, self.captions, rows, held = [], [], [], []
+        for number, name in enumerate(found.names):
+            hold = _is_held_out(name, held_out, seed)
+            if part != "all" and hold != (part == "held_out"):
+                continue
+            try:
+                image, said = found.pixels(number), found.describe.fact(number)
+            except BrokenSample as broken:
+                found.tally.add(name, str(broken))
+                continue
+            pixels.append(image)
+            held.append(hold)
+            self.captions += said
+            rows += [len(pixels) - 1] * len(said)
+        if not pixels:
+            raise UserError(f"SmallImages part={part!r} of {source!r} is empty; change held_out={held_out}")
+        self.images, self.rows, self.held_out = to_inputs(pixels), np.array(rows), np.array(held)
+        self.tokens: Tensor | None = None
+
+    def hold(self, tokens: Tensor) -> None:
+        """Give these tokens ``[n, N, C]`` in the images' place from now on."""
+        self.tokens = tokens
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __getitems__(self, indices: list[int]) -> dict:
+        """A batch: ``inputs``, images ``[B, 3, H, W]`` or ``{"tokens": [B, N, C]}``, and their ``caption`` list."""
+        rows = self.rows[indices]
+        inputs = self.images[rows] if self.tokens is None else {"tokens": self.tokens[rows]}
+        return {"inputs": inputs, "data_samples": {"caption": [self.captions[i] for i in indices]}}
+
+
+@DATASETS.register_module()
+class SmallPrompts(PromptSet):
+    """Captions of such a folder, each with the number of its image among ``part="all"``, for `RetrievalMetric`.
+
+    Args:
+        source, size, held_out, seed: As in `SmallImages`.
+        per_split: How many at most of each split, ``seen`` and ``held_out``.
+        images: Give the real images as ``inputs``, to measure a tokenizer.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        size: int = 64,
+        held_out: float = 0.1,
+        seed: int = 0,
+        per_split: int = 200,
+        images: bool = False,
+    ) -> None:
+        everything = SmallImages(source, size, "all", held_out, seed)
+        held = everything.held_out[everything.rows]
+        order = np.argsort(draw(seed, "small prompts", np.arange(len(held)), 2**62), kind="stable")
+        chosen = [i for hold in (False, True) for i in order[held[order] == hold][:per_split]]
+        self.splits = ["held_out" if held[i] else "seen" for i in chosen]
+        self.facts = [{"image": int(everything.rows[i])} for i in chosen]
+        real = everything.images[everything.rows[chosen]] if images else None
+        super().__init__([everything.captions[i] for i in chosen], real, split=self.splits, facts=self.facts)
+
+
+def _is_held_out(name: str, share: float, seed: int) -> bool:
+    return int(draw(seed, f"held out {name}", np.zeros(1, np.int64), 2**32)[0]) < share * 2**32
