@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 WORK := work_dirs/jepat_digits
 
-.PHONY: demo test lint slow
+.PHONY: demo emoji test lint slow
 
 demo: .venv/installed
 	$(RUN) -m jepa_t train jepat_digits --work-dir $(WORK)
@@ -11,6 +11,16 @@ demo: .venv/installed
 	$(RUN) -m jepa_t sample $(WORK) "a red three on white paper" "a blue seven" "the digit five in green ink" \
 		"on black paper the digit zero in yellow" "a purple two on grey paper" "a cyan nine" \
 		"a yellow four on black paper" "a green eight on white paper" --out $(WORK)
+	$(RUN) -m jepa_t sample emoji "a woman astronaut with dark skin" "a fox" "the flag of Japan" "waving hand, light skin" \
+		--out work_dirs/emoji_shipped
+
+emoji: .venv/installed
+	$(RUN) -m jepa_t train tokenizers/fsq_emoji
+	$(RUN) -m jepa_t train jepat_emoji
+	$(RUN) -m jepa_t test jepat_emoji
+	$(RUN) -m jepa_t sample work_dirs/jepat_emoji "a woman astronaut with dark skin" "a man astronaut with light skin" \
+		"a woman detective with medium skin" "an elf with dark skin" "a fox" "a pineapple" "the flag of Japan" \
+		"a grinning face" --out work_dirs/jepat_emoji
 
 test: .venv/installed
 	$(RUN) -m pytest -n auto

@@ -1,0 +1,79 @@
+"""A model that ships: half the bytes, the same images up to rounding, a card that says what it is."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from jepa_t import saved
+from jepa_t.cli import main
+from jepa_t.cli.publish import figures_table
+from jepa_t.engine.compat import save_checkpoint
+from jepa_t.pipeline import Pipeline
+from jepa_t.registry import MODELS, build
+
+CONFIG = {
+    "type": "JEPAT",
+    "width": 16,
+    "image_tokenizer": {
+        "type": "QuantizedAutoencoder",
+        "size": [8, 8],
+        "stride": 4,
+        "width": [4, 8],
+        "quantizer": {"name": "FSQ", "levels": [5, 5]},
+    },
+    "text_tokenizer": {"type": "TransformerText", "width": 16, "depth": 1, "heads": 2, "length": 6},
+    "encoder": {"type": "ContextEncoder", "depth": 1, "heads": 2, "registers": 2},
+    "predictor": {"type": "Predictor", "depth": 1, "heads": 2},
+    "objectives": {"flow": {"type": "FlowMatching", "head_width": 16, "head_depth": 1}},
+    "sampler": {"steps": 2, "draw": {"solver_steps": 3}},
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(0)
+    model = build(CONFIG, MODELS)
+    model.image_tokenizer.fitted.fill_(True)
+    model.fit(None, ["a fox"])
+    path = tmp_path_factory.mktemp("run") / "iter_1.pth"
+    save_checkpoint({"state_dict": model.state_dict(), "meta": {"model": CONFIG}}, str(path))
+    return path
+
+
+def publish(checkpoint, folder, card="$size $figures $config $weights $version $commit $parameters"):
+    (folder / "card.md").write_text(card)
+    (folder / "metrics.json").write_text(json.dumps({"seen/r1": 0.97, "seen/error": 0.0012, "steps": 3}))
+    options = ["--card", str(folder / "card.md"), "--metrics", str(folder / "metrics.json")]
+    return main(["publish", str(checkpoint), str(folder / "tiny"), *options])
+
+
+def test_a_published_model_is_found_by_its_name_with_its_tokenizer(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(saved, "SHIPPED", tmp_path)
+    assert publish(checkpoint, tmp_path) == 0
+    assert saved.shipped_models() == ["tiny"]
+    monkeypatch.chdir(tmp_path.parent)
+    shipped, own = (Pipeline.from_pretrained(where, device="cpu") for where in ("tiny", checkpoint))
+    first, second = (np.asarray(draw("a fox", seeds=[0]).images[0], np.int64) for draw in (shipped, own))
+    assert np.abs(first - second).mean() < 4
+    whole = sum(value.numel() for name, value in own.model.state_dict().items() if not name.startswith("network."))
+    assert (tmp_path / "tiny" / saved.WEIGHTS).stat().st_size < 2 * whole + 40_000  # names and whole numbers
+    card = (tmp_path / "tiny" / "README.md").read_text()
+    assert "| seen | 0.970 | 0.0012 |" in card
+    assert "$" not in card
+
+
+def test_a_card_that_asks_for_what_is_not_there_is_told(checkpoint, tmp_path, capsys):
+    assert publish(checkpoint, tmp_path, "$colour") == 2
+    assert "'colour' can't be filled in; there are: figures" in capsys.readouterr().err
+
+
+def test_a_model_that_is_nowhere_is_told_with_those_that_ship(tmp_path, capsys):
+    assert main(["sample", str(tmp_path / "nowhere"), "a fox"]) == 2
+    assert "give a .pth file, a work dir, a saved folder, or one of:" in capsys.readouterr().err
+
+
+def test_a_table_has_a_line_for_each_split():
+    table = figures_table({"a/r1": 1.0, "b/r1": 0.5, "b/tone": 0.02, "residual": 3})
+    assert table.splitlines()[2:] == ["| a | 1.000 |  |", "| b | 0.500 | 0.02 |"]
