@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Generator, Tensor, nn
@@ -121,13 +122,12 @@ class TextTokenizer(nn.Module, ABC):
             UserError: A caption can't be read: it is empty, too long, or no text.
         """
 
-    def check(self, caption: str) -> None:
-        """See that a caption can be read. Workers of a data loader ask, wherever the model's tensors are.
+    def reader(self) -> Callable[[str], object]:
+        """What refuses a caption that can't be read, by a `UserError`, for the workers of a data loader.
 
-        Raises:
-            UserError: As :meth:`ids`.
+        They may be sent it, so it is better without tensors.
         """
-        self.ids([caption])
+        return partial(_read, self)
 
     @abstractmethod
     def forward(self, captions: Sequence[str]) -> Text:
@@ -136,6 +136,10 @@ class TextTokenizer(nn.Module, ABC):
     @abstractmethod
     def null(self, batch: int) -> Text:
         """The unconditional caption, ``batch`` times: for training's caption drop and for guidance alike."""
+
+
+def _read(tokenizer: TextTokenizer, caption: str) -> Tensor:
+    return tokenizer.ids([caption])
 
 
 class Vocabulary(ABC):

@@ -26,11 +26,11 @@ class OwnCaptions:
 
     def __init__(self, read: Callable[[int], list[str]], sizes: np.ndarray, seed: int) -> None:
         self.read, self.sizes, self.seed = read, sizes, seed
-        self._check: Callable[[str], None] | None = None
+        self._check: Callable[[str], object] | None = None
 
     def read_by(self, text_tokenizer: TextTokenizer) -> None:
         """From now on, a caption that this tokenizer can't read breaks its image."""
-        self._check = text_tokenizer.check
+        self._check = text_tokenizer.reader()
 
     def __call__(self, numbers: Sequence[int], indices: Sequence[int]) -> list[str]:
         """A caption of each image ``[B]``, drawn for the sample's index ``[B]``.

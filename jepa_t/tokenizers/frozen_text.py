@@ -1,12 +1,14 @@
 """Pretrained text encoders, frozen: kept outside the network, and never run twice on one caption."""
 
+import copy
 import hashlib
 import logging
 import os
 import tempfile
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -50,6 +52,18 @@ class TextEncoder(nn.Module, ABC):
         """What is kept of token ids ``[B, n]``: the pooled vector, then the tokens' features ``[B, 1 + m, E]``."""
 
 
+def ids_of(encoder: TextEncoder, caption: str, length: int) -> list[int]:
+    """The token ids of a caption.
+
+    Raises:
+        UserError: It is no text, empty, or has more than ``length``.
+    """
+    with ONE_AT_A_TIME:
+        ids = encoder.ids(checked(caption))
+    check_count(caption, len(ids), length)
+    return ids
+
+
 def standardised(pooled: Tensor, tokens: Tensor) -> Tensor:
     """Pooled ``[B, E]`` and tokens ``[B, n, E]`` as rows ``[B, 1 + n, E]`` of mean 0 and variance 1."""
     return F.layer_norm(torch.cat([pooled[:, None], tokens], 1), tokens.shape[2:], eps=EPS)
@@ -91,6 +105,10 @@ class FrozenText(TextTokenizer):
         """
         ids = [self.tower.ids(caption) for caption in captions]
         return torch.tensor([row + [-1] * (self.length - len(row)) for row in ids]).view(-1, self.length)
+
+    def reader(self) -> Callable[[str], object]:
+        """What refuses a caption that can't be read, by a `UserError`."""
+        return self.tower.reader()
 
     def null(self, batch: int) -> Text:
         """The learned null text, the unconditional caption: ``batch`` equal rows of one valid token."""
@@ -157,10 +175,13 @@ class Tower:
         Raises:
             UserError: It is no text, empty or too long.
         """
-        with ONE_AT_A_TIME:
-            ids = self.encoder.ids(checked(caption))
-        check_count(caption, len(ids), self.length)
-        return ids
+        return ids_of(self.encoder, caption, self.length)
+
+    def reader(self) -> Callable[[str], object]:
+        """What refuses a caption that can't be read, by a `UserError`: the encoder without its weights."""
+        shell = copy.copy(self.encoder)
+        shell._modules, shell._parameters, shell._buffers = {}, {}, {}
+        return partial(ids_of, shell, length=self.length)
 
     def __call__(self, captions: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
         """Look captions up, after encoding those that are new.

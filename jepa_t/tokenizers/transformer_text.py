@@ -3,7 +3,8 @@
 import functools
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,17 @@ def byte_pairs():
     from open_clip.tokenizer import SimpleTokenizer  # here, since open_clip brings torchvision
 
     return SimpleTokenizer()
+
+
+def pairs_of(caption: str, length: int) -> list[int]:
+    """The byte pairs of a caption.
+
+    Raises:
+        UserError: It is no text, empty, or has more than ``length``.
+    """
+    pairs = byte_pairs().encode(checked(caption))
+    check_count(caption, len(pairs), length)
+    return pairs
 
 
 @TOKENIZERS.register_module()
@@ -108,22 +120,13 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary):
         if missing:
             rows = {pair: FIRST_WORD + row for row, pair in enumerate(self.clip_ids.tolist()) if pair >= 0}
             for caption in missing:
-                ids = [rows.get(pair, UNKNOWN) for pair in self._pairs(caption)]
+                ids = [rows.get(pair, UNKNOWN) for pair in pairs_of(caption, self.length)]
                 self._cache[caption] = ids + [PADDING] * (self.length - len(ids))
         return torch.tensor([self._cache[caption] for caption in captions]).view(-1, self.length)
 
-    def check(self, caption: str) -> None:
-        """See that a caption can be read.
-
-        Raises:
-            UserError: As :meth:`ids`.
-        """
-        self._pairs(caption)
-
-    def _pairs(self, caption: str) -> list[int]:
-        pairs = byte_pairs().encode(checked(caption))
-        check_count(caption, len(pairs), self.length)
-        return pairs
+    def reader(self) -> Callable[[str], object]:
+        """What refuses a caption that can't be read, by a `UserError`."""
+        return partial(pairs_of, length=self.length)
 
     def unknown_words(self, caption: str) -> list[str]:
         """The words of a caption that have a part which training never showed, in order."""

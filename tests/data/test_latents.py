@@ -139,9 +139,13 @@ def test_captions_of_the_images_own_are_kept(tmp_path):
 class FourWords:
     """A text tokenizer that reads up to four words."""
 
-    def check(self, caption):
-        if len(caption.split()) > 4:
-            raise UserError(f"the caption {caption!r} is too long")
+    def reader(self):
+        return read_four
+
+
+def read_four(caption):
+    if len(caption.split()) > 4:
+        raise UserError(f"the caption {caption!r} is too long")
 
 
 def test_a_caption_that_cant_be_read_is_a_broken_sample_with_and_without_a_cache(tmp_path):

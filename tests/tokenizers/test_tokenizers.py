@@ -1,5 +1,7 @@
 """The contract of the tokenizers: images to tokens and back, captions to text."""
 
+import pickle
+
 import pytest
 import torch
 from hypothesis import given
@@ -187,6 +189,17 @@ def test_a_caption_that_is_too_long_is_refused_by_its_length(name):
     for read in (tokenizer, tokenizer.ids):
         with pytest.raises(UserError, match=says):
             read(["red " * (tokenizer.length + 1)])
+
+
+@texts
+def test_workers_are_sent_what_refuses_a_caption_without_large_weights(name):
+    reader = pickle.loads(sent := pickle.dumps(fitted_tokenizer(name).reader()))
+    reader(CAPTIONS[0])
+    for caption in ("", "\x00", "red " * 99 if name != "ClassEmbedding" else "gold"):
+        with pytest.raises(UserError):
+            reader(caption)
+    if name not in ("OpenCLIPText", "PooledText"):  # CLIP's own merges are 49,152
+        assert len(sent) < 20_000
 
 
 @texts
