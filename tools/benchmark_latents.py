@@ -10,8 +10,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from jepa_t.contracts import LatentImageTokenizer
 from jepa_t.data import CachedLatents, Captions
 from jepa_t.data.broken import Tally
 from jepa_t.data.imagenet import LabelCaptions
@@ -20,17 +21,25 @@ from jepa_t.data.latent_cache import SHARD, write_cache
 IMAGES = {"type": "ImageNet", "root": "", "names": ["image"], "templates": ["a {}"]}
 
 
-class RandomMoments(nn.Module):
+class RandomMoments(LatentImageTokenizer):
     """A tokenizer that says random things in the shape of KL-16's moments at 256 pixels."""
+
+    grid, stride, channels = (16, 16), 16, 16
+    identity = {"sha256": "", "shape": [32, 16, 16]}
 
     def __init__(self) -> None:
         super().__init__()
-        self.identity = {"sha256": "", "shape": [32, 16, 16]}
         self.register_buffer("nothing", torch.zeros(()))
 
     def moments(self, images: Tensor) -> Tensor:
         """Moments ``[B, 32, 16, 16]`` of images ``[B, 3, H, W]``."""
         return torch.randn(len(images), *self.identity["shape"])
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Not needed here."""
+        raise NotImplementedError
+
+    decode = from_moments = encode
 
 
 def main() -> None:
