@@ -25,11 +25,15 @@ class RandomMoments(LatentImageTokenizer):
     """A tokenizer that says random things in the shape of KL-16's moments at 256 pixels."""
 
     grid, stride, channels = (16, 16), 16, 16
-    identity = {"sha256": "", "shape": [32, 16, 16]}
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("nothing", torch.zeros(()))
+
+    @property
+    def identity(self) -> dict:
+        """What moments depend on: nothing."""
+        return {"sha256": "", "shape": [32, 16, 16]}
 
     def moments(self, images: Tensor) -> Tensor:
         """Moments ``[B, 32, 16, 16]`` of images ``[B, 3, H, W]``."""
