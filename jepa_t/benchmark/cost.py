@@ -21,7 +21,6 @@ from ..contracts import RandomSource
 from ..denoiser import Denoiser
 from ..masking import MaskRatio
 from ..model import JEPAT
-from ..network import Network
 from ..objectives import DenoisingHead
 from ..sampling.solvers import annealed
 from ..structures import Drawn, Prediction, Split, Text
@@ -87,12 +86,11 @@ class Priced:
     """A denoiser on the device ``meta`` that samplers draw one image with, to learn what they would have spent.
 
     Args:
-        denoiser: A :class:`~jepa_t.denoiser.Denoiser`, or what computes one otherwise.
-        network: Its weights.
+        denoiser: It.
     """
 
-    def __init__(self, denoiser: Any, network: Network) -> None:
-        self.denoiser, self.network, self.cost = denoiser, network, Cost()
+    def __init__(self, denoiser: Denoiser) -> None:
+        self.denoiser, self.network, self.cost = denoiser, denoiser.network, Cost()
         self.grid, self.channels = denoiser.grid, denoiser.channels
         self._known: dict[Hashable, tuple[Any, Cost]] = {}
 
@@ -170,7 +168,7 @@ def on_meta(model: JEPAT, captions: Sequence[str]) -> JEPAT:
 def sampling(model: JEPAT, caption: str) -> Cost:
     """One image by the model's sampler, alone in its batch; decoding isn't counted."""
     meta = on_meta(model, [caption])
-    priced = Priced(Denoiser(meta.ema, meta.image_tokenizer), meta.ema)
+    priced = Priced(Denoiser(meta.ema, meta.image_tokenizer))
     return priced.spent(lambda denoiser: model.sampler(denoiser, denoiser.text([caption]), [0]))
 
 

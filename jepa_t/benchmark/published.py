@@ -8,12 +8,14 @@ each is worth.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..denoiser import Denoiser
 from ..errors import UserError
 from ..masking import draw_split, gather
 from ..model import JEPAT
@@ -27,27 +29,21 @@ from ..structures import Drawn, Prediction, Split, Text
 ITEMS = ("text_once", "asked_only", "shared", "hoisted")
 
 
-class Published:
-    """A network, computed as published: what :func:`sample_tokens` draws with.
+@dataclass(frozen=True)
+class Published(Denoiser):
+    """A network of flow matching, computed as published: what :func:`sample_tokens` draws with.
 
     Args:
-        network: With flow matching.
         items: The first of :data:`ITEMS`, as many as wanted.
     """
 
-    def __init__(self, network: Network, items: Sequence[str] = ()) -> None:
-        self.network, self.items, self.head = network, items, flow_of(network).head
-        self.grid, self.channels = network.grid, network.channels
+    items: Sequence[str] = ()
 
     def text(self, captions: Sequence[str]) -> Text:
         """B captions."""
         return self.network.text_tokenizer(captions)
 
-    def null(self, batch: int) -> Text:
-        """The unconditional caption, ``batch`` times."""
-        return self.network.text_tokenizer.null(batch)
-
-    def condition(self, tokens: Tensor, split: Split, text: Text, branches: int) -> Prediction:
+    def condition(self, tokens: Tensor, split: Split, text: Text, branches: int = 2) -> Prediction:
         """Of the asked tokens, for two captions of each image."""
         if "asked_only" in self.items:
             copies = 1 if "shared" in self.items else branches
@@ -59,11 +55,12 @@ class Published:
     def draw(self, condition: Tensor, random: Generators, null: Tensor, scale: float, solver_steps: int) -> Drawn:
         """Solve the flow with Euler's steps."""
         z, times = torch.cat([condition, null]), [k / solver_steps for k in range(solver_steps)]
-        head = self.head.at_times(z, times) if "hoisted" in self.items else None
+        network = flow_of(self.network).head
+        head = network.at_times(z, times) if "hoisted" in self.items else None
         x = random.normal(z.shape[1], self.channels)
         for time in times:
             both = x.repeat(2, 1, 1)
-            velocity = head(both, time) if head else self.head(both, torch.full(z.shape[:2], time, device=x.device), z)
+            velocity = head(both, time) if head else network(both, torch.full(z.shape[:2], time, device=x.device), z)
             with_text, without = velocity.chunk(2)
             x = x + (without + scale * (with_text - without)) / solver_steps
         return Drawn(x)
@@ -125,7 +122,7 @@ def sample(
 ) -> Tensor:
     """Images ``[B, 3, H, W]`` in [-1, 1] of B captions and seeds, which mean what they mean to the library."""
     random = Generators(seeds, next(model.ema.parameters()).device)
-    published = Published(model.ema, items)
+    published = Published(model.ema, model.image_tokenizer, items)
     tokens = sample_tokens(published, captions, random, steps, solver_steps, scale, "text_once" not in items)
     return model.image_tokenizer.decode(tokens).clamp(-1, 1)
 

@@ -167,9 +167,9 @@ def sampling_costs(model: JEPAT, caption: str) -> dict[str, Cost]:
     meta, costs = on_meta(model, [caption]), {}
     options = [caption], Generators([0], torch.device("meta")), STEPS, SOLVER_STEPS, SCALE
     for name, items in PLAIN.items():
-        priced, again = Priced(published.Published(meta.ema, items), meta.ema), "text_once" not in items
+        priced, again = Priced(published.Published(meta.ema, meta.image_tokenizer, items)), "text_once" not in items
         costs[name] = priced.spent(lambda it, again=again: published.sample_tokens(it, *options, again))
-    priced = Priced(Denoiser(meta.ema, meta.image_tokenizer), meta.ema)
+    priced = Priced(Denoiser(meta.ema, meta.image_tokenizer))
     for preset in PRESETS:
         sampler = sampler_for(model.ema.generative, _sampler(preset))
         costs[preset] = priced.spent(lambda it, sampler=sampler: sampler(it, it.text([caption]), [0]))

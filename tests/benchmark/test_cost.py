@@ -64,8 +64,8 @@ def test_the_plain_procedure_costs_what_drawing_with_it_does(items):
         random = Generators([0], torch.device("meta"))
         published.sample_tokens(denoiser, CAPTIONS[:1], random, 4, 5, 3.0, "text_once" not in items)
 
-    network = cost.on_meta(model, CAPTIONS[:1]).ema
-    found = cost.Priced(published.Published(network, items), network).spent(draw)
+    meta = cost.on_meta(model, CAPTIONS[:1])
+    found = cost.Priced(published.Published(meta.ema, meta.image_tokenizer, items)).spent(draw)
     plain = counted(lambda: published.sample(model, CAPTIONS[:1], [0], 4, 5, 3.0, items)) - pixels(model)
     assert found.total == plain
 
