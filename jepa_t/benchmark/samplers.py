@@ -105,8 +105,7 @@ def time_settings(cfg: Config, folder: Path, drawn: Sequence[dict[str, Any]]) ->
     seeds = list(range(len(captions)))
 
     def draw(options: dict) -> None:
-        model.sampler = sampler_for(model.network.generative, options)
-        model.generate(captions, seeds).cpu()
+        model.generate(captions, seeds, options).cpu()
 
     arms = {str(place): Timed(partial(draw, result["options"])) for place, result in enumerate(drawn)}
     warm_up(arms)
