@@ -30,6 +30,8 @@ class EmojiImages(HoldsTokens):
         UserError: A number is out of range, or a package is missing.
     """
 
+    size_option = "pixels"
+
     def __init__(self, size: int = 50000, again: int = 2, pixels: int = 64, seed: int = 0) -> None:
         whole("EmojiImages again", again)
         shown = [one for one in catalogue() if one.split == "seen"][: whole("EmojiImages size", size)]
@@ -38,6 +40,7 @@ class EmojiImages(HoldsTokens):
         self.rows, index = np.resize(np.concatenate(order), size), np.arange(size)
         self.pixels = render([one.text for one in shown], pixels)
         self.tokens: Tensor | None = None
+        self.image_size = (pixels, pixels)
         said = [captions(one) for one in shown]
         choice = draw(seed, "emoji caption", index, np.array([len(each) for each in said])[self.rows])
         self.captions = [said[row][number] for row, number in zip(self.rows, choice, strict=True)]
