@@ -16,7 +16,7 @@ from ..engine import load_config
 from ..errors import UserError
 from ..model import JEPAT
 from ..registry import METRICS, MODELS, build, plugins, resolve
-from ..tokenizers.quantized_autoencoder import trained_checkpoint
+from ..tokenizers.training import trained_checkpoint
 from ..worlds.verdicts import PromptMetric
 from .cost import training
 
@@ -130,7 +130,7 @@ def config_hash(cfg: Config) -> str:
     """
     digest = hashlib.sha256(json.dumps(cfg.to_dict(), sort_keys=True, default=repr).encode() + source().encode())
     tokenizer = cfg.model.image_tokenizer.get("checkpoint")
-    files = [trained_checkpoint(tokenizer)] if tokenizer else []
+    files = [trained_checkpoint(cfg.model.image_tokenizer.type, tokenizer)] if tokenizer else []
     modules = {kind.rpartition(".")[0] for kind in _types(cfg.to_dict()) if "." in kind}
     modules |= {point.module for point in plugins()}
     for module in sorted(modules | set(cfg.get("custom_imports", {}).get("imports", []))):

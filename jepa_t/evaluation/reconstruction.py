@@ -11,25 +11,27 @@ from .metric import Metric
 
 @METRICS.register_module()
 class ReconstructionMetric(Metric):
-    """Error of images after a discrete tokenizer, and the codes it gave them.
+    """Error of images after a tokenizer, and the codes that a discrete one gave them.
 
-    Figures: ``mse``, the mean square error of pixels in [-1, 1]; ``psnr``, that in decibels; ``codes_used``, the
-    share of the codebook that occurs; ``perplexity`` of how often each code does.
+    Figures: ``mse``, the mean square error of pixels in [-1, 1]; ``psnr``, that in decibels; of a discrete one
+    ``codes_used``, the share of the codebook that occurs, and ``perplexity`` of how often each code does.
     """
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep each image's error and ids."""
         for original, sample in zip(data_batch["inputs"], data_samples, strict=True):
             error = (sample["image"].float().cpu() - original.cpu()).square().mean().item()
-            self.results.append((error, sample["ids"].cpu(), sample["codebook_size"]))
+            codes = (sample["ids"].cpu(), sample["codebook_size"]) if "ids" in sample else None
+            self.results.append((error, codes))
 
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
         """The figures of all results."""
         if not results:
             return {}
-        errors, ids, sizes = zip(*results, strict=True)
+        errors, codes = zip(*results, strict=True)
         mse = torch.tensor(errors, dtype=torch.float64).mean()
-        used, perplexity = usage(torch.stack(ids), sizes[0])
-        psnr = 10 * torch.log10(4 / mse)
-        figures = {"mse": mse, "psnr": psnr, "codes_used": used, "perplexity": perplexity}
+        figures = {"mse": mse, "psnr": 10 * torch.log10(4 / mse)}
+        if codes[0] is not None:
+            ids, sizes = zip(*codes, strict=True)
+            figures["codes_used"], figures["perplexity"] = usage(torch.stack(ids), sizes[0])
         return {name: float(value) for name, value in figures.items()}

@@ -6,15 +6,15 @@ from types import ModuleType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..contracts import TrainedTokenizer
 from ..errors import UserError, loss_weight, unknown, whole
-from ..registry import MODELS, TOKENIZERS, build, construct
-from ..trainable import Trainable
+from ..registry import TOKENIZERS, construct
+from .convolutions import decoding, encoding, several
 from .discrete import DiscreteTokenizer, nearest, usage
 from .sources import identify
+from .training import read_trained, reconstruction_losses
 
 
 def _library() -> ModuleType:
@@ -51,65 +51,6 @@ def vq(codebook_size: int, channels: int) -> nn.Module:
 
 
 QUANTIZERS: dict[str, Callable[..., nn.Module]] = {"FSQ": fsq, "LFQ": lfq, "VQ": vq}
-
-
-class ResidualConv(nn.Module):
-    """``x + conv(conv(x))``, normalised before, on maps ``[B, W, h, w]``."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.GroupNorm(1, width),
-            nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform ``x [B, W, h, w]``."""
-        return x + self.layers(x)
-
-
-def encoding(widths: Sequence[int], depth: int, stride: int, channels: int) -> nn.Sequential:
-    """Convolutions from images ``[B, 3, H, W]`` to maps ``[B, channels, H / stride, W / stride]``.
-
-    Args:
-        widths: At each resolution, from the finest; each halves the one before, the last is that of the maps.
-        depth: Residual blocks at the last; the others have one each.
-        stride: Pixels that a place of the map covers, in height and in width.
-        channels: Of the maps.
-
-    Raises:
-        UserError: ``stride`` can't be halved so often.
-    """
-    layers: list[nn.Module] = [nn.Conv2d(3, widths[0], **_stem(len(widths), stride)), *_blocks(widths, 0, depth)]
-    for level in range(1, len(widths)):
-        layers += [nn.Conv2d(widths[level - 1], widths[level], 2, 2), *_blocks(widths, level, depth)]
-    return nn.Sequential(*layers, nn.Conv2d(widths[-1], channels, 1))
-
-
-def decoding(widths: Sequence[int], depth: int, stride: int, channels: int) -> nn.Sequential:
-    """The way back from maps to images, as :func:`encoding` has it."""
-    layers: list[nn.Module] = [nn.Conv2d(channels, widths[-1], 1)]
-    for level in range(len(widths) - 1, 0, -1):
-        layers += [*_blocks(widths, level, depth), nn.ConvTranspose2d(widths[level], widths[level - 1], 2, 2)]
-    layers += _blocks(widths, 0, depth)
-    return nn.Sequential(*layers, nn.ConvTranspose2d(widths[0], 3, **_stem(len(widths), stride)))
-
-
-def _blocks(widths: Sequence[int], level: int, depth: int) -> list[nn.Module]:
-    return [ResidualConv(widths[level]) for _ in range(depth if level == len(widths) - 1 else 1)]
-
-
-def _stem(levels: int, stride: int) -> dict[str, Any]:
-    """What the convolution next to the pixels does: shrink by what the halvings leave of the stride."""
-    side, rest = divmod(stride, 2 ** (levels - 1))
-    if not side or rest:
-        raise UserError(
-            f"{levels} widths halve the resolution {levels - 1} times; a stride of {stride} doesn't allow it"
-        )
-    return {"kernel_size": side, "stride": side} if side > 1 else {"kernel_size": 3, "padding": 1}
 
 
 @TOKENIZERS.register_module()
@@ -149,8 +90,8 @@ class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
         absolute: float = 0.0,
         checkpoint: str | None = None,
     ) -> None:
-        wide = _several("width", width)
-        narrow = wide if encoder_width is None else _several("encoder_width", encoder_width)
+        wide = several("QuantizedAutoencoder width", width)
+        narrow = wide if encoder_width is None else several("QuantizedAutoencoder encoder_width", encoder_width)
         whole("QuantizedAutoencoder depth", depth, 0)
         options = dict(quantizer)
         name = options.pop("name", None)
@@ -215,9 +156,7 @@ class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
         if self._look_up and self.training:
             _part(self.codebook)
         painted = self.decode_codes(codes.view(latents.shape).movedim(-1, 1)).float()
-        losses = {"loss_reconstruction": F.mse_loss(painted, images)}
-        if self.absolute:
-            losses["loss_absolute"] = self.absolute * F.l1_loss(painted, images)
+        losses = reconstruction_losses(painted, images, self.absolute)
         if extra:
             losses["loss_quantizer"] = extra[0].sum()
         losses["codes_used"], losses["perplexity"] = usage(ids.long(), self.codebook_size)
@@ -229,40 +168,8 @@ class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
         Raises:
             UserError: There is no checkpoint, or it is damaged or of another architecture.
         """
-        self._read_checkpoint()
+        read_trained(self, self.checkpoint)
         super().fit(images)
-
-    def _read_checkpoint(self) -> None:
-        from ..files import check_weights, load_checkpoint
-
-        path = trained_checkpoint(self.checkpoint)
-        checkpoint = load_checkpoint(path)
-        state = checkpoint.get("state_dict", checkpoint)
-        weights = {name.removeprefix("tokenizer."): value for name, value in state.items()}
-        check_weights(self.state_dict(), weights, path)
-        self.load_state_dict(weights)
-
-
-def _several(name: str, width: int | Sequence[int]) -> list[int]:
-    widths = list(width) if isinstance(width, Sequence) else [width]
-    return [whole(f"QuantizedAutoencoder {name}", one) for one in widths]
-
-
-def trained_checkpoint(where: str | None) -> str:
-    """The file of a trained autoencoder, from its work dir or path.
-
-    Raises:
-        UserError: There is none; the message says how to train one.
-    """
-    from ..files import find_checkpoint
-
-    first = "train it first, such as: jepa-t train tokenizers/fsq_digits"
-    if where is None:
-        raise UserError(f"QuantizedAutoencoder names no checkpoint; {first}")
-    try:
-        return find_checkpoint(where)
-    except UserError as error:
-        raise UserError(f"QuantizedAutoencoder has no checkpoint at {where!r}; {first}") from error
 
 
 @torch.no_grad()
@@ -275,34 +182,3 @@ def _part(codes: Tensor) -> None:
 
 def _codebook(quantizer: Any) -> Tensor:
     return quantizer.implicit_codebook if hasattr(quantizer, "implicit_codebook") else quantizer.codebook
-
-
-@MODELS.register_module()
-class TokenizerTraining(Trainable):
-    """A tokenizer on its own: what ``jepa-t train`` trains and ``jepa-t test`` measures.
-
-    Args:
-        tokenizer: Config of a tokenizer that has a ``loss``.
-
-    Raises:
-        UserError: The config is wrong, or its tokenizer has nothing to train.
-    """
-
-    def __init__(self, tokenizer: dict) -> None:
-        super().__init__()
-        self.tokenizer = build(tokenizer, TOKENIZERS)
-        if not isinstance(self.tokenizer, TrainedTokenizer):
-            raise UserError(f"{type(self.tokenizer).__name__} isn't trained this way; use QuantizedAutoencoder")
-
-    def losses(self, inputs: Tensor, samples: Mapping[str, list]) -> dict[str, Tensor]:  # noqa: ARG002 - images suffice
-        """The tokenizer's, of images ``[B, 3, H, W]`` in [-1, 1]."""
-        return self.tokenizer.loss(inputs)
-
-    @torch.no_grad()
-    def predict(self, inputs: Tensor, samples: Mapping[str, list]) -> dict[str, Any]:  # noqa: ARG002 - images suffice
-        """Of each image its reconstruction, its ids, and how many codes there are."""
-        return {
-            "image": self.tokenizer.decode(self.tokenizer.encode(inputs)).clamp(-1, 1),
-            "ids": self.tokenizer.find_ids(inputs).flatten(1),
-            "codebook_size": [self.tokenizer.codebook_size] * len(inputs),
-        }

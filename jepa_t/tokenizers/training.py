@@ -1,0 +1,81 @@
+"""Tokenizers that are trained by themselves: the model that MMEngine trains, and what reads its checkpoint."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..contracts import TrainedTokenizer
+from ..errors import UserError
+from ..files import check_weights, find_checkpoint, load_checkpoint
+from ..registry import MODELS, TOKENIZERS, build
+from ..trainable import Trainable
+from .discrete import DiscreteTokenizer
+
+
+def reconstruction_losses(painted: Tensor, images: Tensor, absolute: float) -> dict[str, Tensor]:
+    """``loss_reconstruction``, the mean square error; and ``absolute`` times the mean absolute one, unless it is 0."""
+    losses = {"loss_reconstruction": F.mse_loss(painted, images)}
+    return losses | ({"loss_absolute": absolute * F.l1_loss(painted, images)} if absolute else {})
+
+
+def trained_checkpoint(name: str, where: str | None) -> str:
+    """The file of a trained tokenizer, which the message calls ``name``, from its work dir or path.
+
+    Raises:
+        UserError: There is none; the message says how to train one.
+    """
+    first = "train it first, such as: jepa-t train tokenizers/fsq_digits"
+    if where is None:
+        raise UserError(f"{name} names no checkpoint; {first}")
+    try:
+        return find_checkpoint(where)
+    except UserError as error:
+        raise UserError(f"{name} has no checkpoint at {where!r}; {first}") from error
+
+
+def read_trained(tokenizer: nn.Module, where: str | None) -> None:
+    """Load what :class:`TokenizerTraining` has saved.
+
+    Raises:
+        UserError: There is no checkpoint, or it is damaged or of another architecture.
+    """
+    path = trained_checkpoint(type(tokenizer).__name__, where)
+    checkpoint = load_checkpoint(path)
+    state = checkpoint.get("state_dict", checkpoint)
+    weights = {name.removeprefix("tokenizer."): value for name, value in state.items()}
+    check_weights(tokenizer.state_dict(), weights, path)
+    tokenizer.load_state_dict(weights)
+
+
+@MODELS.register_module()
+class TokenizerTraining(Trainable):
+    """A tokenizer on its own: what ``jepa-t train`` trains and ``jepa-t test`` measures.
+
+    Args:
+        tokenizer: Config of a tokenizer that has a ``loss``.
+
+    Raises:
+        UserError: The config is wrong, or its tokenizer has nothing to train.
+    """
+
+    def __init__(self, tokenizer: dict) -> None:
+        super().__init__()
+        self.tokenizer = build(tokenizer, TOKENIZERS)
+        if not isinstance(self.tokenizer, TrainedTokenizer):
+            raise UserError(f"{type(self.tokenizer).__name__} isn't trained this way; use QuantizedAutoencoder")
+
+    def losses(self, inputs: Tensor, samples: Mapping[str, list]) -> dict[str, Tensor]:  # noqa: ARG002 - images suffice
+        """The tokenizer's, of images ``[B, 3, H, W]`` in [-1, 1]."""
+        return self.tokenizer.loss(inputs)
+
+    @torch.no_grad()
+    def predict(self, inputs: Tensor, samples: Mapping[str, list]) -> dict[str, Any]:  # noqa: ARG002 - images suffice
+        """Of each image its reconstruction, and of a discrete tokenizer its ids and how many codes there are."""
+        columns: dict[str, Any] = {"image": self.tokenizer.decode(self.tokenizer.encode(inputs)).clamp(-1, 1)}
+        if isinstance(self.tokenizer, DiscreteTokenizer):
+            columns["ids"] = self.tokenizer.find_ids(inputs).flatten(1)
+            columns["codebook_size"] = [self.tokenizer.codebook_size] * len(inputs)
+        return columns
