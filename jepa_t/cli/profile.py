@@ -12,8 +12,10 @@ from rich.table import Table
 from torch import nn
 from torch.autograd import DeviceType
 
+from ..contracts import Fitted
 from ..ema import update_ema
 from ..engine import set_threads
+from ..layers import Block
 from ..registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, build
 from .shared import add_run_arguments, run_config
 
@@ -67,7 +69,8 @@ def run(args: Namespace) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dataset = build(cfg.train_dataloader.dataset.to_dict(), DATASETS)
     model = build(cfg.model.to_dict(), MODELS).to(device)
-    model.fit(None if getattr(model.image_tokenizer, "fitted", True) else dataset.images, dataset.captions)
+    learns = isinstance(model.image_tokenizer, Fitted) and not model.image_tokenizer.fitted
+    model.fit(dataset.images if learns else None, dataset.captions)
     options = cfg.optim_wrapper.to_dict()
     constructor = OPTIM_WRAPPER_CONSTRUCTORS.get(options.pop("constructor"))
     wrapper = constructor(options)(model)
@@ -98,8 +101,9 @@ def run(args: Namespace) -> None:
     }.items():
         watched.watch(module, name)
     # Hooks of the backward pass need modules that return tensors: the parts of these two do.
-    for block in getattr(network.text_tokenizer, "blocks", []):  # a frozen one has none
-        watched.watch(block, "text tokenizer")
+    for block in network.text_tokenizer.modules():  # a frozen one has none
+        if isinstance(block, Block):
+            watched.watch(block, "text tokenizer")
     for key, objective in network.objectives.items():
         for part in objective.children():
             watched.watch(part, f"objective {key}")

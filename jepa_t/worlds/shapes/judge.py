@@ -238,12 +238,16 @@ def _verdict(objects: list[dict], background: int, fact: dict, preset: Preset) -
     if fact["place"]:
         verdict["place"] = fact["place"] in {item["place"] for item in matches[0] or objects}
     if fact["relation"]:
-        relation = np.array(RELATIONS.index(fact["relation"]))
-        offsets = [first["centre"] - second["centre"] for first in matches[0] for second in matches[1]]
-        verdict["relation"] = any(relation_margin(relation, offset) > 0 for offset in offsets)
+        verdict["relation"] = _related(*matches, fact["relation"])
     if fact["background"]:
         verdict["background"] = list(BACKGROUNDS)[background] == fact["background"]
     return verdict | {"all": all(verdict.values())}
+
+
+def _related(first: list[dict], second: list[dict], relation: str) -> bool:
+    """Whether one of the first stands to one of the second as asked."""
+    number = np.array(RELATIONS.index(relation))
+    return any(relation_margin(number, a["centre"] - b["centre"]) > 0 for a in first for b in second)
 
 
 def _said(item: dict, *names: str) -> tuple:
