@@ -9,7 +9,7 @@ from .contracts import DiscreteImageTokenizer, ImageTokenizer, RandomSource
 from .errors import UserError
 from .network import Network
 from .structures import Drawn, Prediction, Split, Text
-from .tokenizers.maps import precisely
+from .tokenizers.maps import in_float32
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Denoiser:
             raise UserError(f"{where} gave no confidence, which {type(objective).__name__}.gives_confidence promises")
         tokens = drawn.tokens
         if drawn.ids is not None and isinstance(tokenizer, DiscreteImageTokenizer):
-            tokens = precisely(tokenizer.embed)(drawn.ids)
+            tokens = in_float32(tokenizer.embed)(drawn.ids)
         elif tokens is not None and isinstance(tokenizer, DiscreteImageTokenizer):
-            tokens = precisely(tokenizer.quantize)(tokens)
+            tokens = in_float32(tokenizer.quantize)(tokens)
         shape = [*condition.shape[:2], tokenizer.channels]
         if tokens is None or list(tokens.shape) != shape:
             found = "none" if tokens is None else list(tokens.shape)

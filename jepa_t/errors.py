@@ -22,7 +22,7 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def whole(name: str, value: object, least: int = 1) -> int:
+def check_integer(name: str, value: object, least: int = 1) -> int:
     """The value, if it is a whole number of at least ``least``.
 
     Raises:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import UserError, whole
-from .randomness import dealt
+from .errors import UserError, check_integer
+from .randomness import own_rows
 from .registry import MASK_RATIOS, function
 from .structures import Split
 
@@ -57,7 +57,7 @@ class MaskRatio:
     multiple: int = 1
 
     def __post_init__(self) -> None:
-        whole("mask_ratio.multiple", self.multiple)
+        check_integer("mask_ratio.multiple", self.multiple)
         for quantile in (0.0, 0.5):
             share = self.ratio(quantile)
             if not 0 <= share <= 1:
@@ -101,7 +101,7 @@ def draw_split(
     """
     uniform, rounding = torch.rand(2, generator=generator).tolist()
     visible = min(ratio.visible_count(tokens, uniform, rounding), tokens - 1)
-    order = dealt(torch.rand, (batch, tokens), generator=generator).to(device, non_blocking=True).argsort(dim=1)
+    order = own_rows(torch.rand, (batch, tokens), generator=generator).to(device, non_blocking=True).argsort(dim=1)
     return Split(order, visible, tokens - visible)
 
 

@@ -18,7 +18,7 @@ from .ema import changes, check_moved, share, update_ema
 from .errors import check_share
 from .masking import MaskRatio, draw_split, gather
 from .network import Network
-from .randomness import checked_seeds, dealt, generators
+from .randomness import checked_seeds, generators, own_rows
 from .registry import MODELS, TOKENIZERS, build
 from .sampling import SamplerLike, sampler_for
 from .structures import Target
@@ -100,7 +100,7 @@ class JEPAT(Trainable):
         batch, count, _ = tokens.shape
         host, device = generators(seed, tokens.device)
         split = draw_split(batch, count, self.mask_ratio, tokens.device, host)
-        keep = dealt(torch.rand, (batch,), generator=host).to(tokens.device, non_blocking=True) >= self.text_drop
+        keep = own_rows(torch.rand, (batch,), generator=host).to(tokens.device, non_blocking=True) >= self.text_drop
         text = network.text_tokenizer(captions).where(keep, network.text_tokenizer.null(batch))
         prediction = network.condition(tokens, split, text)
         objectives = [objective for objective in network.losses if objective.weight]

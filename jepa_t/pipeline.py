@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from .contracts import Sampler, Vocabulary
-from .errors import UserError, whole
+from .errors import UserError, check_integer
 from .model import JEPAT
 from .randomness import SEEDS, checked_seeds
 from .sampling import MaskedSampler, sampler_config, sampler_for
@@ -143,7 +143,7 @@ class Pipeline:
                 or no such numbers; or an option is wrong. All of it is told before anything is drawn.
         """
         captions = [captions] if isinstance(captions, str) else list(captions)
-        whole("batch_size", batch_size)
+        check_integer("batch_size", batch_size)
         drawn = [secrets.randbelow(SEEDS) for _ in captions] if seeds is None else seeds
         chosen, numbers = self.sampler(**sampler), checked_seeds(drawn, len(captions))
         for caption in captions:

@@ -31,7 +31,7 @@ def generators(seed: int | None, device: torch.device) -> Generators:
     return host, host if device.type == "cpu" else torch.Generator(device).manual_seed(seed)
 
 
-def dealt(draw: Callable[..., Tensor], shape: Sequence[int], dim: int = 0, **options: Any) -> Tensor:
+def own_rows(draw: Callable[..., Tensor], shape: Sequence[int], dim: int = 0, **options: Any) -> Tensor:
     """This process's rows of what ``draw`` gives for the batches of all processes.
 
     Samples are dealt out like cards (``SeededSampler``), and so are the rows here.

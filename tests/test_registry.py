@@ -9,7 +9,7 @@ from mmengine.registry import Registry
 from tiny import registered
 
 from jepa_t import registry
-from jepa_t.errors import UserError, unknown, whole
+from jepa_t.errors import UserError, check_integer, unknown
 from jepa_t.registry import build, load_plugins, resolve
 
 OWN = [registry.TOKENIZERS, registry.BACKBONES, registry.FUSIONS, registry.OBJECTIVES, registry.SAMPLERS]
@@ -71,9 +71,9 @@ def test_what_a_component_raises_is_told_as_a_mistake_of_its_config(kind):
 @pytest.mark.parametrize(("value", "least"), [(2.0, 1), (2.5, 1), (0, 1), (-1, 0), (True, 1), ("3", 1), (None, 0)])
 def test_what_is_no_whole_number_is_told(value, least):
     with pytest.raises(UserError) as caught:
-        whole("depth", value, least)
+        check_integer("depth", value, least)
     assert str(caught.value) == f"depth is {value!r}; it must be a whole number of at least {least}"
-    assert whole("depth", least, least) == least
+    assert check_integer("depth", least, least) == least
 
 
 def test_a_name_like_no_other_gets_no_guess():

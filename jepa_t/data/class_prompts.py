@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..errors import whole
+from ..errors import check_integer
 from ..registry import DATASETS
 from .class_captions import Captions
 from .sets import PromptSet
@@ -34,7 +34,7 @@ class ClassPrompts(PromptSet):
         templates: str | list[str] | tuple[str, ...] = ("a photo of a {}",),
         seed: int = 0,
     ) -> None:
-        say, index = Captions(names, templates, seed), np.arange(whole("ClassPrompts count", count))
+        say, index = Captions(names, templates, seed), np.arange(check_integer("ClassPrompts count", count))
         self.classes = len(say.names)
         labels = index % self.classes
         super().__init__(say(labels, index), label=labels.tolist())

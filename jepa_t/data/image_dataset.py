@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from ..contracts import ImageTokenizer, TextTokenizer
-from ..errors import whole
+from ..errors import check_integer
 from .broken import BrokenSample, Tally, candidates
 from .decoding import centre_crop, decode, to_inputs
 from .hashing import draw
@@ -64,7 +64,7 @@ class ImageDataset(TrainingSet):
         max_broken: float,
         report: str,
     ) -> None:
-        self.size = whole(f"{type(self).__name__} size", size)
+        self.size = check_integer(f"{type(self).__name__} size", size)
         self.image_size = (size, size)
         self.names, self.locate, self.describe, self.flip, self.seed = names, locate, describe, flip, seed
         self.tally = Tally(report, max_broken)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ..contracts import LatentImageTokenizer
-from ..errors import UserError, whole
+from ..errors import UserError, check_integer
 from ..files import write_atomically
 from ..registry import DATASETS, resolve
 from .broken import BrokenSample, Tally
@@ -156,7 +156,7 @@ def write_cache(
         "kind": images.describe.kind,
         "count": len(images.names),
         "listing": hashlib.sha256("\n".join(images.names).encode("utf-8", "surrogatepass")).hexdigest(),
-        "shard": whole("shard", shard),
+        "shard": check_integer("shard", shard),
     }
     if rank == 0:
         _begin(folder, settings)

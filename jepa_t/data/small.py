@@ -3,7 +3,7 @@
 import numpy as np
 from torch import Tensor
 
-from ..errors import UserError, check_share, unknown, whole
+from ..errors import UserError, check_integer, check_share, unknown
 from ..registry import DATASETS
 from .broken import BrokenSample
 from .captioned import CaptionedImages
@@ -38,7 +38,7 @@ class SmallImages(HoldsTokens):
         if part not in PARTS:
             raise unknown("SmallImages part", part, PARTS)
         check_share("SmallImages held_out", held_out)
-        self.image_size = (whole("SmallImages size", size),) * 2
+        self.image_size = (check_integer("SmallImages size", size),) * 2
         found = CaptionedImages(source, size)
         pixels, self.captions, rows, held = [], [], [], []
         for number, name in enumerate(found.names):

@@ -13,7 +13,7 @@ from mmengine.dist import all_reduce, get_comm_device, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..errors import whole
+from ..errors import check_integer
 from ..files import LAST, checkpoints, step_of, write_atomically
 from ..registry import HOOKS
 from .resume import plain, settings
@@ -40,8 +40,8 @@ class SafeCheckpointHook(Hook):
     priority = "VERY_LOW"  # after all that changes or measures the step
 
     def __init__(self, interval: int, max_keep_ckpts: int = 2) -> None:
-        self.interval = whole("SafeCheckpointHook.interval", interval)
-        self.max_keep_ckpts = whole("SafeCheckpointHook.max_keep_ckpts", max_keep_ckpts)
+        self.interval = check_integer("SafeCheckpointHook.interval", interval)
+        self.max_keep_ckpts = check_integer("SafeCheckpointHook.max_keep_ckpts", max_keep_ckpts)
         self.last: Path | None = None
 
     def before_train(self, runner: Runner) -> None:

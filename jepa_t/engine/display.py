@@ -13,7 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ..errors import UserError, first_line, whole
+from ..errors import UserError, check_integer, first_line
 from ..registry import HOOKS
 from ..trainable import unwrap
 
@@ -53,7 +53,7 @@ class PreviewHook(Hook):
     priority = 95  # after the checkpoint of the same step
 
     def __init__(self, captions: Sequence[str], interval: int) -> None:
-        self.interval = whole("PreviewHook.interval", interval)
+        self.interval = check_integer("PreviewHook.interval", interval)
         if not isinstance(captions, (list, tuple)) or not captions or not all(isinstance(c, str) for c in captions):
             raise UserError(f"PreviewHook.captions is {captions!r}; give a list of texts")
         self.captions = list(captions)

@@ -12,7 +12,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..errors import UserError, whole
+from ..errors import UserError, check_integer
 from ..registry import LOOPS
 from .checkpoint import last_checkpoint
 from .compat import end_workers
@@ -71,7 +71,7 @@ class TrainLoop(BaseLoop):
         total_batch: int | None = None,
         val_interval: int = 0,
     ) -> None:
-        self.max_iters = whole("train_cfg.max_iters", max_iters)
+        self.max_iters = check_integer("train_cfg.max_iters", max_iters)
         self.accumulated = _accumulated(runner.optim_wrapper)
         if total_batch is not None:
             dataloader = dict(dataloader, batch_size=self._share(total_batch, dataloader, runner.world_size))
@@ -81,7 +81,7 @@ class TrainLoop(BaseLoop):
         if not isinstance(self.dataloader.sampler, SeededSampler):
             name = type(self.dataloader.sampler).__name__
             raise UserError(f"train_dataloader.sampler is a {name}; use a SeededSampler, or a class derived from it")
-        self.val_interval = whole("train_cfg.val_interval", val_interval, 0)
+        self.val_interval = check_integer("train_cfg.val_interval", val_interval, 0)
         self.stop_training = False  # hooks set it to end the training after the current step
         self.step_started = 0.0  # when the current step began to fetch its batch, by time.perf_counter
         self._epoch = self._iter = 0  # MMEngine's resume writes these two
@@ -142,7 +142,7 @@ class TrainLoop(BaseLoop):
         parts = processes * self.accumulated
         if not isinstance(dataloader, dict) or "batch_size" in dataloader:
             raise UserError("train_cfg.total_batch and train_dataloader.batch_size say the same; give one of them")
-        if whole("train_cfg.total_batch", total) % parts:
+        if check_integer("train_cfg.total_batch", total) % parts:
             near = max(round(total / parts), 1) * parts
             raise UserError(
                 f"train_cfg.total_batch is {total}, which {processes} processes times {self.accumulated} accumulated "
@@ -166,4 +166,4 @@ def _accumulated(optim_wrapper: OptimWrapper | dict) -> int:
     """Batches of an accumulation, of a wrapper or of the config from which it will be built."""
     if isinstance(optim_wrapper, OptimWrapper):
         return optim_wrapper._accumulative_counts
-    return whole("optim_wrapper.accumulative_counts", optim_wrapper.get("accumulative_counts", 1))
+    return check_integer("optim_wrapper.accumulative_counts", optim_wrapper.get("accumulative_counts", 1))

@@ -20,7 +20,7 @@ from torch import nn
 from torch.distributed import init_process_group
 from torch.utils.data import DataLoader, Dataset
 
-from ..errors import UserError, first_line, unknown, whole
+from ..errors import UserError, check_integer, first_line, unknown
 from ..files import check_weights, find_checkpoint, load_checkpoint
 from ..registry import DATASETS, FUNCTIONS, build, place_of, resolve
 from ..trainable import unwrap
@@ -134,7 +134,7 @@ class JEPATRunner(Runner):
         meta, loop = self.checkpoint_meta, self.train_loop
         if not {"optimizer", "message_hub"} <= checkpoint.keys() or "iter" not in meta:
             raise UserError(f"checkpoint {filename!r} holds weights alone; start from them with load_from={filename!r}")
-        loop._iter = whole(f"the step of {filename!r}", meta["iter"])
+        loop._iter = check_integer(f"the step of {filename!r}", meta["iter"])
         self._restore_seed(meta.get("seed"))
         self._restore_threads(meta.get("threads"))
         own = dict(self.message_hub.runtime_info)
@@ -180,7 +180,7 @@ class JEPATRunner(Runner):
         """
         loop, optimizer = self.train_loop, optim_wrapper.optimizer
         enabled = auto_scale_lr is not None and auto_scale_lr.get("enable", False)
-        base = whole("auto_scale_lr.base_batch_size", auto_scale_lr.get("base_batch_size")) if enabled else None
+        base = check_integer("auto_scale_lr.base_batch_size", auto_scale_lr.get("base_batch_size")) if enabled else None
         given = optimizer.param_groups[0]["lr"]
         for group in optimizer.param_groups if enabled else ():
             group["lr"] *= loop.total_batch / base
@@ -228,7 +228,7 @@ class JEPATRunner(Runner):
         if isinstance(dataloader, DataLoader):
             return dataloader
         size, options = dataloader.get("batch_size", 1), dict(dataloader)
-        if whole("batch_size of a data loader", size) > MOST:
+        if check_integer("batch_size of a data loader", size) > MOST:
             raise UserError(f"batch_size of a data loader is {size}; it must be at most {MOST}")
         if isinstance(options.get("collate_fn"), dict):
             function = resolve(options["collate_fn"]["type"], FUNCTIONS)

@@ -17,7 +17,7 @@ from ..errors import UserError, optional, unknown
 from ..files import installed, read_safely, weights_hash
 from ..registry import FEATURES
 from ..tokenizers.frozen_text import FrozenText
-from ..tokenizers.maps import precisely
+from ..tokenizers.maps import in_float32
 from ..tokenizers.open_clip_text import load_open_clip
 from ..tokenizers.sources import loading
 
@@ -52,7 +52,7 @@ def full_precision(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def run(self: Any, images: Tensor) -> Any:
         with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            return precisely(function)(self, images)
+            return in_float32(function)(self, images)
 
     return run
 

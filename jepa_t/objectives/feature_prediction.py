@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..contracts import Objective
-from ..errors import UserError, loss_weight, unknown, whole
+from ..errors import UserError, check_integer, loss_weight, unknown
 from ..layers import EPS, linear
 from ..registry import OBJECTIVES
 from ..structures import Prediction, Target
@@ -45,7 +45,7 @@ class FeaturePrediction(Objective):
         if not beta > 0:
             raise UserError(f"FeaturePrediction beta={beta}; it must be above 0")
         self.weight, self.beta, self.read = loss_weight("FeaturePrediction weight", weight), beta, read
-        hidden = width if hidden_width is None else whole("FeaturePrediction hidden_width", hidden_width)
+        hidden = width if hidden_width is None else check_integer("FeaturePrediction hidden_width", hidden_width)
         middle: list[nn.Module] = [nn.LayerNorm(hidden, eps=EPS), nn.GELU()]
         middle = middle[::-1] if activation_first else middle
         self.mlp = nn.Sequential(linear(width, hidden), *middle, linear(hidden, width))

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ..contracts import GenerativeObjective, RandomSource
-from ..errors import loss_weight, whole
-from ..randomness import dealt
+from ..errors import check_integer, loss_weight
+from ..randomness import own_rows
 from ..registry import OBJECTIVES
 from ..sampling.solvers import Solver, annealed
 from ..structures import Drawn, Prediction, Target
@@ -54,7 +54,7 @@ class FlowMatching(GenerativeObjective):
         time_scale: float = TIME_SCALE,
     ) -> None:
         super().__init__()
-        self.channels, self.draws = channels, whole("FlowMatching draws", draws)
+        self.channels, self.draws = channels, check_integer("FlowMatching draws", draws)
         self.weight = loss_weight("FlowMatching weight", weight)
         self.head = DenoisingHead(channels, channels, width, head_width, head_depth, time_scale)
 
@@ -71,9 +71,9 @@ class FlowMatching(GenerativeObjective):
         """
         tokens = target.tokens.float().expand(self.draws, *target.tokens.shape)
         options = {"device": tokens.device, "dtype": torch.float32, "generator": generator}
-        noise = dealt(torch.randn, tokens.shape, dim=1, **options)
+        noise = own_rows(torch.randn, tokens.shape, dim=1, **options)
         each = *tokens.shape[:2], 1  # one time per image and draw: the head embeds few times
-        time = dealt(torch.rand, each, dim=1, **options)
+        time = own_rows(torch.rand, each, dim=1, **options)
         noisy, velocity = interpolate(tokens, noise, time[..., None])
         predicted = self.head(noisy, time, prediction.condition)
         return {"loss_flow": self.weight * (predicted.float() - velocity).square().mean()}

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ..contracts import GenerativeObjective, RandomSource
-from ..errors import UserError, loss_weight, whole
-from ..randomness import dealt
+from ..errors import UserError, check_integer, loss_weight
+from ..randomness import own_rows
 from ..registry import OBJECTIVES
 from ..sampling.solvers import annealed
 from ..structures import Drawn, Prediction, Target
@@ -100,7 +100,7 @@ class GaussianDiffusion(GenerativeObjective):
         weight: float = 1.0,
     ) -> None:
         super().__init__()
-        self.channels, self.draws = channels, whole("GaussianDiffusion draws", draws)
+        self.channels, self.draws = channels, check_integer("GaussianDiffusion draws", draws)
         self.weight = loss_weight("GaussianDiffusion weight", weight)
         self.head = DenoisingHead(channels, 2 * channels, width, head_width, head_depth)
         schedule = NoiseSchedule()
@@ -121,9 +121,9 @@ class GaussianDiffusion(GenerativeObjective):
         """
         tokens = target.tokens.float().expand(self.draws, *target.tokens.shape)
         options = {"device": tokens.device, "generator": generator}
-        noise = dealt(torch.randn, tokens.shape, dim=1, dtype=torch.float32, **options)
+        noise = own_rows(torch.randn, tokens.shape, dim=1, dtype=torch.float32, **options)
         each = *tokens.shape[:2], 1  # one step per image and draw, as in flow matching
-        step = dealt(partial(torch.randint, STEPS), each, dim=1, **options)
+        step = own_rows(partial(torch.randint, STEPS), each, dim=1, **options)
         signal, spread, pull, least, greatest = self.table[step][..., None, :].unbind(-1)
         noisy = signal * tokens + spread * noise
         predicted, place = self.head(noisy, step / STEPS, prediction.condition).float().chunk(2, -1)

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..contracts import GenerativeObjective, RandomSource
-from ..errors import UserError, loss_weight, whole
+from ..errors import UserError, check_integer, loss_weight
 from ..layers import EPS, linear
 from ..registry import OBJECTIVES
 from ..structures import Drawn, Prediction, Target
@@ -96,7 +96,7 @@ class TokenCrossEntropy(GenerativeObjective):
             UserError: ``top_k`` is no whole number of at least 1.
         """
         if top_k is not None:
-            whole("sampler.draw.top_k", top_k)
+            check_integer("sampler.draw.top_k", top_k)
         logits = self.head(condition).float()
         if null is not None:
             logits = torch.lerp(self.head(null).float(), logits, guidance_scale)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import whole
+from ..errors import check_integer
 from ..registry import REVEAL_ORDERS, REVEAL_SCHEDULES, function
 
 
@@ -43,7 +43,7 @@ def reveal_counts(tokens: int, steps: int, schedule: Any = "cosine") -> list[int
         UserError: The schedule is unknown, or ``steps`` no whole number of at least 1.
     """
     still_masked = function(schedule, REVEAL_SCHEDULES)
-    steps, masked, counts = min(whole("sampler.steps", steps), tokens), tokens, []
+    steps, masked, counts = min(check_integer("sampler.steps", steps), tokens), tokens, []
     for step in range(1, steps + 1):
         planned = math.floor(tokens * still_masked(step / steps) + 1e-9)
         left = max(min(planned, masked - 1), steps - step)  # fall by one at least, keep one for each later step

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TypeVar
 
-from ..errors import UserError, whole
+from ..errors import UserError, check_integer
 from ..registry import SOLVERS, function
 
 State = TypeVar("State")
@@ -27,7 +27,7 @@ def annealed(name: str, value: int | Sequence[int], progress: float) -> int:
     ends = value if isinstance(value, Sequence) else (value, value)
     if len(ends) != 2:
         raise UserError(f"sampler.draw.{name} is {value!r}; give a number, or a first and a last")
-    first, last = (whole(f"sampler.draw.{name}", end) for end in ends)
+    first, last = (check_integer(f"sampler.draw.{name}", end) for end in ends)
     if max(first, last) > MOST_STEPS:
         raise UserError(f"sampler.draw.{name} is {value!r}; use at most {MOST_STEPS}")
     return round(first + (last - first) * progress)

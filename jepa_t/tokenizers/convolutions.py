@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import UserError, whole
+from ..errors import UserError, check_integer
 
 
 class ResidualConv(nn.Module):
@@ -73,4 +73,4 @@ def several(name: str, width: int | Sequence[int]) -> list[int]:
     Raises:
         UserError: One is no whole number of at least 1; the message calls it ``name``.
     """
-    return [whole(name, one) for one in (width if isinstance(width, Sequence) else [width])]
+    return [check_integer(name, one) for one in (width if isinstance(width, Sequence) else [width])]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..contracts import DiscreteImageTokenizer, Fitted
 from ..errors import UserError
-from .maps import check_images, grid_of, precisely, to_maps, to_tokens
+from .maps import check_images, grid_of, in_float32, to_maps, to_tokens
 
 DISTANCES = 2**25  # how many are held at once
 MEASURED = 4096  # images that are enough to measure how often each code is used
@@ -114,7 +114,7 @@ class DiscreteTokenizer(DiscreteImageTokenizer, Fitted):
         """The ids ``[...]`` of the codes nearest to ``x [..., c]``, standardised as :attr:`codes` are."""
         return nearest(x, self.codes)
 
-    @precisely
+    @in_float32
     def ids(self, images: Tensor) -> Tensor:
         """The codes of images ``[B, 3, H, W]`` in [-1, 1]: ids ``[B, N]`` in [0, K), row by row.
 
@@ -125,7 +125,7 @@ class DiscreteTokenizer(DiscreteImageTokenizer, Fitted):
         check_images(images, self.grid, self.stride)
         return self.find_ids(images).flatten(1)
 
-    @precisely
+    @in_float32
     def embed(self, ids: Tensor) -> Tensor:
         """Ids ``[...]`` as tokens ``[..., C]``.
 
@@ -135,7 +135,7 @@ class DiscreteTokenizer(DiscreteImageTokenizer, Fitted):
         self._one_code_each()
         return F.embedding(ids, self.codes)
 
-    @precisely
+    @in_float32
     def snap(self, tokens: Tensor) -> Tensor:
         """The ids ``[...]`` of the codes nearest to tokens ``[..., C]``; undoes :meth:`embed`.
 
@@ -145,13 +145,13 @@ class DiscreteTokenizer(DiscreteImageTokenizer, Fitted):
         self._one_code_each()
         return self.nearest_ids(tokens)
 
-    @precisely
+    @in_float32
     def quantize(self, tokens: Tensor) -> Tensor:
         """Tokens ``[..., C]`` with each code of them taken to the nearest of the codebook."""
         codes = tokens.unflatten(-1, (-1, self.patch**2)).movedim(-1, -2)  # [..., p^2, c]
         return F.embedding(self.nearest_ids(codes), self.codes).movedim(-1, -2).flatten(-2)
 
-    @precisely
+    @in_float32
     def encode(self, images: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` in [-1, 1] to tokens ``[B, N, C]``, row by row.
 
@@ -162,7 +162,7 @@ class DiscreteTokenizer(DiscreteImageTokenizer, Fitted):
         codes = F.embedding(self.find_ids(images), self.codes)  # [B, h, w, c]
         return to_tokens(codes.movedim(-1, 1), self.patch)
 
-    @precisely
+    @in_float32
     def decode(self, tokens: Tensor) -> Tensor:
         """Tokens ``[B, N, C]``, wherever they lie, to images ``[B, 3, H, W]`` of the codes nearest to them."""
         maps = to_maps(tokens, self.grid, self.patch)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..contracts import DiscreteImageTokenizer, Fitted, ImageTokenizer, LatentImageTokenizer, TextTokenizer
 from ..errors import UserError
-from .maps import precisely
+from .maps import in_float32
 
 Images = Tensor | Mapping[str, Tensor]  # [B, 3, H, W], or what a cache holds of them
 DECODED = 32  # images at once
@@ -24,7 +24,7 @@ def encode(tokenizer: ImageTokenizer, images: Images) -> Tensor:
         UserError: The tokenizer can't read moments, or these aren't its own.
     """
     if not isinstance(images, Mapping):
-        return precisely(tokenizer.encode)(images)
+        return in_float32(tokenizer.encode)(images)
     if "tokens" in images:
         return images["tokens"]
     if not isinstance(tokenizer, LatentImageTokenizer):
@@ -42,7 +42,7 @@ def ids_of(tokenizer: ImageTokenizer, tokens: Tensor) -> Tensor:
         raise UserError(
             f"an objective reads ids, and {type(tokenizer).__name__} has no codes; take a discrete tokenizer"
         )
-    return precisely(tokenizer.snap)(tokens)
+    return in_float32(tokenizer.snap)(tokens)
 
 
 def decode(tokenizer: ImageTokenizer, tokens: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def decode(tokenizer: ImageTokenizer, tokens: Tensor) -> Tensor:
     Raises:
         UserError: They hold NaN or infinity.
     """
-    parts = [precisely(tokenizer.decode)(part) for part in tokens.split(DECODED)]
+    parts = [in_float32(tokenizer.decode)(part) for part in tokens.split(DECODED)]
     images = torch.cat(parts).clamp(-1, 1)
     if not images.is_meta and not images.isfinite().all():
         raise UserError("the model draws NaN or infinity; use an earlier checkpoint, or draw without --amp")

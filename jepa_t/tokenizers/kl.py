@@ -10,7 +10,7 @@ from ..contracts import LatentImageTokenizer
 from ..errors import UserError, unknown
 from ..registry import TOKENIZERS
 from .ldm import load_ldm
-from .maps import check_images, grid_of, precisely, to_maps, to_tokens
+from .maps import check_images, grid_of, in_float32, to_maps, to_tokens
 from .pretrained import Frozen, load_pretrained
 
 POSTERIORS = ("sample", "mode")
@@ -86,7 +86,7 @@ class KLTokenizer(LatentImageTokenizer):
         latents, sides = len(self.scale), [side * self.patch for side in self.grid]
         return {"sha256": bytes(self.autoencoder.sha256.tolist()).hex(), "shape": [2 * latents, *sides]}
 
-    @precisely
+    @in_float32
     def moments(self, images: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` in [-1, 1] to the posterior's mean and log-variance ``[B, 2C', h, w]``.
 
@@ -99,7 +99,7 @@ class KLTokenizer(LatentImageTokenizer):
         posterior = self.autoencoder.module.encode(images).latent_dist
         return torch.cat([posterior.mean, posterior.logvar], 1)
 
-    @precisely
+    @in_float32
     def from_moments(self, moments: Tensor) -> Tensor:
         """What :meth:`moments` gives, in any precision, to tokens ``[B, N, C]``, row by row.
 
@@ -114,7 +114,7 @@ class KLTokenizer(LatentImageTokenizer):
             latents = latents + (0.5 * log_variance).exp() * noise
         return to_tokens((latents - self.shift) * self.scale, self.patch)
 
-    @precisely
+    @in_float32
     def encode(self, images: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` in [-1, 1] to tokens ``[B, N, C]``, row by row.
 
@@ -123,7 +123,7 @@ class KLTokenizer(LatentImageTokenizer):
         """
         return self.from_moments(self.moments(images))
 
-    @precisely
+    @in_float32
     def decode(self, tokens: Tensor) -> Tensor:
         """Tokens ``[B, N, C]`` to images ``[B, 3, H, W]``."""
         latents = to_maps(tokens, self.grid, self.patch) / self.scale + self.shift

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from ..contracts import Fitted, ImageTokenizer, TrainedTokenizer
-from ..errors import loss_weight, whole
+from ..errors import check_integer, loss_weight
 from ..registry import TOKENIZERS
 from .convolutions import decoding, encoding, several
 from .discrete import MEASURED
-from .maps import check_images, grid_of, precisely, to_maps, to_tokens
+from .maps import check_images, grid_of, in_float32, to_maps, to_tokens
 from .training import read_trained, reconstruction_losses
 
 AT_ONCE = 64  # images that are encoded at once to measure the latents
@@ -54,9 +54,9 @@ class KLAutoencoder(ImageTokenizer, Fitted, TrainedTokenizer):
         super().__init__()
         wide = several("KLAutoencoder width", width)
         narrow = wide if encoder_width is None else several("KLAutoencoder encoder_width", encoder_width)
-        whole("KLAutoencoder latent_channels", latent_channels)
-        whole("KLAutoencoder depth", depth, 0)
-        self.grid = grid_of("KLAutoencoder", size, stride * whole("KLAutoencoder patch", patch))
+        check_integer("KLAutoencoder latent_channels", latent_channels)
+        check_integer("KLAutoencoder depth", depth, 0)
+        self.grid = grid_of("KLAutoencoder", size, stride * check_integer("KLAutoencoder patch", patch))
         self.stride, self.channels, self.patch = stride * patch, latent_channels * patch**2, patch
         self.absolute, self.kl = loss_weight("KLAutoencoder absolute", absolute), loss_weight("KLAutoencoder kl", kl)
         self.checkpoint = checkpoint
@@ -75,7 +75,7 @@ class KLAutoencoder(ImageTokenizer, Fitted, TrainedTokenizer):
         nats = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).float().sum()
         return losses | {"loss_kl": self.kl * nats / images.numel()}
 
-    @precisely
+    @in_float32
     def encode(self, images: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` in [-1, 1] to tokens ``[B, N, C]``, row by row.
 
@@ -85,7 +85,7 @@ class KLAutoencoder(ImageTokenizer, Fitted, TrainedTokenizer):
         check_images(images, self.grid, self.stride)
         return to_tokens((self._posterior(images)[0] - self.mean) / self.std, self.patch)
 
-    @precisely
+    @in_float32
     def decode(self, tokens: Tensor) -> Tensor:
         """Tokens ``[B, N, C]`` to images ``[B, 3, H, W]``."""
         latents = to_maps(tokens, self.grid, self.patch) * self.std + self.mean

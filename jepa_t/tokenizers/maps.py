@@ -9,12 +9,12 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ..errors import UserError, whole
+from ..errors import UserError, check_integer
 
 Function = TypeVar("Function", bound=Callable[..., Tensor])
 
 
-def precisely(function: Function) -> Function:
+def in_float32(function: Function) -> Function:
     """A function of one tensor, or a method of it, in fp32 at least, whatever autocast says.
 
     What a tokenizer rounds is lost for good, and half precision snaps to the wrong code.
@@ -50,7 +50,7 @@ def grid_of(name: str, size: tuple[int, int], stride: int) -> tuple[int, int]:
     """
     if not isinstance(size, Sequence) or len(size) != 2:
         raise UserError(f"{name} size is {size!r}; give height and width in pixels, such as (256, 256)")
-    height, width = (whole(f"{name} size", side) for side in size)
+    height, width = (check_integer(f"{name} size", side) for side in size)
     if not isinstance(stride, int) or stride < 1 or height % stride or width % stride:
         raise UserError(f"{name}: tokens of {stride} x {stride} pixels don't divide the image size {height} x {width}")
     return height // stride, width // stride

@@ -6,7 +6,7 @@ from torch import Tensor
 from ..contracts import Fitted, ImageTokenizer
 from ..errors import UserError
 from ..registry import TOKENIZERS
-from .maps import check_images, grid_of, precisely, to_maps, to_tokens
+from .maps import check_images, grid_of, in_float32, to_maps, to_tokens
 
 
 @TOKENIZERS.register_module()
@@ -64,7 +64,7 @@ class PatchTokenizer(ImageTokenizer, Fitted):
             buffer.copy_(value)
         self.fitted.fill_(True)
 
-    @precisely
+    @in_float32
     def encode(self, images: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` in [-1, 1] to tokens ``[B, N, C]``, row by row.
 
@@ -74,7 +74,7 @@ class PatchTokenizer(ImageTokenizer, Fitted):
         check_images(images, self.grid, self.stride)
         return (to_tokens(images, self.stride) - self.mean) @ (self.basis / self.std)
 
-    @precisely
+    @in_float32
     def decode(self, tokens: Tensor) -> Tensor:
         """Tokens ``[B, N, C]`` to images ``[B, 3, H, W]``."""
         return to_maps(tokens @ (self.basis * self.std).T + self.mean, self.grid, self.stride)

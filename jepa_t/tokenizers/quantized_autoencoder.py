@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts import TrainedTokenizer
-from ..errors import UserError, loss_weight, unknown, whole
+from ..errors import UserError, check_integer, loss_weight, unknown
 from ..registry import TOKENIZERS, construct
 from .convolutions import decoding, encoding, several
 from .discrete import DiscreteTokenizer, nearest, usage
@@ -26,20 +26,20 @@ def fsq(levels: Sequence[int]) -> nn.Module:
     if not isinstance(levels, Sequence) or not levels:
         raise UserError(f"quantizer.levels is {levels!r}; give numbers of at least 2, one a channel")
     for level in levels:
-        whole("quantizer.levels", level, 2)
+        check_integer("quantizer.levels", level, 2)
     return _library().FSQ(levels=list(levels), preserve_symmetry=min(levels) == 2)
 
 
 def lfq(channels: int) -> nn.Module:
     """Lookup-free quantization (arXiv 2310.05737): a code is the signs of its channels, 2^channels in all."""
-    whole("quantizer.channels", channels)
+    check_integer("quantizer.channels", channels)
     return _library().LFQ(dim=channels)
 
 
 def vq(codebook_size: int, channels: int) -> nn.Module:
     """Vector quantization (arXiv 1711.00937) with averaged codes; those that die are drawn anew from the batch."""
     for name, value in (("codebook_size", codebook_size), ("channels", channels)):
-        whole(f"quantizer.{name}", value)
+        check_integer(f"quantizer.{name}", value)
     return _library().VectorQuantize(
         dim=channels,
         codebook_size=codebook_size,
@@ -92,7 +92,7 @@ class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
     ) -> None:
         wide = several("QuantizedAutoencoder width", width)
         narrow = wide if encoder_width is None else several("QuantizedAutoencoder encoder_width", encoder_width)
-        whole("QuantizedAutoencoder depth", depth, 0)
+        check_integer("QuantizedAutoencoder depth", depth, 0)
         options = dict(quantizer)
         name = options.pop("name", None)
         if name not in QUANTIZERS:

@@ -18,7 +18,7 @@ from jepa_t import randomness
 from jepa_t.engine.compat import distribute
 from jepa_t.errors import UserError
 from jepa_t.files import load_checkpoint
-from jepa_t.randomness import dealt, generators
+from jepa_t.randomness import generators, own_rows
 
 HERE = Path(__file__).parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -138,7 +138,7 @@ def test_the_rows_of_all_processes_are_those_of_one(batch, world, seed, dim):
         shape[dim] = size
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(randomness, "get_dist_info", lambda: (rank, processes))
-            return dealt(torch.rand, shape, dim, generator=generators(seed, torch.device("cpu"))[0])
+            return own_rows(torch.rand, shape, dim, generator=generators(seed, torch.device("cpu"))[0])
 
     shares = torch.stack([rows(batch, rank, world) for rank in range(world)], dim + 1).flatten(dim, dim + 1)
     assert torch.equal(shares, rows(batch * world))

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ...data.hashing import draw
 from ...data.sets import HoldsTokens
-from ...errors import whole
+from ...errors import check_integer
 from ...registry import DATASETS
 from .captions import captions
 from .catalogue import catalogue
@@ -33,8 +33,8 @@ class EmojiImages(HoldsTokens):
     size_option = "pixels"
 
     def __init__(self, size: int = 50000, again: int = 2, pixels: int = 64, seed: int = 0) -> None:
-        whole("EmojiImages again", again)
-        shown = [one for one in catalogue() if one.split == "seen"][: whole("EmojiImages size", size)]
+        check_integer("EmojiImages again", again)
+        shown = [one for one in catalogue() if one.split == "seen"][: check_integer("EmojiImages size", size)]
         times = np.array([1 if one.tone else again for one in shown])
         order = [np.flatnonzero(times > turn) for turn in range(again)]  # all, then those that come again
         self.rows, index = np.resize(np.concatenate(order), size), np.arange(size)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...data.hashing import draw
 from ...data.sets import PromptSet
-from ...errors import unknown, whole
+from ...errors import check_integer, unknown
 from ...registry import DATASETS
 from .captions import captions, paraphrases, withheld_synonyms
 from .catalogue import Emoji, catalogue
@@ -57,7 +57,7 @@ class EmojiPrompts(PromptSet):
         images: bool = False,
         pixels: int = 64,
     ) -> None:
-        whole("EmojiPrompts per_split", per_split)
+        check_integer("EmojiPrompts per_split", per_split)
         for split in splits:
             if split not in SPLITS:
                 raise unknown("split of EmojiPrompts", split, SPLITS)

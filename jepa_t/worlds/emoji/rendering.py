@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, features
 from torch import Tensor
 
-from ...errors import UserError, whole
+from ...errors import UserError, check_integer
 
 FONT = "openmoji/font/glyf_colr0.ttf"
 UNITS = 72  # of OpenMoji's canvas, which is as wide as a glyph
@@ -56,7 +56,7 @@ def render(emoji: Sequence[str], size: int = 64) -> Tensor:
     Raises:
         UserError: ``size`` is no whole number of at least 8, or a package is missing.
     """
-    whole("size of emoji images", size, 8)
+    check_integer("size of emoji images", size, 8)
     images = np.stack(list(_drawn(emoji, size))) if emoji else np.empty((0, size, size, 3), np.uint8)
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
