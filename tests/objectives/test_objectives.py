@@ -104,7 +104,7 @@ CHANGES = {
     "FlowMatching": {"head_width": 20, "head_depth": 1, "draws": 3, "weight": 2.0, "time_scale": 1.0},
     "GaussianDiffusion": {"head_width": 20, "head_depth": 1, "draws": 3, "weight": 2.0},
     "TokenCrossEntropy": {"label_smoothing": 0.3, "weight": 2.0},
-    "FeaturePrediction": {"weight": 2.0, "beta": 0.5, "read": "features", "hidden_width": 20},
+    "FeaturePrediction": {"weight": 2.0, "beta": 0.5, "read": "features", "hidden_width": 20, "activation_first": True},
 }
 
 
