@@ -11,6 +11,8 @@ demo: .venv/installed
 	$(RUN) -m jepa_t sample $(WORK) "a red three on white paper" "a blue seven" "the digit five in green ink" \
 		"on black paper the digit zero in yellow" "a purple two on grey paper" "a cyan nine" \
 		"a yellow four on black paper" "a green eight on white paper" --out $(WORK)
+	$(RUN) -m jepa_t sample emoji "a woman astronaut with dark skin" "a fox" "the flag of Japan" "waving hand, light skin" \
+		--out work_dirs/emoji
 
 emoji: .venv/installed
 	$(RUN) -m jepa_t train tokenizers/fsq_emoji

@@ -6,6 +6,7 @@ import subprocess
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import torch
 
@@ -50,9 +51,9 @@ def run(args: Namespace) -> None:
     print(f"{folder}: {facts['size']}")
 
 
-def figures_table(figures: dict[str, float]) -> str:
-    """Figures named ``<split>/<figure>`` as a Markdown table, a line for each split."""
-    parts = [name.split("/") for name in figures if name.count("/") == 1]
+def figures_table(figures: dict[str, Any]) -> str:
+    """Figures named ``<split>/<figure>``, among other facts, as a Markdown table, a line for each split."""
+    parts = [name.split("/") for name, value in figures.items() if name.count("/") == 1 and isinstance(value, float)]
     columns, rows = (list(dict.fromkeys(part[place] for part in parts)) for place in (1, 0))
     lines = [["split", *columns], ["---"] * (len(columns) + 1)]
     for row in rows:

