@@ -33,7 +33,7 @@ from .work_dir import claim, locked
 
 ENVIRONMENT = ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit")
 DISTRIBUTED = (*inspect.signature(init_process_group).parameters, "init_backend", "port")
-MOST = 2**20  # samples in a batch
+BOUNDS = (("batch_size", 1, 2**20), ("num_workers", 0, 1024))  # of a data loader's options
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What MMEngine says to no one in particular; it stays in the log file.
 CHATTER = ("has no metainfo", "SyncBatchNorm", "Exp name:", "The prefix is not set")
@@ -152,7 +152,9 @@ class JEPATRunner(Runner):
                 f"the checkpoint's steps held {before} samples and now hold {loop.total_batch}; the learning rate goes "
                 "on as it was. train_cfg.total_batch keeps a step's samples whatever the number of processes"
             )
-        self.logger.info(f"going on after step {loop.iter} of {loop.max_iters}")
+        self.logger.info(f"going on after step {loop.iter} of {loop.max_iters}, threads: {torch.get_num_threads()}")
+        if loop.iter >= loop.max_iters:
+            self.logger.warning("no step is left; a larger train_cfg.max_iters goes on")
 
     def _restore_seed(self, seed: int | None) -> None:
         """A config without a seed goes on with that of the checkpoint."""
@@ -227,9 +229,10 @@ class JEPATRunner(Runner):
         """
         if isinstance(dataloader, DataLoader):
             return dataloader
-        size, options = dataloader.get("batch_size", 1), dict(dataloader)
-        if check_integer("batch_size of a data loader", size) > MOST:
-            raise UserError(f"batch_size of a data loader is {size}; it must be at most {MOST}")
+        options = dict(dataloader)
+        for name, least, most in BOUNDS:
+            if check_integer(f"{name} of a data loader", options.get(name, least), least) > most:
+                raise UserError(f"{name} of a data loader is {options[name]}; it must be at most {most}")
         if isinstance(options.get("collate_fn"), dict):
             function = resolve(options["collate_fn"]["type"], FUNCTIONS)
             options["collate_fn"] = dict(options["collate_fn"], type=function)
