@@ -1,9 +1,11 @@
 """What reaches the console, and the fingerprint of weights."""
 
+import pytest
 import torch
-from engine_fakes import train
+from engine_fakes import tiny_config, train
 from torch import nn
 
+from jepa_t.errors import UserError
 from jepa_t.files import weights_hash
 
 
@@ -15,6 +17,35 @@ def test_the_console_shows_no_dumps_but_the_log_file_has_them(tmp_path, capsys):
     assert len(shown.splitlines()) < 12
     (log,) = tmp_path.glob("*/*.log")
     assert "System environment" in log.read_text()
+
+
+LOADER, WRAPPER = (tiny_config("")[name].to_dict() for name in ("train_dataloader", "optim_wrapper"))
+TEST = {
+    "test_dataloader": LOADER | {"dataset": {"type": "TinyPrompts"}, "sampler": {"type": "DefaultSampler"}},
+    "test_cfg": {"type": "TestLoop"},
+    "test_evaluator": {"type": "TinyMetric"},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"train_dataloader": LOADER | {"batch_size": 1.5}}, "batch_size of a data loader is 1.5"),
+        ({"train_dataloader": LOADER | {"batch_size": 10**20}}, "must be at most 1048576"),
+        ({"train_dataloader": LOADER | {"num_workers": 10**20}}, "must be at most 1024"),
+        (TEST | {"test_dataloader": TEST["test_dataloader"] | {"batch_size": float("inf")}}, "data loader is inf"),
+        (TEST | {"test_evaluator": {"type": "TinyMetric", "x": 1}}, "test_evaluator: .* unexpected keyword argument"),
+        ({"optim_wrapper": WRAPPER | {"constructor": 3}}, "optim_wrapper: "),
+        ({"optim_wrapper": WRAPPER | {"type": "OptimWrapper"}}, "use GuardedOptimWrapper"),
+        ({"optim_wrapper": WRAPPER | {"clip_grad": {"max_norm": "x"}}}, "max_norm is 'x'"),
+        ({"env_cfg": {"dist_cfg": {"bakend": 1}}}, "did you mean 'backend'"),
+        ({"load_from": 3}, "load_from is 3"),
+        ({"randomness": {"seed": -1}}, "Seed must be between"),
+    ],
+)
+def test_what_would_fail_later_is_told_before_the_first_step(tmp_path, changes, says):
+    with pytest.raises(UserError, match=says):
+        train(tmp_path, **changes)
 
 
 def test_the_hash_changes_with_any_weight():
