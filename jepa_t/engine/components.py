@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from .. import registry as ours
-from ..errors import unknown
+from ..errors import UserError, unknown
 
 # Keys that MMEngine takes out of a component's dict before it calls the component.
 CONSUMED = {"type", "_scope_", "priority", "constructor", "paramwise_cfg", "optimizer", "convert_to_iter_based"}
@@ -64,8 +64,10 @@ def component(kind: Any) -> Callable | None:
     Raises:
         UserError: A name that no registry knows.
     """
-    if not isinstance(kind, str):
+    if callable(kind):
         return kind
+    if not isinstance(kind, str):
+        raise UserError(f"a type is a registered name, a dotted path or a class, got {kind!r}")
     registries = _registries()
     for registry in registries:
         registry.import_from_location()
@@ -107,7 +109,12 @@ def kinds_of(hint: Any) -> set[type]:
         return set().union(*parts) if all(parts) else set()
     if origin is Literal:
         return {type(value) for value in get_args(hint)}
-    return SERVE.get(origin or hint, {origin or hint} & KINDS.keys())
+    kind = origin or hint
+    if kind in SERVE or kind in KINDS:
+        return SERVE.get(kind, {kind})
+    if isinstance(kind, type) and kind not in (object, type) and kind.__module__ != "collections.abc":
+        return {dict}  # a component, which a config describes
+    return set()
 
 
 def kind_of(value: Any) -> type:

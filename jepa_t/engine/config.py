@@ -17,7 +17,7 @@ from ..errors import UserError, first_line, unknown
 from ..files import find_config
 from ..registry import import_named
 from . import compat
-from .components import CONSUMED, component_at, hints, in_words, kind_of, kinds_of, options
+from .components import CONSUMED, component, component_at, hints, in_words, kind_of, kinds_of, options
 from .options import apply_option
 
 
@@ -167,4 +167,6 @@ def _check(node: Any, place: str, path: str) -> None:
         kinds = kinds_of(annotations.get(key))
         if kinds and child is not None and kind_of(child) not in kinds:
             raise UserError(f"{place}.{key} is {child!r}; {user.__name__} takes {in_words(kinds)}".lstrip("."))
+        if key == "constructor":  # MMEngine's name for a second type
+            component(child)
         _check(child, f"{place}.{key}".lstrip("."), path)

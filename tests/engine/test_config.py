@@ -75,6 +75,7 @@ def test_the_work_dir_is_named_after_the_config(path):
         ("_steps=3", "the file's own, used up when it is read"),
         ("train_dataloader.batch_size=1.5", "batch_size takes None or a whole number"),
         ("train_dataloader.num_wokers=1", "did you mean 'num_workers'"),
+        ("optim_wrapper.constructor=TagedGroups", "did you mean 'TaggedGroups'"),
     ],
 )
 def test_a_wrong_option_is_told(path, option, says):
