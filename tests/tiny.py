@@ -66,19 +66,30 @@ def folder() -> Path:
     return Path(made.name)
 
 
-@functools.cache
-def trained_quantized() -> dict[str, Any]:
-    """A quantised autoencoder that has learned smooth images, as a checkpoint of its training."""
+def trained(kind: str, options: dict[str, Any]) -> dict[str, Any]:
+    """An autoencoder that has learned smooth images, as a checkpoint of its training."""
     torch.manual_seed(0)
-    training = build({"type": "TokenizerTraining", "tokenizer": {"type": "QuantizedAutoencoder", **QUANTIZED}}, MODELS)
+    training = build({"type": "TokenizerTraining", "tokenizer": {"type": kind, **options}}, MODELS)
     optimizer, images = torch.optim.Adam(training.parameters(), lr=0.01), smooth_images(256)
     for step in range(120):
         optimizer.zero_grad()
         batch = images[torch.randperm(256, generator=generator(step))[:64]]
         training.tokenizer.loss(batch)["loss_reconstruction"].backward()
         optimizer.step()
-    torch.save({"state_dict": training.state_dict()}, folder() / "quantized.pth")
-    return QUANTIZED | {"checkpoint": str(folder() / "quantized.pth")}
+    torch.save({"state_dict": training.state_dict()}, folder() / f"{kind}.pth")
+    return options | {"checkpoint": str(folder() / f"{kind}.pth")}
+
+
+@functools.cache
+def trained_quantized() -> dict[str, Any]:
+    """A quantised one."""
+    return trained("QuantizedAutoencoder", QUANTIZED)
+
+
+@functools.cache
+def trained_kl() -> dict[str, Any]:
+    """A continuous one."""
+    return trained("KLAutoencoder", {"size": SIZE, "stride": 2, "width": 16, "depth": 1, "latent_channels": 4})
 
 
 @functools.cache
@@ -114,6 +125,7 @@ def pretrained_vq() -> dict[str, Any]:
 IMAGE_TOKENIZERS: dict[str, dict[str, Any] | Callable[[], dict[str, Any]]] = {
     "PatchTokenizer": {"size": SIZE, "patch": 2},
     "QuantizedAutoencoder": trained_quantized,
+    "KLAutoencoder": trained_kl,
     "KLTokenizer": pretrained_kl,
     "VQTokenizer": pretrained_vq,
 }

@@ -86,5 +86,5 @@ def test_absent_and_truncated_checkpoints(checkpoint, tmp_path, capsys):
     checkpoint.write_bytes(checkpoint.read_bytes()[:300])
     assert main(["sample", str(checkpoint), "a red three"]) == 2
     said = capsys.readouterr().err.splitlines()
-    assert "no checkpoint" in said[0]
+    assert "no model at" in said[0]
     assert "damaged" in said[1]
