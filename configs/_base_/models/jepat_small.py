@@ -2,7 +2,7 @@
 model = dict(
     type="JEPAT",
     width=160,
-    text_tokenizer=dict(type="TransformerText", width=96, depth=2, heads=4, length=24, vocabulary=2048),
+    text_tokenizer=dict(type="TransformerText", width=96, depth=2, heads=4, length=24, vocabulary=2304),
     encoder=dict(type="ContextEncoder", depth=3, heads=4, registers=4, dropout=0.05),
     predictor=dict(type="Predictor", depth=4, heads=4, dropout=0.05),
     objectives=dict(
