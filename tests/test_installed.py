@@ -64,7 +64,7 @@ def test_the_commands_run_from_an_empty_folder(kind, wheel, tmp_path):
     assert "metrics.json" in jepa_t("test", "jepat_digits", "--cfg-options", *SHORT, *FEW)
     jepa_t("sample", "work_dirs/jepat_digits", "a red three", "--steps", "2")
     assert (folder / "samples" / "samples.png").exists()
-    jepa_t("benchmark", "fusion", "--preset", "smoke", "--tasks", "digits", "--jobs", "1")
+    jepa_t("benchmark", "fusion", "--preset", "smoke", "--tasks", "digits", "--arms", "jepa_t", "none", "--jobs", "1")
     assert (folder / "work_dirs" / "benchmark_smoke" / "report.md").exists()
     (folder / "mine.py").write_text('_base_ = ["ablation/digits_none"]\n')
     jepa_t("train", "mine.py", "--cfg-options", *SHORT)
