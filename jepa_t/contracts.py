@@ -203,7 +203,8 @@ class Predictor(nn.Module, ABC):
         Args:
             x: The sequence from :meth:`place`, after the ``predictor`` fusion ``[B, R + N, D]``.
             split: Which tokens are asked for.
-            after_block: The ``blocks`` fusion, to be called once for each block with its index and output.
+            after_block: The ``blocks`` fusion, to be called once for each block with its index and output. Where an
+                image has several captions, such as under guidance, it returns a row for each.
 
         Returns:
             ``[B, K, D]``.

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .contracts import DiscreteImageTokenizer, ImageTokenizer, RandomSource
+from .contracts import DiscreteImageTokenizer, ImageTokenizer, RandomSource, Sampler
 from .errors import UserError
 from .network import Network
 from .structures import Drawn, Prediction, Split, Text
@@ -72,3 +72,14 @@ class Denoiser:
             found = "none" if tokens is None else list(tokens.shape)
             raise UserError(f"{where} gave tokens {found}; {shape} were asked for")
         return drawn if tokens is drawn.tokens else replace(drawn, tokens=tokens)
+
+
+def check_drawn(tokens: Tensor, count: int, tokenizer: ImageTokenizer, sampler: Sampler) -> None:
+    """See that a sampler gave the tokens of ``count`` images ``[B, N, C]``.
+
+    Raises:
+        UserError: It gave others.
+    """
+    shape = [count, tokenizer.grid[0] * tokenizer.grid[1], tokenizer.channels]
+    if list(tokens.shape) != shape:
+        raise UserError(f"sampler: {type(sampler).__name__} returned {list(tokens.shape)}; {shape} is expected")

@@ -58,10 +58,8 @@ class MaskRatio:
 
     def __post_init__(self) -> None:
         check_integer("mask_ratio.multiple", self.multiple)
-        for quantile in (0.0, 0.5):
-            share = self.ratio(quantile)
-            if not 0 <= share <= 1:
-                raise UserError(f"mask_ratio gives {share!r} at the quantile {quantile}; it must lie between 0 and 1")
+        for quantile in (0.0, 0.5, 0.999):
+            self.visible_count(1, quantile, 0.0)
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "MaskRatio":
@@ -74,8 +72,15 @@ class MaskRatio:
         return cls(multiple=options.pop("multiple", 1), ratio=function(options, MASK_RATIOS))
 
     def visible_count(self, tokens: int, uniform: float, rounding: float) -> int:
-        """V for N ``tokens``: N - ceil(r N), rounded; ``uniform`` and ``rounding`` are drawn from [0, 1)."""
-        visible = tokens - masked_count(tokens, self.ratio(uniform))
+        """V for N ``tokens``: N - ceil(r N), rounded; ``uniform`` and ``rounding`` are drawn from [0, 1).
+
+        Raises:
+            UserError: The masked share is outside [0, 1].
+        """
+        share = self.ratio(uniform)
+        if not 0 <= share <= 1:
+            raise UserError(f"mask_ratio gives {share!r} at the quantile {uniform:.3g}; it must lie between 0 and 1")
+        visible = tokens - masked_count(tokens, share)
         return int(visible / self.multiple + rounding) * self.multiple
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .acceleration import cast_once, compile_blocks
 from .contracts import ImageTokenizer
-from .denoiser import Denoiser
+from .denoiser import Denoiser, check_drawn
 from .ema import changes, check_moved, share, update_ema
 from .errors import check_share
 from .masking import MaskRatio, draw_split, gather
@@ -23,7 +23,7 @@ from .registry import MODELS, TOKENIZERS, build
 from .sampling import SamplerLike, sampler_for
 from .structures import Target
 from .tokenizers.encoding import Images, check_fitted, decode, encode, fit_tokenizers, ids_of
-from .trainable import Trainable
+from .trainable import Trainable, joined
 
 
 @MODELS.register_module()
@@ -65,7 +65,8 @@ class JEPAT(Trainable):
     ) -> None:
         super().__init__({"type": "BaseDataPreprocessor", "non_blocking": True})
         check_share("model.text_drop", text_drop)
-        self.image_tokenizer: ImageTokenizer = build(image_tokenizer, TOKENIZERS, ImageTokenizer).requires_grad_(False)
+        self.image_tokenizer: ImageTokenizer = build(image_tokenizer, TOKENIZERS, ImageTokenizer)
+        self.image_tokenizer.requires_grad_(False).eval()
         self.network = Network(self.image_tokenizer, width, text_tokenizer, encoder, predictor, fusion, objectives)
         self.ema = copy.deepcopy(self.network).requires_grad_(False).eval()
         share(self.network, self.ema, frozen)
@@ -103,12 +104,12 @@ class JEPAT(Trainable):
         keep = own_rows(torch.rand, (batch,), generator=host).to(tokens.device, non_blocking=True) >= self.text_drop
         text = network.text_tokenizer(captions).where(keep, network.text_tokenizer.null(batch))
         prediction = network.condition(tokens, split, text)
-        objectives = [objective for objective in network.losses if objective.weight]
-        read = {name for objective in objectives for name in objective.reads}
+        objectives = {name: objective for name, objective in network.losses.items() if objective.weight}
+        read = {name for objective in objectives.values() for name in objective.reads}
         asked = gather(tokens, split.asked)  # [B, K, C]
         features = self.ema.target(tokens, split) if "features" in read else None
         target = Target(asked, features, ids_of(self.image_tokenizer, asked) if "ids" in read else None)
-        return {name: loss for one in objectives for name, loss in one(prediction, target, device).items()}
+        return joined((name, one(prediction, target, device)) for name, one in objectives.items())
 
     @torch.no_grad()
     def generate(self, captions: Sequence[str], seeds: Sequence[int], sampler: SamplerLike | None = None) -> Tensor:
@@ -129,6 +130,7 @@ class JEPAT(Trainable):
         chosen = self.sampler if sampler is None else sampler_for(self.ema.generative, sampler)
         with cast_once(self.ema, text.pooled.device.type):
             tokens = chosen(Denoiser(self.ema, self.image_tokenizer), text, seeds)
+        check_drawn(tokens, len(captions), self.image_tokenizer, chosen)
         return decode(self.image_tokenizer, tokens)
 
     def update_ema(self, decay: float = 0.999) -> None:

@@ -19,6 +19,8 @@ from .masking import gather
 from .registry import BACKBONES, OBJECTIVES, TOKENIZERS, build
 from .structures import Prediction, Split, Text
 
+READABLE = {"features", "ids"}  # of a target, besides its tokens
+
 
 class Network(nn.Module):
     """Everything that learns, as one module, so that its averaged copy is one module too.
@@ -60,7 +62,8 @@ class Network(nn.Module):
         self.fusion: Fusion = seeded(
             "fusion", lambda: Fusion(fusion, width, text_width, self.predictor.depth, registers)
         )
-        self.text_tokenizer.requires_grad_(len(self.fusion) > 0)  # without a fusion nothing reads the text
+        if not len(self.fusion):
+            self.text_tokenizer.requires_grad_(False)  # nothing reads the text
         self.objectives = nn.ModuleDict()
         for name, cfg in objectives.items():
             self.objectives[name] = seeded(name, partial(build, cfg, OBJECTIVES, Objective, **offered))
@@ -68,11 +71,16 @@ class Network(nn.Module):
         if len(names) != 1:
             raise UserError(f"model.objectives has {len(names)} that generate; give one, such as FlowMatching")
         self._generative = names[0]
+        for name, part in self.objectives.items():
+            if isinstance(part.reads, str) or not READABLE.issuperset(part.reads):
+                raise UserError(
+                    f"objectives.{name}: {type(part).__name__}.reads is {part.reads!r}; a set of {READABLE}"
+                )
 
     @property
-    def losses(self) -> list[Objective]:
-        """All objectives."""
-        return cast(list[Objective], list(self.objectives.values()))
+    def losses(self) -> dict[str, Objective]:
+        """All objectives, by name."""
+        return cast(dict[str, Objective], dict(self.objectives.items()))
 
     @property
     def generative(self) -> GenerativeObjective:
@@ -104,6 +112,7 @@ class Network(nn.Module):
         fuse = partial(self.fusion.at, "context", text=text)
         x = self.predictor.place(registers, visible, split, fuse)  # [B, R + N, D]
         x = self.fusion.at("predictor", x, text)
+        split = split if len(split.order) == len(x) else split.repeat(branches)
         x = self.predictor(x, split, lambda index, x: self.fusion.after_block(index, x, text))  # [B, K, D]
         features = self.fusion.at("features", x, text)
         condition = self.fusion.at("objective", features, text)

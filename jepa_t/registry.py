@@ -7,6 +7,7 @@ share a parent. The rest are children of MMEngine's roots, so its Runner finds w
 import importlib
 import inspect
 import logging
+import os
 import sysconfig
 import traceback
 from collections.abc import Callable, Mapping
@@ -21,8 +22,10 @@ from mmengine.registry import Registry
 
 from .errors import UserError, first_line, unknown
 
-# Where code lies that isn't a plug-in's.
-LIBRARIES = (str(Path(__file__).parent), sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), "<frozen")
+# Where code lies that isn't a plug-in's: this library, those that it stands on, and Python's own.
+OURS = f"{Path(__file__).parent}{os.sep}"
+INSTALLED, STANDARD = (f"{sysconfig.get_path(name)}{os.sep}" for name in ("purelib", "stdlib"))
+BELOW = ("torch", "mmengine", "timm", "einops", "numpy", "PIL", "open_clip", "transformers", "diffusers", "safetensors")
 
 
 def build(cfg: Any, registry: Registry, kind: type | None = None, **offered: Any) -> Any:
@@ -114,8 +117,15 @@ def check_options(component: Callable, arguments: Mapping[str, Any], offered: Ma
 
 def place_of(error: BaseException) -> str:
     """Where in a plug-in an error was raised, as ``" (FILE, line N)"``; nothing for errors of this library's parts."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(LIBRARIES)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_foreign(frame.filename)]
     return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
+def _is_foreign(file: str) -> bool:
+    """Whether a file is a plug-in's."""
+    if file.startswith(INSTALLED):
+        return not file.removeprefix(INSTALLED).startswith(tuple(f"{name}{os.sep}" for name in (*BELOW, "jepa_t")))
+    return not file.startswith((OURS, STANDARD, "<frozen"))
 
 
 def function(cfg: Any, registry: Registry) -> Callable:
@@ -154,9 +164,10 @@ def resolve(kind: Any, registry: Registry) -> Callable:
     module = import_named(
         path, f"{registry.name} {kind!r}", partial(unknown, registry.name, kind, registry.module_dict)
     )
-    if name not in vars(module):
-        raise unknown(f"name in the module {path}", name, [n for n in vars(module) if not n.startswith("_")])
-    return vars(module)[name]
+    try:
+        return getattr(module, name)
+    except AttributeError as error:
+        raise unknown(f"name in the module {path}", name, [n for n in dir(module) if n[0] != "_"]) from error
 
 
 def import_named(module: str, user: str, otherwise: Callable[[], UserError] | None = None) -> ModuleType:

@@ -1,6 +1,6 @@
 """A rehearsal before step 1: what a component gets wrong is said in one line, before hours are spent on it.
 
-With the real configuration and a few samples the loss is computed and differentiated, and one image is drawn under
+With the real configuration and a few samples the loss is computed and differentiated, and two images are drawn under
 guidance. Weights, buffers, gradients and every stream of random numbers are left as they were, so that a training is
 the same to the bit with and without it.
 """
@@ -18,7 +18,7 @@ from .contracts import TextTokenizer
 from .errors import UserError
 from .model import JEPAT
 from .network import Network
-from .sampling import MaskedSampler
+from .sampling import MaskedSampler, reveal_order
 
 FEW = 2  # sampling steps of the drawing
 
@@ -44,7 +44,7 @@ def rehearse(
         check_captions(model.network.text_tokenizer, texts, where)
     with _untouched(model):
         _loss(model, images, captions)
-        _image(model, captions[0])
+        _images(model, [*captions, *captions][:2])
 
 
 def check_captions(tokenizer: TextTokenizer, captions: Sequence[str], where: str) -> None:
@@ -81,7 +81,7 @@ def _untouched(model: JEPAT) -> Iterator[None]:
 
 def _loss(model: JEPAT, images: Tensor | Mapping[str, Tensor], captions: Sequence[str]) -> None:
     model.train()
-    network, calls = model.network, dict[str, int]()
+    network, calls = model.network, dict[str, list[int]]()
     with _watched(model, calls):
         losses = model.loss(images, captions)
     _check_calls(network, calls)
@@ -119,12 +119,12 @@ def _total(model: JEPAT, losses: Any) -> Tensor:
 
 
 @contextmanager
-def _watched(model: JEPAT, calls: dict[str, int]) -> Iterator[None]:
-    """Count the calls of components, and compare what each returns with its contract."""
-    network, handles = model.network, []
+def _watched(model: JEPAT, calls: dict[str, list[int]]) -> Iterator[None]:
+    """Note how many tokens each fusion is called with, and how many it should be; compare what components return."""
+    network, handles, expected = model.network, [], dict[str, int]()
 
     def fusion(site: str, _module: nn.Module, inputs: tuple, output: Any) -> None:
-        calls[site] = calls.get(site, 0) + 1
+        calls.setdefault(site, []).append(inputs[0].shape[1])
         _check_shape(f"fusion.{site}: {type(_module).__name__}", output, list(inputs[0].shape))
 
     def encoder(module: nn.Module, inputs: tuple, output: Any) -> None:
@@ -138,8 +138,16 @@ def _watched(model: JEPAT, calls: dict[str, int]) -> Iterator[None]:
 
     def predictor(module: nn.Module, inputs: tuple, output: Any) -> None:
         x, split = inputs[:2]
-        shape = [x.shape[0], split.asked_count, x.shape[-1]]
-        _check_shape(f"predictor: {type(module).__name__}", output, shape)
+        before, asked, where = len(network.encoder.registers), split.asked_count, f"predictor: {type(module).__name__}"
+        _check_shape(f"{where}.place", x, [x.shape[0], before + split.order.shape[1], x.shape[-1]])
+        _check_shape(where, output, [x.shape[0], asked, x.shape[-1]])
+        lengths = {"encoder": before, "context": before + split.visible_count, "features": asked, "objective": asked}
+        for site in network.fusion:
+            count = network.predictor.depth if site == "blocks" else 1
+            for number in range(count):
+                key = f"{site}.{number}" if site == "blocks" else site
+                last = site == "blocks" and number == count - 1
+                expected[key] = asked if last else lengths.get(site, x.shape[1])
 
     def objective(name: str, module: nn.Module, _inputs: tuple, output: Any) -> None:
         if not isinstance(output, Mapping):
@@ -161,9 +169,12 @@ def _watched(model: JEPAT, calls: dict[str, int]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+    for site, count in expected.items():
+        if site in calls and calls[site][0] != count:
+            raise UserError(f"fusion.{site} was given {calls[site][0]} tokens; {count} are expected there")
 
 
-def _check_calls(network: Network, calls: Mapping[str, int]) -> None:
+def _check_calls(network: Network, calls: Mapping[str, list[int]]) -> None:
     """See that each fusion was called once."""
     predictor = type(network.predictor).__name__
     for site, modules in network.fusion.items():
@@ -173,6 +184,10 @@ def _check_calls(network: Network, calls: Mapping[str, int]) -> None:
                 by = {"blocks": "after_block once after each block", "context": "fuse once in place"}.get(site)
                 remedy = f"predictor {predictor} must call {by}" if by else "its site was never reached"
                 raise UserError(f"fusion.{key} was never called: {remedy}")
+            if len(calls[key]) > 1:
+                raise UserError(
+                    f"fusion.{key} was called {len(calls[key])} times by predictor {predictor}; call it once"
+                )
 
 
 def _check_shape(where: str, output: Any, shape: list[int]) -> None:
@@ -182,15 +197,18 @@ def _check_shape(where: str, output: Any, shape: list[int]) -> None:
         raise UserError(f"{where} returned {list(output.shape)}; {shape} is expected")
 
 
-def _image(model: JEPAT, caption: str) -> None:
-    """One image under guidance, in few steps where the sampler can be shortened."""
+def _images(model: JEPAT, captions: list[str]) -> None:
+    """Two images under guidance, in few steps where the sampler can be shortened."""
     model.eval()
-    sampler = model.sampler
+    sampler, (rows, columns) = model.sampler, model.image_tokenizer.grid
     if isinstance(sampler, MaskedSampler):
+        order = reveal_order(sampler.order, torch.rand(2, rows * columns), (rows, columns))
+        if order.sort(1).values.tolist() != [list(range(rows * columns))] * 2:
+            raise UserError(f"sampler.order={sampler.order!r} gave no permutation of the {rows * columns} tokens")
         guidance = sampler.guidance_scale if sampler.guidance_scale != 1.0 else 2.0
-        sampler = replace(sampler, steps=min(sampler.steps, FEW), guidance_scale=guidance)
-    rows, columns = model.image_tokenizer.grid
+        few = {"steps": min(sampler.steps, FEW), "guidance_scale": guidance, "guidance_interval": (0.0, 1.0)}
+        sampler = replace(sampler, **few)
+    drawn = model.generate(captions, [0, 1], sampler)
     stride = model.image_tokenizer.stride
-    drawn = model.generate([caption], [0], sampler)
     where = f"image_tokenizer: {type(model.image_tokenizer).__name__}.decode"
-    _check_shape(where, drawn, [1, 3, rows * stride, columns * stride])
+    _check_shape(where, drawn, [2, 3, rows * stride, columns * stride])

@@ -51,11 +51,11 @@ def load_model(path: str | Path, config: dict[str, Any] | None = None) -> tuple[
             model = registry.build(found, registry.MODELS)
     if not isinstance(model, JEPAT):
         raise UserError(f"'{path}' holds a {type(model).__name__}, which draws nothing; give a trained JEPAT")
-    copied = {name.replace("ema.", "network.", 1): value for name, value in weights.items()}
+    copied = {f"network.{name[4:]}": value for name, value in weights.items() if name.startswith("ema.")}
     weights = copied | weights  # a saved folder has the averaged weights alone, which then serve as both
     check_weights(model.state_dict(), weights, str(path))
     model.load_state_dict(weights)
-    return model, found if config is None else config
+    return model.eval(), found if config is None else config
 
 
 def shipped_models() -> list[str]:

@@ -1,7 +1,7 @@
 """MMEngine's entrance to what it trains and evaluates."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmengine.model import BaseModel, is_model_wrapper
@@ -33,6 +33,20 @@ class Trainable(BaseModel, ABC):
             columns = {**data_samples, **self.predict(inputs, data_samples)}
             return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         raise UserError(f"{type(self).__name__} mode is {mode!r}; use 'loss' or 'predict'")
+
+
+def joined(parts: Iterable[tuple[str, Mapping[str, Tensor]]]) -> dict[str, Tensor]:
+    """The named losses of several objectives, given by their names, as one.
+
+    Raises:
+        UserError: Two have a loss of one name, of which one would be lost.
+    """
+    found: dict[str, Tensor] = {}
+    for objective, losses in parts:
+        for name in found.keys() & losses.keys():
+            raise UserError(f"model.objectives.{objective} gives {name!r}, as another objective does; rename one")
+        found |= losses
+    return found
 
 
 def unwrap(model: nn.Module) -> nn.Module:

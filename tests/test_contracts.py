@@ -1,11 +1,14 @@
 """What a component lacks of its contract is said in one line, with its name, before anything runs."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from tiny import CHANNELS, GRID, TEXT_WIDTH, CodedPatches, config, make_tokenizer, random_images
 from torch import nn
 
-from jepa_t import contracts
+from jepa_t import contracts, registry
+from jepa_t.backbones import ContextEncoder
 from jepa_t.errors import UserError
 from jepa_t.registry import BACKBONES, MODELS, TOKENIZERS, build
 from jepa_t.structures import Text
@@ -86,3 +89,26 @@ def test_components_can_be_given_as_objects():
     assert model.ema.encoder is not encoder
     assert sum(model.loss(random_images(2), ["red", "a red three on white paper"]).values()).isfinite()
     assert model.generate(["red"], [0]).shape == (1, 3, 2 * GRID[0], 2 * GRID[1])
+
+
+def test_an_installed_plug_in_is_no_library_and_one_of_a_like_name_is_not_ours():
+    ours = Path(registry.__file__).parent
+    files = {
+        f"{registry.INSTALLED}my_plugin/gate.py": True,
+        f"{ours}_plugin/gate.py": True,
+        f"{ours}/model.py": False,
+        f"{registry.INSTALLED}torch/nn/modules/linear.py": False,
+        "<frozen importlib._bootstrap>": False,
+    }
+    assert {file: registry._is_foreign(file) for file in files} == files
+
+
+def test_a_dotted_path_leads_through_a_lazy_package():
+    assert registry.resolve("jepa_t.ContextEncoder", registry.BACKBONES) is ContextEncoder
+
+
+def test_a_part_that_is_given_frozen_stays_so():
+    given = make_tokenizer("TransformerText").requires_grad_(False)
+    model = build(config(text_tokenizer=given), registry.MODELS)
+    assert not any(parameter.requires_grad for parameter in model.network.text_tokenizer.parameters())
+    assert not model.image_tokenizer.training

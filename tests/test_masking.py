@@ -136,7 +136,7 @@ def test_a_ratio_out_of_range_is_refused(options):
     [
         ({"type": "trunkated_normal"}, "unknown mask ratio 'trunkated_normal': did you mean 'truncated_normal'"),
         ({"lw": 0.3}, "unknown option of truncated_normal 'lw': did you mean 'low'"),
-        ({"type": lambda quantile: 1.5 - quantile}, r"mask_ratio gives 1.5 at the quantile 0.0; it must lie between"),
+        ({"type": lambda quantile: 1.5 - quantile}, r"mask_ratio gives 1.5 at the quantile 0; it must lie between"),
     ],
 )
 def test_a_wrong_ratio_is_told(options, says):

@@ -12,6 +12,7 @@ from jepa_t.errors import UserError
 from jepa_t.objectives import FeaturePrediction, FlowMatching
 from jepa_t.registry import MODELS, build
 from jepa_t.rehearsal import rehearse
+from jepa_t.sampling import MaskedSampler
 from jepa_t.structures import Drawn
 
 
@@ -46,6 +47,36 @@ class AllTokens(backbones.Predictor):
     def forward(self, x, split, after_block):
         super().forward(x, split, after_block)
         return x
+
+
+class CallsTwice(backbones.Predictor):
+    def forward(self, x, split, after_block):
+        return super().forward(x, split, lambda index, x: after_block(index, after_block(index, x)))
+
+
+class DropsRegisters(backbones.Predictor):
+    def place(self, registers, visible, split, fuse):
+        return super().place(registers, visible, split, fuse)[:, registers.shape[1] :]
+
+
+class UsesPositions(backbones.Predictor):
+    """Reads the split beside x, which has more rows where an image has several captions."""
+
+    def forward(self, x, split, after_block):
+        return super().forward(x, split, after_block) + self.positions[split.asked]
+
+
+class OneForAll(MaskedSampler):
+    def __call__(self, denoiser, text, seeds):
+        return super().__call__(denoiser, text, seeds)[:1]
+
+
+def twice_the_same(priority, grid):
+    return torch.zeros_like(priority, dtype=torch.int64)
+
+
+class MisreadsTarget(FeaturePrediction):
+    reads = frozenset({"feature"})
 
 
 class OneOutput(backbones.ContextEncoder):
@@ -96,9 +127,9 @@ FLOW = {"type": "FlowMatching", **SMALL}
 PREDICTOR = {"depth": 2, "heads": 2}
 
 
-def objective(kind, beside=True, **options):
-    """Changes that put an objective into the model, beside flow matching or in its place."""
-    own = {"own": {"type": kind, **options}}
+def objective(kind, beside=True, again=None, **options):
+    """Changes that put an objective into the model, beside flow matching or in its place, and one more."""
+    own = {"own": {"type": kind, **options}} | ({"again": again} if again else {})
     return {"objectives": {"flow": FLOW, **own} if beside else own}
 
 
@@ -113,6 +144,21 @@ BROKEN = {
         {"fusion": {"context": {"type": Same}}, "predictor": {"type": ForgetsContext, **PREDICTOR}},
         "fusion.context was never called: predictor ForgetsContext must call fuse",
     ),
+    "a block's fusion called twice": (
+        {"fusion": {"blocks": {"type": Same}}, "predictor": {"type": CallsTwice, **PREDICTOR}},
+        "fusion.blocks.0 was called 2 times by predictor CallsTwice",
+    ),
+    "a place without registers": (
+        {"predictor": {"type": DropsRegisters, **PREDICTOR}},
+        "predictor: DropsRegisters.place returned [2, 6, 16]; [2, 12, 16] is expected",
+    ),
+    "one image for all": ({"sampler": {"type": OneForAll, "steps": 2}}, "sampler: OneForAll returned [1, 6, 5]; [2, 6"),
+    "no permutation": ({"sampler": {"order": twice_the_same}}, "gave no permutation of the 6 tokens"),
+    "another's name": (
+        objective(FeaturePrediction, again={"type": FeaturePrediction}),
+        "gives 'loss_feature', as",
+    ),
+    "a target that isn't there": (objective(MisreadsTarget), "objectives.own: MisreadsTarget.reads is"),
     "all tokens": ({"predictor": {"type": AllTokens, **PREDICTOR}}, "predictor: AllTokens returned [2, "),
     "one output": (
         {"encoder": {"type": OneOutput, "depth": 1, "heads": 2, "registers": 6}},
@@ -124,7 +170,7 @@ BROKEN = {
     "a loss without a name": (objective(NoNames), "objectives.own: NoNames returned a Tensor; return named losses"),
     "a loss that is no number": (objective(NaNLoss), "loss_feature is nan before the first step"),
     "a bare tensor": (objective(DrawsATensor, beside=False, **SMALL), "DrawsATensor.draw returned a Tensor; return"),
-    "too few tokens": (objective(DrawsTooFew, beside=False, **SMALL), "DrawsTooFew.draw gave tokens [1, 1, 5]"),
+    "too few tokens": (objective(DrawsTooFew, beside=False, **SMALL), "DrawsTooFew.draw gave tokens [2, 1, 5]"),
 }
 
 
@@ -138,7 +184,7 @@ def fitted(**changes):
 def test_what_is_broken_is_said_in_one_line(name):
     changes, message = BROKEN[name]
     with pytest.raises(UserError, match=re.escape(message)) as caught:
-        rehearse(fitted(**changes), random_images(2), CAPTIONS[:2])
+        rehearse(fitted(**changes), random_images(2), CAPTIONS[:2])  # what the building refuses comes sooner still
     assert "\n" not in str(caught.value)
 
 
@@ -157,6 +203,10 @@ def test_what_is_sound_passes_and_nothing_has_changed(fusion):
     assert [module.training for module in model.modules()] == modes
     assert all(parameter.grad is None for parameter in model.parameters())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_predictor_that_reads_the_split_draws_under_guidance():
+    rehearse(fitted(predictor={"type": UsesPositions, **PREDICTOR}), random_images(2), CAPTIONS[:2])
 
 
 def test_an_objective_of_weight_0_needs_no_gradient():

@@ -48,24 +48,11 @@ class Fusion(nn.ModuleDict):
         for site, cfg in sites.items():
             if site not in SITES:
                 raise unknown("fusion site", site, SITES)
-            count = depth if site == "blocks" else 1
-            given = list(cfg) if isinstance(cfg, (list, tuple, nn.ModuleList)) else [cfg] * count
-            if len(given) != count or (count > 1 and isinstance(cfg, nn.Module) and not isinstance(cfg, nn.ModuleList)):
-                raise UserError(f"fusion.{site} needs {count} module{'s' * (count > 1)}, one for each block of its own")
-            modules = [
-                seeded(
-                    f"{site} {number}",
-                    partial(build, one, FUSIONS, width=width, text_width=text_width, registers=registers),
-                )
-                for number, one in enumerate(given)
-            ]
-            for module in modules:
-                if not isinstance(module, nn.Module):
-                    raise UserError(f"fusion.{site}: {type(module).__name__} is no module; derive it from nn.Module")
+            modules = _modules(site, cfg, depth, {"width": width, "text_width": text_width, "registers": registers})
             self[site] = nn.ModuleList(modules) if site == "blocks" else modules[0]
 
     def at(self, site: str, x: Tensor, text: Text) -> Tensor:
-        """Fuse ``x [B, K, D]`` at a site; without a module there, ``x`` itself.
+        """Fuse ``x``, of the shape that it has at a site; without a module there, ``x`` itself.
 
         With several captions for each image (:meth:`~jepa_t.network.Network.condition`) it is laid out once for each.
         """
@@ -74,6 +61,24 @@ class Fusion(nn.ModuleDict):
     def after_block(self, index: int, x: Tensor, text: Text) -> Tensor:
         """Fuse the output of the predictor's block ``index``."""
         return cast(nn.ModuleList, self["blocks"])[index](per_caption(x, text), text) if "blocks" in self else x
+
+
+def _modules(site: str, cfg: Any, depth: int, offered: Mapping[str, int]) -> list[nn.Module]:
+    """The module of a site, or those of the site ``blocks``, from a config, or given as they are."""
+    count = depth if site == "blocks" else 1
+    given = list(cfg) if isinstance(cfg, (list, tuple, nn.ModuleList)) else [cfg] * count
+    if len(given) != count or len({id(one) for one in given if isinstance(one, nn.Module)}) not in (0, count):
+        each = f"a list of {count} modules, one for each block," if site == "blocks" else "a module"
+        raise UserError(f"fusion.{site} needs {each} or the config of one")
+    modules = []
+    for number, one in enumerate(given):
+        try:
+            modules.append(seeded(f"{site} {number}", partial(build, one, FUSIONS, **offered)))
+        except UserError as error:
+            raise UserError(f"fusion.{site}: {error}") from error
+        if not isinstance(modules[-1], nn.Module):
+            raise UserError(f"fusion.{site}: {type(modules[-1]).__name__} is no module; derive it from nn.Module")
+    return modules
 
 
 def per_caption(x: Tensor, text: Text) -> Tensor:

@@ -242,7 +242,7 @@ def sampler_config(
     """
     options = {"preset": sampler} if isinstance(sampler, str) else dict(sampler)
     first = options.pop("preset", None)
-    if (first or preset) and options.get("type", "MaskedSampler") != "MaskedSampler":
+    if (first or preset) and options.get("type", MaskedSampler) not in ("MaskedSampler", MaskedSampler):
         raise UserError(f"sampler presets belong to MaskedSampler, not to {options['type']!r}")
     known = None if objective is None else own_options(objective)
     given = {name: value for name, value in changes.items() if value is not None}
