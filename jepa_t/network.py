@@ -71,7 +71,7 @@ class Network(nn.Module):
         if len(names) != 1:
             raise UserError(f"model.objectives has {len(names)} that generate; give one, such as FlowMatching")
         self._generative = names[0]
-        for name, part in self.objectives.items():
+        for name, part in self.losses.items():
             if isinstance(part.reads, str) or not READABLE.issuperset(part.reads):
                 raise UserError(
                     f"objectives.{name}: {type(part).__name__}.reads is {part.reads!r}; a set of {READABLE}"

@@ -63,7 +63,7 @@ class Fusion(nn.ModuleDict):
         return cast(nn.ModuleList, self["blocks"])[index](per_caption(x, text), text) if "blocks" in self else x
 
 
-def _modules(site: str, cfg: Any, depth: int, offered: Mapping[str, int]) -> list[nn.Module]:
+def _modules(site: str, cfg: Any, depth: int, offered: Mapping[str, Any]) -> list[nn.Module]:
     """The module of a site, or those of the site ``blocks``, from a config, or given as they are."""
     count = depth if site == "blocks" else 1
     given = list(cfg) if isinstance(cfg, (list, tuple, nn.ModuleList)) else [cfg] * count
