@@ -59,6 +59,12 @@ class DropsRegisters(backbones.Predictor):
         return super().place(registers, visible, split, fuse)[:, registers.shape[1] :]
 
 
+class FusesRegistersAlone(backbones.Predictor):
+    def place(self, registers, visible, split, fuse):
+        fuse(registers)
+        return super().place(registers, visible, split, lambda x: x)
+
+
 class UsesPositions(backbones.Predictor):
     """Reads the split beside x, which has more rows where an image has several captions."""
 
@@ -69,6 +75,10 @@ class UsesPositions(backbones.Predictor):
 class OneForAll(MaskedSampler):
     def __call__(self, denoiser, text, seeds):
         return super().__call__(denoiser, text, seeds)[:1]
+
+
+def half(uniform):
+    return 0.5
 
 
 def twice_the_same(priority, grid):
@@ -147,6 +157,14 @@ BROKEN = {
     "a block's fusion called twice": (
         {"fusion": {"blocks": {"type": Same}}, "predictor": {"type": CallsTwice, **PREDICTOR}},
         "fusion.blocks.0 was called 2 times by predictor CallsTwice",
+    ),
+    "a context of registers alone": (
+        {
+            "fusion": {"context": {"type": Same}},
+            "predictor": {"type": FusesRegistersAlone, **PREDICTOR},
+            "mask_ratio": {"type": half},
+        },
+        "fusion.context was given 6 tokens; 9 are expected there",
     ),
     "a place without registers": (
         {"predictor": {"type": DropsRegisters, **PREDICTOR}},

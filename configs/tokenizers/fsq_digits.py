@@ -6,7 +6,7 @@ _base_ = [
     "../_base_/tokenizers/fsq_digits.py",
     "../_base_/datasets/digits.py",
     "../_base_/schedules/adamw_linear.py",
-    "../_base_/default_runtime.py",
+    "../_base_/tokenizer_runtime.py",
 ]
 model = dict(type="TokenizerTraining", tokenizer=_base_._tokenizer)
 test_dataloader = dict(dataset=dict(splits=("seen", "unseen"), images=True))
@@ -14,13 +14,3 @@ test_evaluator = [dict(type="ReconstructionMetric"), dict(type="DigitsMetric", l
 train_cfg = dict(max_iters=1500)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = dict(warmup=1 / 30, decay=29 / 30)
-default_hooks = dict(
-    _delete_=True,  # no average is kept, and nothing but the tokenizer itself is fitted
-    runtime_info=dict(type="MeanLossHook"),
-    timer=dict(type="SpeedHook"),
-    logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="SafeCheckpointHook", interval=500, max_keep_ckpts=2),
-    progress=dict(type="ProgressHook"),
-    interrupt=dict(type="InterruptHook"),
-)
