@@ -83,12 +83,16 @@ def test_half_precision_stays_finite_with_padding(backend):
     assert out.isfinite().all()
 
 
-def test_auto_never_chooses_the_gpu_backend_on_a_cpu(monkeypatch):
+def test_auto_on_a_cpu_chooses_by_precision_also_that_of_autocast(monkeypatch):
     used = []
     for name in module.BACKENDS:
         monkeypatch.setitem(module.BACKENDS, name, lambda q, *_, name=name: used.append(name) or q)
-    attention(*inputs(0, 1, 1, 2, 6, 4))
-    assert used in (["math"], ["sdpa"])
+    q, k, v, valid = inputs(0, 1, 1, 2, 6, 4)
+    attention(q, k, v, valid)
+    attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), valid)
+    with torch.autocast("cpu", torch.bfloat16):
+        attention(q, k, v, valid)
+    assert used == ["sdpa", "math", "math"]
 
 
 def test_an_unknown_backend_is_told():
