@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 WORK := work_dirs/jepat_digits
 
-.PHONY: demo emoji test lint slow
+.PHONY: demo emoji test lint slow docs
 
 demo: .venv/installed
 	$(RUN) -m jepa_t train jepat_digits --work-dir $(WORK)
@@ -32,6 +32,10 @@ lint: .venv/installed
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+docs: .venv/installed
+	$(RUN) -m pip install -q -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

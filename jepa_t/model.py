@@ -33,7 +33,10 @@ class JEPAT(Trainable):
     Each component is given as a config, such as ``dict(type="PatchTokenizer", ...)``, or as an object.
 
     Args:
-        image_tokenizer, text_tokenizer, encoder, predictor: The components of these kinds.
+        image_tokenizer: Images to tokens and back.
+        text_tokenizer: Captions to text tokens.
+        encoder: The context encoder, whose average is the target encoder.
+        predictor: The feature predictor.
         objectives: A component per name.
         width: D.
         fusion: A preset (``none``, ``early``, ``late``, ``jepa_t``), or a component per site.

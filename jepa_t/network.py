@@ -30,7 +30,9 @@ class Network(nn.Module):
     Args:
         image_tokenizer: Gives grid, channels and, if its tokens are codes, how many; its weights stay outside.
         width: D.
-        text_tokenizer, encoder, predictor: The components of these kinds.
+        text_tokenizer: Captions to text tokens.
+        encoder: The context encoder.
+        predictor: The feature predictor.
         fusion: A preset's name, or a component per site.
         objectives: A component per name; exactly one generates.
 

@@ -146,7 +146,9 @@ class CLIPFeatures(FeatureExtractor):
     """Image embeddings of length 1 of any open_clip model, and those of captions.
 
     Args:
-        model, pretrained, quick_gelu: As in :class:`~jepa_t.tokenizers.open_clip_text.OpenCLIPText`.
+        model: As in :class:`~jepa_t.tokenizers.open_clip_text.OpenCLIPText`.
+        pretrained: As there.
+        quick_gelu: As there.
 
     Raises:
         UserError: Model or weights are missing, or belong to another architecture or non-linearity.

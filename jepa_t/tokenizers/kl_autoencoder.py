@@ -27,8 +27,13 @@ class KLAutoencoder(ImageTokenizer, Fitted, TrainedTokenizer):
         size: Height and width of the images in pixels.
         stride: Pixels that a latent covers, in height and in width.
         latent_channels: Of a latent.
-        width, encoder_width, depth, patch, absolute, checkpoint: As in :class:`QuantizedAutoencoder`.
+        width: As in :class:`QuantizedAutoencoder`, and so are the others here but ``kl``.
+        depth: Residual blocks.
+        patch: Latents that make a token, in height and in width.
+        encoder_width: The encoder's widths.
+        absolute: Weight of the absolute error beside the squared one.
         kl: Weight of the divergence, in nats a pixel value.
+        checkpoint: A training of this tokenizer.
 
     Raises:
         UserError: A number doesn't fit.

@@ -20,8 +20,12 @@ class PooledText(FrozenText):
     to choose; the frozen tokenizers give a token per word. It is there for checkpoints trained so.
 
     Args:
-        model, pretrained, quick_gelu, length, cache: As in :class:`OpenCLIPText`.
+        model: As in :class:`OpenCLIPText`.
         width: E, of the MLP's output.
+        pretrained: As in :class:`OpenCLIPText`.
+        quick_gelu: As there.
+        length: As there.
+        cache: As there.
 
     Raises:
         UserError: As there.
