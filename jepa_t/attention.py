@@ -94,7 +94,8 @@ def _aligned(bias: Tensor, heads: int, queries: int) -> Tensor:
 
 def _choose(q: Tensor) -> str:
     device = q.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else q.dtype
+    autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    dtype = torch.get_autocast_dtype(device) if autocast else q.dtype
     if device == "cpu" and dtype.itemsize < 4:
         return "math"  # PyTorch 2.14's kernel took 2.5 to 7 times as long, forward and backward, at 12 to 260 keys
     # On a CPU in float32 SDPA took 0.4 to 1.0 of the plain products' time at 20 to 1,024 keys (jepa-t benchmark speed).

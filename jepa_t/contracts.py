@@ -10,13 +10,13 @@ Before the first training step a rehearsal (:mod:`jepa_t.rehearsal`) compares wh
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Generator, Tensor, nn
 
-from .structures import Drawn, Prediction, Split, Target, Text
+from .structures import Drawn, Given, Prediction, Revealed, Seed, Split, Target, Text
 
 if TYPE_CHECKING:
     from .denoiser import Denoiser
@@ -292,11 +292,43 @@ class Sampler(ABC):
         """
 
     @abstractmethod
-    def __call__(self, denoiser: Denoiser, text: Text, seeds: Sequence[int]) -> Tensor:
+    def __call__(self, denoiser: Denoiser, text: Text, seeds: Sequence[Seed]) -> Tensor:
         """Draw the tokens of one image for each of B captions ``[B, N, C]``.
 
         Args:
             denoiser: What the model says and draws.
             text: The captions.
-            seeds: One per image.
+            seeds: One per image, for :class:`~jepa_t.sampling.Generators`.
         """
+
+
+class StepwiseSampler(Sampler):
+    """A sampler that can be watched, and that can be given tokens which stay."""
+
+    @property
+    @abstractmethod
+    def guided(self) -> bool:
+        """Whether it reads the null text, in whose place a negative caption can stand."""
+
+    @abstractmethod
+    def trajectory(
+        self, denoiser: Denoiser, text: Text, seeds: Sequence[Seed], given: Given | None = None
+    ) -> Iterator[Revealed]:
+        """Draw step by step; at least one.
+
+        Args:
+            denoiser: What the model says and draws.
+            text: B captions.
+            seeds: One per image.
+            given: Tokens that stay, and are visible from the first step on; None for none. If all are masked, what is
+                drawn is the same to the bit as without.
+
+        Yields:
+            What there is after each step; after the last nothing is masked.
+        """
+
+    def __call__(self, denoiser: Denoiser, text: Text, seeds: Sequence[Seed]) -> Tensor:
+        """Draw the tokens of one image for each of B captions ``[B, N, C]``: where the trajectory ends."""
+        for step in self.trajectory(denoiser, text, seeds):
+            tokens = step.tokens
+        return tokens

@@ -19,10 +19,12 @@ class Denoiser:
     Args:
         network: The weights that draw.
         image_tokenizer: If its tokens are codes, what is drawn becomes codes: in training the visible tokens are such.
+        negative: Captions in place of the null text, one for each image; None for the null text.
     """
 
     network: Network
     image_tokenizer: ImageTokenizer
+    negative: Text | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -35,8 +37,8 @@ class Denoiser:
         return self.image_tokenizer.channels
 
     def null(self, batch: int) -> Text:
-        """The unconditional caption, ``batch`` times."""
-        return self.network.text_tokenizer.null(batch)
+        """What guidance leads away from: the unconditional caption ``batch`` times, or the negative ones."""
+        return self.network.text_tokenizer.null(batch) if self.negative is None else self.negative
 
     def condition(self, tokens: Tensor, split: Split, text: Text, branches: int = 1) -> Prediction:
         """As :meth:`Network.condition`."""

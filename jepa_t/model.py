@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .acceleration import cast_once, compile_blocks
+from .acceleration import compile_blocks
 from .contracts import ImageTokenizer
-from .denoiser import Denoiser, check_drawn
-from .ema import changes, check_moved, share, update_ema
+from .drawing import draw_tokens
+from .ema import changes, share, update_ema
 from .errors import check_share
 from .masking import MaskRatio, draw_split, gather
 from .network import Network
-from .randomness import checked_seeds, generators, own_rows
+from .randomness import generators, own_rows
 from .registry import MODELS, TOKENIZERS, build
 from .sampling import SamplerLike, sampler_for
 from .structures import Target
@@ -75,7 +75,7 @@ class JEPAT(Trainable):
         share(self.network, self.ema, frozen)
         self.mask_ratio, self.text_drop = MaskRatio.of(mask_ratio or {}), text_drop
         self.sampler = sampler_for(self.network.generative, sampler)
-        self._fitted, self._began = False, (changes(self.network), changes(self.ema))
+        self._fitted, self.began = False, (changes(self.network), changes(self.ema))
         if compile:
             compile_blocks(self)
 
@@ -127,14 +127,8 @@ class JEPAT(Trainable):
             UserError: A caption is empty or too long, the numbers of captions and seeds differ, the network has been
                 trained and its average never updated, or the images hold NaN or infinity.
         """
-        seeds = checked_seeds(seeds, len(captions))
-        check_moved(self.network, self.ema, self._began)
-        text = self.ema.text_tokenizer(captions)
         chosen = self.sampler if sampler is None else sampler_for(self.ema.generative, sampler)
-        with cast_once(self.ema, text.pooled.device.type):
-            tokens = chosen(Denoiser(self.ema, self.image_tokenizer), text, seeds)
-        check_drawn(tokens, len(captions), self.image_tokenizer, chosen)
-        return decode(self.image_tokenizer, tokens)
+        return decode(self.image_tokenizer, draw_tokens(self, captions, seeds, chosen))
 
     def update_ema(self, decay: float = 0.999) -> None:
         """Move the average towards the network; in a training loop of one's own, after each optimizer step."""

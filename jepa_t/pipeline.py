@@ -3,38 +3,24 @@
 import json
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from .contracts import Sampler, Vocabulary
-from .errors import UserError, check_integer
+from .drawing import Drawing, Request, SamplingStep, check_sampler, joined
+from .editing import Edit
+from .errors import UserError, check_integer, unknown
 from .model import JEPAT
 from .randomness import SEEDS, checked_seeds
 from .sampling import MaskedSampler, sampler_config, sampler_for
 from .saved import CONFIG, WEIGHTS, load_model
-from .sheets import to_image
+from .structures import Between, Caption, Seed, ends
 
-
-@dataclass(frozen=True)
-class Drawing:
-    """What a pipeline drew, with all that it depends on.
-
-    Attributes:
-        images: One PIL image per caption.
-        captions: What was asked for.
-        seeds: Of each image; an image depends on its caption, its seed and the sampler alone.
-        sampler: The sampler that drew them.
-    """
-
-    images: list[Image.Image]
-    captions: list[str]
-    seeds: list[int]
-    sampler: Sampler
+OUTPUTS = ("pil", "tensor")
 
 
 class Pipeline:
@@ -123,8 +109,15 @@ class Pipeline:
 
     def __call__(
         self,
-        captions: str | Iterable[str],
-        seeds: Sequence[int] | None = None,
+        captions: str | Iterable[Caption],
+        seeds: Sequence[Seed] | None = None,
+        *,
+        negative: str | Sequence[str] | None = None,
+        images: Any = None,
+        mask: Any = None,
+        callback: Callable[[SamplingStep], object] | None = None,
+        trajectory: bool = False,
+        output: str = "pil",
         batch_size: int = 64,
         progress: Callable[[int], object] = lambda _done: None,
         **sampler: Any,
@@ -135,6 +128,15 @@ class Pipeline:
             captions: A text, or several.
             seeds: A whole number in [0, 2^32) for each caption; an image depends on its caption, its seed and the
                 sampler's options alone. By default they are drawn at random, and stand in what is returned.
+            negative: A caption that guidance leads away from, in place of the null text; or one for each caption.
+            images: An image to change, a PIL image or a tensor ``[3, H, W]`` in [-1, 1]; or one for each caption.
+                Needs ``mask``.
+            mask: Where an image is drawn anew, white or True: a PIL image, an array or a tensor ``[H, W]``; or one for
+                each caption; or a share of the tokens in [0, 1], which the seed chooses. A token is drawn anew if any
+                of its pixels is; all others stay.
+            callback: Called after each sampling step with what there is. What it raises ends the call.
+            trajectory: Whether all steps stand in what is returned.
+            output: ``pil``, or ``tensor`` for ``[B, 3, H, W]`` in [-1, 1].
             batch_size: Images drawn at once.
             progress: Called after each batch with its size.
             **sampler: Options of the sampler to change, such as ``steps=16``, ``guidance_scale=2.0`` or
@@ -142,20 +144,63 @@ class Pipeline:
 
         Raises:
             UserError: A caption is empty, too long, or has no word that the model knows; seeds are too few, too many
-                or no such numbers; or an option is wrong. All of it is told before anything is drawn.
+                or no such numbers; images and masks don't fit the model or each other; the sampler can't do what is
+                asked; or an option is wrong. All of it is told before anything is drawn.
         """
-        captions = [captions] if isinstance(captions, str) else list(captions)
-        check_integer("batch_size", batch_size)
+        asked = self._request(captions, seeds, negative, images, mask, callback, trajectory, output, sampler)
+        parts = []
+        for part in asked.batches(self.model, check_integer("batch_size", batch_size)):
+            parts.append(part)
+            progress(len(part.captions))
+        return joined(parts, asked)
+
+    def stream(
+        self,
+        captions: str | Iterable[Caption],
+        seeds: Sequence[Seed] | None = None,
+        *,
+        negative: str | Sequence[str] | None = None,
+        images: Any = None,
+        mask: Any = None,
+        callback: Callable[[SamplingStep], object] | None = None,
+        trajectory: bool = False,
+        output: str = "pil",
+        batch_size: int = 64,
+        **sampler: Any,
+    ) -> Iterator[Drawing]:
+        """Draw as :meth:`__call__`, a batch each time that the next is asked for: memory doesn't grow with the list.
+
+        All mistakes are told at once, when it is called.
+        """
+        asked = self._request(captions, seeds, negative, images, mask, callback, trajectory, output, sampler)
+        return asked.batches(self.model, check_integer("batch_size", batch_size))
+
+    def _request(
+        self,
+        captions: str | Iterable[Caption],
+        seeds: Sequence[Seed] | None,
+        negative: str | Sequence[str] | None,
+        images: Any,
+        mask: Any,
+        callback: Callable[[SamplingStep], object] | None,
+        trajectory: bool,
+        output: str,
+        sampler: dict[str, Any],
+    ) -> Request:
+        """All that is asked for, checked."""
+        captions = [captions] if isinstance(captions, str | Between) else list(captions)
+        if output not in OUTPUTS:
+            raise unknown("output", output, OUTPUTS)
         drawn = [secrets.randbelow(SEEDS) for _ in captions] if seeds is None else seeds
         chosen, numbers = self.sampler(**sampler), checked_seeds(drawn, len(captions))
-        for caption in captions:
-            self._check(caption)
-        images: list[Image.Image] = []
-        for start in range(0, len(captions), batch_size):
-            chunk = slice(start, start + batch_size)
-            images += map(to_image, self.model.generate(captions[chunk], numbers[chunk], chosen))
-            progress(len(captions[chunk]))
-        return Drawing(images, captions, numbers, chosen)
+        away = [negative] * len(captions) if isinstance(negative, str) else negative
+        if away is not None and len(away) != len(captions):
+            raise UserError(f"{len(captions)} captions and {len(away)} negative; give one for all, or one for each")
+        edit = Edit.of(images, mask, numbers, self.model.image_tokenizer)
+        check_sampler(chosen, away is not None, callback is not None or trajectory, edit is not None)
+        for text in [*(end for caption in captions for end in ends(caption)), *(away or [])]:
+            self._check(text)
+        return Request(captions, numbers, chosen, away and list(away), edit, callback, trajectory, output)
 
     def _check(self, caption: str) -> None:
         tokenizer = self.model.ema.text_tokenizer

@@ -15,6 +15,7 @@ from mmengine.dist import get_dist_info
 from torch import Tensor
 
 from .errors import UserError
+from .structures import Seed, ends
 
 SEEDS = 2**32  # a seed lies below: PyTorch reads no more of it on a CPU
 Generators = tuple[torch.Generator | None, torch.Generator | None]
@@ -52,8 +53,8 @@ def own_rows(draw: Callable[..., Tensor], shape: Sequence[int], dim: int = 0, **
     return draw(shape, **options).unflatten(dim, (batch, world_size)).select(dim + 1, rank)
 
 
-def checked_seeds(seeds: Any, count: int) -> list[int]:
-    """A seed for each of so many captions, given as numbers of Python, NumPy or PyTorch.
+def checked_seeds(seeds: Any, count: int) -> list[Seed]:
+    """A seed for each of so many captions, given as numbers of Python, NumPy or PyTorch, or between two of them.
 
     Raises:
         UserError: There are more or fewer, or one is no whole number in [0, 2^32).
@@ -64,7 +65,7 @@ def checked_seeds(seeds: Any, count: int) -> list[int]:
         raise UserError(f"seeds is {seeds!r}; give a list with one for each caption, such as [0]") from error
     if len(numbers) != count:
         raise UserError(f"{count} captions and {len(numbers)} seeds; give one seed per caption")
-    for seed in numbers:
+    for seed in [end for number in numbers for end in ends(number)]:
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
             raise UserError(f"the seed {seed!r} is no whole number from 0 to 2^32 - 1")
     return numbers

@@ -18,6 +18,23 @@ def to_image(image: Tensor) -> Image.Image:
     return Image.fromarray(to_bytes(image).permute(1, 2, 0).cpu().numpy())
 
 
+def hatch(images: Tensor, masked: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Images ``[B, 3, H, W]`` in [-1, 1] with cells of two greys, as on a chessboard, over their masked tokens.
+
+    Args:
+        images: Partly drawn.
+        masked: True at tokens that aren't there yet ``[B, N]``.
+        grid: Rows and columns of tokens.
+    """
+    rows, columns = (torch.arange(side, device=images.device) for side in grid)
+    grey = 0.55 + 0.2 * ((rows[:, None] + columns) % 2)  # [h, w]
+    stride = images.shape[-1] // grid[1]
+    masked, grey = (
+        x.repeat_interleave(stride, -2).repeat_interleave(stride, -1) for x in (masked.unflatten(1, grid), grey)
+    )
+    return torch.where(masked[:, None], grey.to(images.dtype), images)
+
+
 def enlarge(image: Image.Image, side: int = 128) -> Image.Image:
     """Small images by a whole factor, each pixel a square, until no side is below ``side``."""
     factor = -(-side // min(image.size))

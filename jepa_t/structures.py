@@ -7,9 +7,45 @@ C token channels, D width, E text width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
+
+from .errors import check_share
+
+End = TypeVar("End")
+
+
+@dataclass(frozen=True)
+class Between(Generic[End]):
+    """A point on the way between two captions, or between two seeds.
+
+    Attributes:
+        first: Where the way begins.
+        second: Where it ends.
+        share: How far along it the point lies, in [0, 1].
+    """
+
+    first: End
+    second: End
+    share: float
+
+    def __post_init__(self) -> None:
+        check_share("Between share", self.share)
+
+    def __str__(self) -> str:
+        """Such as ``a fox > a cat, 0.25``."""
+        return f"{self.first} > {self.second}, {self.share:g}"
+
+
+def ends(one: End | Between[End]) -> tuple[End, ...]:
+    """Both ends of what lies between two, or the one itself."""
+    return (one.first, one.second) if isinstance(one, Between) else (one,)
+
+
+Caption = str | Between[str]
+Seed = int | Between[int]
 
 
 @dataclass(frozen=True)
@@ -33,6 +69,16 @@ class Text:
             torch.where(keep[:, None], self.valid, other.valid),
             torch.where(keep[:, None], self.pooled, other.pooled),
         )
+
+    def lerp(self, other: Text, share: Tensor) -> Text:
+        """The way from this text to ``other``, row by row: a share of 0 is this one, 1 the other ``[B]``.
+
+        On the way the tokens of both are valid; where only one has a token, it grows from zero or falls to it.
+        """
+        mine, its = (text.tokens.where(text.valid[..., None], 0.0) for text in (self, other))
+        valid = (self.valid & (share < 1)[:, None]) | (other.valid & (share > 0)[:, None])
+        pooled = torch.lerp(self.pooled, other.pooled, share[:, None].to(self.pooled.dtype))
+        return Text(torch.lerp(mine, its, share[:, None, None].to(mine.dtype)), valid, pooled)
 
     def __len__(self) -> int:
         """B, how many captions."""
@@ -81,6 +127,59 @@ class Split:
     def repeat(self, times: int) -> Split:
         """The same split for a batch laid ``times`` behind itself."""
         return Split(self.order.repeat(times, 1), self.visible_count, self.asked_count)
+
+
+@dataclass(frozen=True)
+class Given:
+    """An image that is partly there: tokens that stay, and those that are drawn anew.
+
+    Attributes:
+        tokens: ``[B, N, C]``.
+        masked: True where a token is drawn anew, at as many in each row ``[B, N]``.
+        masked_count: M, how many, at least 1; a host integer, so every shape is known without looking at the device.
+    """
+
+    tokens: Tensor
+    masked: Tensor
+    masked_count: int
+
+    def first(self, order: Tensor) -> Tensor:
+        """The order ``[B, N]`` with the tokens that stay before all others; nothing else changes places."""
+        return order.gather(1, self.masked.gather(1, order).to(torch.uint8).argsort(dim=1, stable=True))
+
+
+@dataclass(frozen=True)
+class Revealed:
+    """An image on its way: what a sampler has after a sampling step.
+
+    Attributes:
+        tokens: ``[B, N, C]``; those that are still masked mean nothing.
+        order: A permutation of ``0..N-1``, those that are drawn, or were given, first ``[B, N]``.
+        before: How many at its front were drawn before the step.
+        after: How many are drawn after it.
+        number: Of the step, from 1.
+        steps: How many there are.
+    """
+
+    tokens: Tensor
+    order: Tensor
+    before: int
+    after: int
+    number: int
+    steps: int
+
+    @property
+    def revealed(self) -> Tensor:
+        """True at the tokens that this step has drawn ``[B, N]``."""
+        return self._at(self.order[:, self.before : self.after])
+
+    @property
+    def masked(self) -> Tensor:
+        """True at the tokens that are still to be drawn ``[B, N]``."""
+        return self._at(self.order[:, self.after :])
+
+    def _at(self, positions: Tensor) -> Tensor:
+        return torch.zeros_like(self.order, dtype=torch.bool).scatter(1, positions, True)
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,9 @@ def run(args: Namespace) -> None:
         torch.autocast(device, torch.bfloat16, enabled=args.amp),
     ):
         task = bar.add_task("drawing", total=len(captions))
-        images = pipeline(captions, seeds, args.batch_size, lambda done: bar.advance(task, done), **changes).images
+        images = pipeline(
+            captions, seeds, batch_size=args.batch_size, progress=lambda done: bar.advance(task, done), **changes
+        ).images
     facts = {
         "sampler": dataclasses.asdict(pipeline.sampler(**changes)),
         "checkpoint": str(args.checkpoint),

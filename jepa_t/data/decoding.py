@@ -45,7 +45,7 @@ def decode(source: str | Path | bytes) -> Image.Image:
                 if image.format == "JPEG" and image.width * image.height > HALVED:
                     image.draft(None, (image.width // 2, image.height // 2))
                 image.load()
-                return _upright(image, _rgb(image))
+                return _upright(image, to_rgb(image))
         except BrokenSample:
             raise
         except UnidentifiedImageError as error:  # its text is the address of an object
@@ -56,7 +56,12 @@ def decode(source: str | Path | bytes) -> Image.Image:
             raise BrokenSample(first_line(error)) from error
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image of any mode as 8-bit RGB; transparent parts lie on white.
+
+    Raises:
+        BrokenSample: Its numbers have no known range.
+    """
     if image.mode == "F":
         raise BrokenSample("its pixels are fractions, of a range that nothing says")
     if image.mode.startswith("I"):

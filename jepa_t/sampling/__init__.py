@@ -1,8 +1,9 @@
 """Captions to image tokens: the sampler, with its reveal schedules, guidance and solvers."""
 
 from .guidance import Guidance
+from .noise import Generators
 from .reveal import reveal_counts, reveal_order
-from .sampler import PRESETS, Generators, MaskedSampler, SamplerLike, own_options, sampler_config, sampler_for
+from .sampler import PRESETS, MaskedSampler, SamplerLike, own_options, sampler_config, sampler_for
 from .solvers import Solver
 
 __all__ = [

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor
 
-from ..contracts import GenerativeObjective, RandomSource, Sampler
+from ..contracts import GenerativeObjective, Sampler, StepwiseSampler
 from ..errors import UserError, check_number, unknown
 from ..masking import scatter
 from ..registry import SAMPLERS, build
-from ..structures import Split, Text
+from ..structures import Given, Revealed, Seed, Split, Text
 from .guidance import Guidance
+from .noise import Generators
 from .reveal import most_confident_first, reveal_counts, reveal_order
 
 if TYPE_CHECKING:
@@ -58,35 +58,6 @@ def own_options(objective: GenerativeObjective) -> list[str]:
     return names
 
 
-class Generators(RandomSource):
-    """A source of randomness for each image, on the CPU: an image depends on its seed, not on its batch or device.
-
-    Args:
-        seeds: One per image.
-        device: Where the numbers are wanted.
-    """
-
-    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self.device = device
-
-    def normal(self, *shape: int) -> Tensor:
-        """Standard normal numbers ``[B, *shape]``."""
-        return self._draw(torch.randn, shape)
-
-    def uniform(self, *shape: int) -> Tensor:
-        """Uniform numbers in [0, 1) ``[B, *shape]``."""
-        return self._draw(torch.rand, shape)
-
-    def gumbel(self, *shape: int) -> Tensor:
-        """Standard Gumbel numbers ``[B, *shape]``."""
-        return -(-self.uniform(*shape).clamp(min=torch.finfo(torch.float32).tiny).log()).log()  # 0 would be infinite
-
-    def _draw(self, function: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
-        drawn = torch.stack([function(shape, generator=g) for g in self.generators])
-        return drawn.to(self.device, non_blocking=True)
-
-
 class Step(NamedTuple):
     """One sampling step: how many tokens it draws, w, the temperature of the choice, and the share made before it."""
 
@@ -98,7 +69,7 @@ class Step(NamedTuple):
 
 @SAMPLERS.register_module()
 @dataclass(frozen=True)
-class MaskedSampler(Sampler):
+class MaskedSampler(StepwiseSampler):
     """Iterative denoising of masked tokens: reveal some, predict them, draw them, until none is left.
 
     Args:
@@ -155,25 +126,35 @@ class MaskedSampler(Sampler):
                 "for this model use random, halton or checkerboard"
             )
 
-    def __call__(self, denoiser: Denoiser, text: Text, seeds: Sequence[int]) -> Tensor:
-        """Draw the tokens of one image per caption.
+    @property
+    def guided(self) -> bool:
+        """Whether the null text is read: a guidance scale of 1 leaves it out."""
+        return self.guidance_scale != 1.0
+
+    def trajectory(
+        self, denoiser: Denoiser, text: Text, seeds: Sequence[Seed], given: Given | None = None
+    ) -> Iterator[Revealed]:
+        """Draw the tokens of one image per caption, step by step.
 
         Args:
             denoiser: Gives conditions and draws.
             text: B captions.
             seeds: B, one per image.
+            given: Tokens that stay; the steps are then planned over those that are masked alone.
 
-        Returns:
-            ``[B, N, C]``.
+        Yields:
+            What there is after each step.
         """
         height, width = denoiser.grid
         batch, count, by_confidence = len(seeds), height * width, self._by_confidence
         random = Generators(seeds, text.pooled.device)
-        order = reveal_order(self.order, random.uniform(count), denoiser.grid)
+        order, done = reveal_order(self.order, random.uniform(count), denoiser.grid), 0
         tokens = torch.zeros(batch, count, denoiser.channels, device=text.pooled.device)
+        if given is not None:
+            order, done, tokens = given.first(order), count - given.masked_count, given.tokens
         both = text + denoiser.null(batch)
-        done = 0
-        for step in self._plan(count):
+        plan = self._plan(count - done)
+        for number, step in enumerate(plan, 1):
             split = Split(order, done, count - done if by_confidence else step.asked)
             if step.guidance == 1.0:
                 condition, null = denoiser.condition(tokens, split, text).condition, None
@@ -188,7 +169,7 @@ class MaskedSampler(Sampler):
                 noise = random.gumbel(count - done) * step.choice_temperature
                 order = most_confident_first(order, done, drawn.confidence + noise)
             done += step.asked
-        return tokens
+            yield Revealed(tokens, order, done - step.asked, done, number, len(plan))
 
     @property
     def _by_confidence(self) -> bool:

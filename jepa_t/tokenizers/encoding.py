@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..contracts import DiscreteImageTokenizer, Fitted, ImageTokenizer, LatentImageTokenizer, TextTokenizer
 from ..errors import UserError
+from ..structures import Between, Caption, Text
 from .maps import in_float32
 
 Images = Tensor | Mapping[str, Tensor]  # [B, 3, H, W], or what a cache holds of them
@@ -30,6 +31,19 @@ def encode(tokenizer: ImageTokenizer, images: Images) -> Tensor:
     if not isinstance(tokenizer, LatentImageTokenizer):
         raise UserError(f"{type(tokenizer).__name__} reads images; cached latents need a KLTokenizer")
     return tokenizer.from_moments(images["moments"])
+
+
+def read(tokenizer: TextTokenizer, captions: Sequence[Caption]) -> Text:
+    """B captions as text, those on the way between two from both.
+
+    Raises:
+        UserError: One can't be read.
+    """
+    if not any(isinstance(caption, Between) for caption in captions):
+        return tokenizer([str(caption) if isinstance(caption, Between) else caption for caption in captions])
+    ways = [caption if isinstance(caption, Between) else Between(caption, caption, 0.0) for caption in captions]
+    first, second = tokenizer([way.first for way in ways]), tokenizer([way.second for way in ways])
+    return first.lerp(second, torch.tensor([way.share for way in ways]).to(first.pooled.device, non_blocking=True))
 
 
 def ids_of(tokenizer: ImageTokenizer, tokens: Tensor) -> Tensor:

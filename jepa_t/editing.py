@@ -1,0 +1,140 @@
+"""Images and masks as users give them, checked, and as tokens that stay or are drawn anew."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .contracts import ImageTokenizer, LatentImageTokenizer
+from .data.broken import BrokenSample
+from .data.decoding import to_inputs, to_rgb
+from .errors import UserError, check_share
+from .sampling import Generators
+from .structures import Given, Seed
+from .tokenizers.encoding import encode
+from .tokenizers.maps import in_float32
+
+Pixels = Image.Image | Tensor | np.ndarray
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Images to change, one for each caption.
+
+    Attributes:
+        images: Each a PIL image of mode RGB, or ``[3, H, W]`` in [-1, 1]; of the model's size.
+        masked: True at tokens that are drawn anew ``[B, N]``, on the CPU.
+        counts: How many of each image they are.
+    """
+
+    images: list[Image.Image | Tensor]
+    masked: Tensor
+    counts: list[int]
+
+    @classmethod
+    def of(cls, images: Any, mask: Any, seeds: Sequence[Seed], tokenizer: ImageTokenizer) -> "Edit | None":
+        """From what :meth:`Pipeline.__call__` takes; None if there is neither image nor mask.
+
+        Args:
+            images: A PIL image or a tensor ``[3, H, W]`` for all captions, or one for each.
+            mask: White or True where an image is to be drawn anew: a PIL image, an array or a tensor ``[H, W]`` for
+                all, or one for each; or the share of tokens to redraw, which the seed chooses.
+            seeds: One for each caption.
+            tokenizer: The model's.
+
+        Raises:
+            UserError: One is given without the other, or of another size, number or kind.
+        """
+        if images is None and mask is None:
+            return None
+        if images is None:
+            raise UserError("mask is given without images; give images=..., which it belongs to")
+        if mask is None:
+            raise UserError(
+                "images are given without a mask; give mask=..., white where to draw anew, or a share as 0.5"
+            )
+        count, size = len(seeds), (tokenizer.grid[0] * tokenizer.stride, tokenizer.grid[1] * tokenizer.stride)
+        checked = [_checked_image(image, size) for image in _each("images", images, count, 3)]
+        masks = _each("mask", mask, count, 2)
+        masked = [_tokens(one, seed, size, tokenizer) for one, seed in zip(masks, seeds, strict=True)]
+        stacked = torch.stack(masked) if masked else torch.zeros(0, tokenizer.grid[0] * tokenizer.grid[1]).bool()
+        return cls(checked, stacked, stacked.sum(1).tolist())
+
+    def given(self, rows: Sequence[int], tokenizer: ImageTokenizer, device: torch.device) -> Given:
+        """What stays of some images, of which as many tokens are masked; a latent is its distribution's mean."""
+        images = torch.stack([_to_tensor(self.images[row]) for row in rows]).to(device, non_blocking=True)
+        tokens = encode(tokenizer, images)
+        if isinstance(tokenizer, LatentImageTokenizer):
+            mean, log_variance = in_float32(tokenizer.moments)(images).chunk(2, 1)
+            tokens = tokenizer.from_moments(torch.cat([mean, torch.full_like(log_variance, -torch.inf)], 1))
+        masked = self.masked[list(rows)].to(device, non_blocking=True)
+        return Given(tokens, masked, self.counts[rows[0]])
+
+
+def _each(name: str, given: Any, count: int, dims: int) -> list[Any]:
+    """One for each of so many captions, from one for all or one for each."""
+    if isinstance(given, (Image.Image, Real)) or (isinstance(given, (Tensor, np.ndarray)) and given.ndim == dims):
+        return [given] * count
+    if isinstance(given, str) or not isinstance(given, (Sequence, Tensor, np.ndarray)):
+        raise UserError(f"{name} is a {type(given).__name__}; give a PIL image or a tensor, or one for each caption")
+    if len(given) != count:
+        raise UserError(f"{count} captions and {len(given)} {name}; give one for all, or one for each caption")
+    return list(given)
+
+
+def _checked_image(image: Any, size: tuple[int, int]) -> Image.Image | Tensor:
+    if isinstance(image, Image.Image):
+        try:
+            image, found = to_rgb(image), (image.height, image.width)
+        except BrokenSample as error:
+            raise UserError(f"an image can't be read: {error}") from error
+    elif isinstance(image, Tensor) and image.ndim == 3 and image.shape[0] == 3 and image.is_floating_point():
+        found = (image.shape[1], image.shape[2])
+        if not bool(image.abs().max() <= 1):
+            raise UserError("images hold numbers outside [-1, 1]; give them in that range")
+    else:
+        raise UserError(f"images holds a {_kind(image)}; give PIL images, or tensors [3, H, W] in [-1, 1]")
+    if found != size:
+        raise UserError(
+            f"an image is {found[0]} x {found[1]} and the model draws {size[0]} x {size[1]}; resize it first"
+        )
+    return image
+
+
+def _kind(one: Any) -> str:
+    shape = f" {list(one.shape)}" if isinstance(one, (Tensor, np.ndarray)) else ""
+    return f"{type(one).__name__}{shape}"
+
+
+def _to_tensor(image: Image.Image | Tensor) -> Tensor:
+    return image if isinstance(image, Tensor) else to_inputs([np.asarray(image)])[0]
+
+
+def _tokens(mask: Any, seed: Seed, size: tuple[int, int], tokenizer: ImageTokenizer) -> Tensor:
+    """True at the tokens ``[N]`` of which any pixel is masked, or at a share of them."""
+    (rows, columns), stride = tokenizer.grid, tokenizer.stride
+    if isinstance(mask, Real) and not isinstance(mask, (bool, np.bool_)):
+        count = round(check_share("mask", mask) * rows * columns)
+        return Generators([seed], torch.device("cpu")).uniform(rows * columns)[0].argsort().argsort() < count
+    pixels = _as_bool(mask)
+    if tuple(pixels.shape) != size:
+        found = " x ".join(map(str, pixels.shape))
+        raise UserError(f"a mask is {found} and the model draws {size[0]} x {size[1]}; make it of that size")
+    return pixels.view(rows, stride, columns, stride).any(3).any(1).flatten()
+
+
+def _as_bool(mask: Any) -> Tensor:
+    values = torch.as_tensor(np.asarray(mask.convert("L"))) if isinstance(mask, Image.Image) else mask
+    values = torch.from_numpy(values) if isinstance(values, np.ndarray) else values
+    if not isinstance(values, Tensor):
+        raise UserError(f"mask is a {_kind(mask)}; give a PIL image, an array or a tensor [H, W], or a share as 0.5")
+    if values.dtype == torch.bool:
+        return values.cpu()
+    if values.dtype != torch.uint8 and not values.is_floating_point():
+        raise UserError(f"mask has the type {values.dtype}; give bool, uint8 (white is 255) or numbers from 0 to 1")
+    return (values > (127 if values.dtype == torch.uint8 else 0.5)).cpu()

@@ -1,0 +1,159 @@
+"""Watching, negative captions, streams, and what lies between two captions or seeds."""
+
+import pytest
+import torch
+from tiny import CAPTIONS, GRID, TOKENS, make_model, random_text, shared_model
+from watched import model_by
+
+from jepa_t.contracts import Sampler
+from jepa_t.denoiser import Denoiser
+from jepa_t.errors import UserError
+from jepa_t.pipeline import Pipeline
+from jepa_t.sampling import Generators
+from jepa_t.structures import Between
+
+SEEDS = [4, 5, 6]
+
+
+def pipeline():
+    return Pipeline(shared_model().eval())
+
+
+def tensors(*words, **options):
+    return pipeline()(*words, output="tensor", **options).images
+
+
+# Watching
+
+
+@pytest.mark.parametrize(("objective", "order"), [("FlowMatching", "random"), ("TokenCrossEntropy", "confidence")])
+def test_each_step_says_what_it_revealed_and_the_last_is_the_image(objective, order):
+    draw, steps = Pipeline(model_by(objective).eval()), []
+    drawing = draw(CAPTIONS[:3], SEEDS, steps=4, order=order, callback=steps.append, trajectory=True)
+    assert [(step.number, step.steps) for step in steps] == [(number, 4) for number in (1, 2, 3, 4)]
+    assert steps == drawing.trajectory
+    seen = torch.zeros(3, TOKENS, dtype=torch.bool)
+    for step in steps:
+        assert (step.rows, step.captions, step.seeds) == ([0, 1, 2], CAPTIONS[:3], SEEDS)
+        assert not (seen & step.revealed).any()
+        seen |= step.revealed
+        assert torch.equal(step.masked, ~seen)
+        assert not step.tokens[step.masked].any()
+        assert torch.equal(step.tokens[seen], steps[-1].tokens[seen])
+    assert seen.all()
+    assert [image.tobytes() for image in steps[-1].images()] == [image.tobytes() for image in drawing.images]
+    assert [frame.tobytes() for frame in drawing.frames(1)] == [step.images()[1].tobytes() for step in steps]
+
+
+def test_masked_cells_are_of_two_greys():
+    step = pipeline()(CAPTIONS[0], [0], steps=6, trajectory=True).trajectory[0]
+    image, (cell,) = step.images()[0], step.revealed[0].nonzero()[0].tolist()
+    greys = {image.getpixel((2 * column, 2 * row)) for row in range(GRID[0]) for column in range(GRID[1])
+             if row * GRID[1] + column != cell}  # fmt: skip
+    assert len(greys) == 2
+    assert all(red == green == blue for red, green, blue in greys)
+
+
+def test_watching_changes_nothing_and_a_callback_can_end_the_call():
+    assert torch.equal(tensors(CAPTIONS[:3], SEEDS), tensors(CAPTIONS[:3], SEEDS, callback=lambda _: True))
+
+    class EnoughError(Exception):
+        pass
+
+    def stop(step):
+        if step.number == 2:
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        tensors(CAPTIONS[:3], SEEDS, callback=stop)
+
+
+def test_batches_stream_and_say_which_captions_they_are_of():
+    rows = []
+    stream = pipeline().stream(CAPTIONS[:5], range(5), batch_size=2, callback=lambda step: rows.append(step.rows))
+    first = next(stream)
+    assert {tuple(part) for part in rows} == {(0, 1)}  # nothing more is drawn than was asked for
+    assert (first.captions, first.seeds) == (CAPTIONS[:2], [0, 1])
+    assert [part.rows for part in stream] == [[2, 3], [4]]
+    whole = pipeline()(CAPTIONS[:5], range(5), batch_size=2, trajectory=True)
+    assert whole.frames(4)[-1].tobytes() == whole.images[4].tobytes()
+
+
+# Negative captions
+
+
+def test_negative_captions_stand_in_the_place_of_the_null_text(monkeypatch):
+    plain, away = tensors(CAPTIONS[:3], SEEDS), tensors(CAPTIONS[:3], SEEDS, negative="seven")
+    assert not torch.allclose(plain, away, atol=1e-3)
+    assert torch.equal(away, tensors(CAPTIONS[:3], SEEDS, negative=["seven"] * 3))
+    null = Denoiser.null
+    monkeypatch.setattr(Denoiser, "null", lambda self, batch: null(Denoiser(self.network, self.image_tokenizer), batch))
+    assert torch.equal(plain, tensors(CAPTIONS[:3], SEEDS, negative="seven"))
+    assert torch.equal(tensors(CAPTIONS[0], [4], guidance_scale=2.0), tensors(CAPTIONS[0], [4], guidance_scale=2.0))
+
+
+class Plain(Sampler):
+    """One that nothing can be asked of."""
+
+    def check(self, objective):
+        """Any will do."""
+
+    def __call__(self, denoiser, text, seeds):
+        return torch.zeros(len(seeds), TOKENS, denoiser.channels)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"callback": print}, "sampler Plain takes no a callback"),
+        ({"trajectory": True}, "sampler Plain takes no a callback"),
+        ({"negative": "seven"}, "sampler Plain takes no negative captions"),
+        ({"images": torch.zeros(3, 4, 6), "mask": 0.5}, "sampler Plain takes no an image to edit"),
+    ],
+)
+def test_a_sampler_that_goes_not_by_steps_refuses_what_it_cannot_do(options, says):
+    draw = Pipeline(make_model(sampler=Plain()))
+    assert len(draw(CAPTIONS[:2]).images) == 2
+    with pytest.raises(UserError, match=f"{says}.*StepwiseSampler"):
+        draw(CAPTIONS[:2], **options)
+
+
+# Between two
+
+
+def test_between_two_captions_and_two_seeds_the_ends_are_the_plain_images():
+    def at(share):
+        return tensors([Between(CAPTIONS[0], CAPTIONS[3], share)], [Between(1, 2, share)])[0]
+
+    torch.testing.assert_close(at(0.0), tensors(CAPTIONS[0], [1])[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(at(1.0), tensors(CAPTIONS[3], [2])[0], atol=1e-5, rtol=0)
+    assert not torch.allclose(at(0.5), at(0.0), atol=1e-2)
+    with pytest.raises(UserError, match=r"share is 1\.5"):
+        at(1.5)
+
+
+def test_texts_turn_into_each_other():
+    one, other = random_text(3, 0), random_text(3, 1)
+    way = one.lerp(other, torch.tensor([0.0, 0.25, 1.0]))
+    both = one.valid[1] & other.valid[1]
+    assert torch.equal(way.valid, torch.stack([one.valid[0], one.valid[1] | other.valid[1], other.valid[2]]))
+    torch.testing.assert_close(way.tokens[1][both], (0.75 * one.tokens + 0.25 * other.tokens)[1][both])
+    torch.testing.assert_close(way.pooled[1], (0.75 * one.pooled + 0.25 * other.pooled)[1])
+    assert torch.equal(way.tokens[2][other.valid[2]], other.tokens[2][other.valid[2]])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_random_numbers_between_two_seeds_keep_their_distribution(share):
+    numbers = Generators([Between(1, 2, share), 1, 2], torch.device("cpu"))
+    normal, uniform = numbers.normal(40_000), numbers.uniform(40_000)
+    ends = Generators([1, 2], torch.device("cpu"))
+    if share in (0.0, 1.0):
+        assert torch.equal(normal[0], ends.normal(40_000)[int(share)])
+        assert torch.equal(uniform[0], ends.uniform(40_000)[int(share)])
+    torch.testing.assert_close(
+        torch.stack([normal[0].mean(), normal[0].std()]), torch.tensor([0.0, 1.0]), atol=0.02, rtol=0
+    )
+    cuts = uniform[0].quantile(torch.tensor([0.1, 0.5, 0.9]))
+    torch.testing.assert_close(cuts, torch.tensor([0.1, 0.5, 0.9]), atol=0.02, rtol=0)
+    assert uniform.min() >= 0
+    assert uniform.max() < 1
