@@ -1,6 +1,6 @@
 """What each kind of component promises: derive from one of these, register the class, and it can be swapped in.
 
-A fusion has no class here: it is a module ``(x, text) -> x``, and :mod:`jepa_t.fusion` says of which shape.
+A fusion needs no class: it is a module ``(x, text) -> x``, and :mod:`jepa_t.fusion` says of which shape.
 Letters: B batch, N image tokens, V visible, K asked, R registers, L text tokens, C token channels, D width,
 E text width.
 
@@ -148,6 +148,26 @@ class Vocabulary(ABC):
     @abstractmethod
     def unknown_words(self, caption: str) -> list[str]:
         """The words of a caption that training never showed, in order."""
+
+
+class Worded(ABC):
+    """A text tokenizer that can tell which of its tokens a word is."""
+
+    @abstractmethod
+    def word_spans(self, caption: str) -> list[tuple[str, range]]:
+        """The words of a caption in order, each with the text tokens, of the L, that it is.
+
+        Raises:
+            UserError: They can't be told apart.
+        """
+
+
+class AttendingFusion(nn.Module, ABC):
+    """A fusion whose image tokens look at the text tokens, and which can say how much at each."""
+
+    @abstractmethod
+    def attention(self, x: Tensor, text: Text) -> Tensor:
+        """How each of ``x [B, K, D]`` shares its attention among the text tokens ``[B, K, L]``; rows sum to 1."""
 
 
 class Encoder(nn.Module, ABC):

@@ -20,11 +20,13 @@ class Denoiser:
         network: The weights that draw.
         image_tokenizer: If its tokens are codes, what is drawn becomes codes: in training the visible tokens are such.
         negative: Captions in place of the null text, one for each image; None for the null text.
+        attended: A list to which each :meth:`condition` adds where the asked tokens look; None for not.
     """
 
     network: Network
     image_tokenizer: ImageTokenizer
     negative: Text | None = None
+    attended: list[tuple[Split, Tensor]] | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -42,7 +44,10 @@ class Denoiser:
 
     def condition(self, tokens: Tensor, split: Split, text: Text, branches: int = 1) -> Prediction:
         """As :meth:`Network.condition`."""
-        return self.network.condition(tokens, split, text, branches)
+        prediction = self.network.condition(tokens, split, text, branches, attention=self.attended is not None)
+        if self.attended is not None and prediction.attention is not None:
+            self.attended.append((split, prediction.attention))
+        return prediction
 
     def draw(
         self,

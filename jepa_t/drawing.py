@@ -17,8 +17,9 @@ from .ema import check_moved
 from .errors import UserError
 from .randomness import checked_seeds
 from .sheets import hatch, to_image
-from .structures import Caption, Given, Revealed, Seed
+from .structures import Caption, Given, Revealed, Seed, Split
 from .tokenizers.encoding import decode, read
+from .words import WordMap, word_maps
 
 if TYPE_CHECKING:
     from .editing import Edit
@@ -69,6 +70,7 @@ class Drawing:
             to keep.
         sampler: The sampler that drew them.
         trajectory: All sampling steps, if they were asked for.
+        word_maps: For each image where in its caption it looked, if that was asked for; None if nothing was drawn.
         rows: Which of the call's captions these are.
     """
 
@@ -77,6 +79,7 @@ class Drawing:
     seeds: list[Seed]
     sampler: Sampler
     trajectory: list[SamplingStep] = field(default_factory=list, repr=False)
+    word_maps: list[WordMap | None] = field(default_factory=list, repr=False)
     rows: list[int] = field(default_factory=list, repr=False)
 
     def frames(self, index: int) -> list[Image.Image]:
@@ -95,6 +98,7 @@ class Request:
         edit: What each image keeps; or None.
         callback: Called after each sampling step; or None.
         trajectory: Whether all steps are wanted.
+        word_maps: Whether these are.
         output: ``pil`` or ``tensor``.
     """
 
@@ -105,6 +109,7 @@ class Request:
     edit: Edit | None = None
     callback: Callable[[SamplingStep], object] | None = None
     trajectory: bool = False
+    word_maps: bool = False
     output: str = "pil"
 
     def batches(self, model: JEPAT, size: int) -> Iterator[Drawing]:
@@ -114,16 +119,21 @@ class Request:
 
     def _batch(self, model: JEPAT, rows: list[int]) -> Drawing:
         steps: list[SamplingStep] = []
+        looked: dict[int, WordMap] = {}
         counts = {row: self.edit.counts[row] if self.edit else None for row in rows}
+        # In each part as many tokens are masked, so that all shapes are one.
         parts = [[row for row in rows if counts[row] == count] for count in dict.fromkeys(counts.values())]
-        tokens = torch.cat([self._part(model, part, steps) for part in parts])  # as many masked tokens in each part
+        tokens = torch.cat(
+            [self._part(model, part, steps, looked) for part in parts]
+        )  # as many masked tokens in each part
         places = sorted(range(len(rows)), key=[row for part in parts for row in part].__getitem__)
         images = decode(model.image_tokenizer, tokens[places] if len(parts) > 1 else tokens)
         captions, seeds = [self.captions[row] for row in rows], [self.seeds[row] for row in rows]
         made = [to_image(image) for image in images] if self.output == "pil" else images
-        return Drawing(made, captions, seeds, self.sampler, steps, rows)
+        maps = [looked.get(row) for row in rows] if self.word_maps else []
+        return Drawing(made, captions, seeds, self.sampler, steps, maps, rows)
 
-    def _part(self, model: JEPAT, rows: list[int], steps: list[SamplingStep]) -> Tensor:
+    def _part(self, model: JEPAT, rows: list[int], steps: list[SamplingStep], looked: dict[int, WordMap]) -> Tensor:
         captions, seeds = [self.captions[row] for row in rows], [self.seeds[row] for row in rows]
         tokenizer, device = model.image_tokenizer, next(model.parameters()).device
 
@@ -142,7 +152,12 @@ class Request:
             return given.tokens
         negative = None if self.negative is None else [self.negative[row] for row in rows]
         watched = watch if self.callback is not None or self.trajectory else None
-        return draw_tokens(model, captions, seeds, self.sampler, negative, given, watched)
+        attended: list[tuple[Split, Tensor]] | None = [] if self.word_maps else None
+        tokens = draw_tokens(model, captions, seeds, self.sampler, negative, given, watched, attended)
+        if attended is not None:
+            maps = word_maps(attended, [str(caption) for caption in captions], model.ema.text_tokenizer, tokenizer.grid)
+            looked.update(zip(rows, maps, strict=True))
+        return tokens
 
 
 def joined(parts: Sequence[Drawing], request: Request) -> Drawing:
@@ -151,7 +166,9 @@ def joined(parts: Sequence[Drawing], request: Request) -> Drawing:
     if request.output == "tensor":
         images = torch.stack(images) if images else torch.empty(0)
     steps = [step for part in parts for step in part.trajectory]
-    return Drawing(images, request.captions, request.seeds, request.sampler, steps, list(range(len(request.captions))))
+    maps = [map for part in parts for map in part.word_maps]
+    rows = list(range(len(request.captions)))
+    return Drawing(images, request.captions, request.seeds, request.sampler, steps, maps, rows)
 
 
 @torch.no_grad()
@@ -163,6 +180,7 @@ def draw_tokens(
     negative: Sequence[str] | None = None,
     given: Given | None = None,
     watch: Callable[[Revealed], object] | None = None,
+    attended: list[tuple[Split, Tensor]] | None = None,
 ) -> Tensor:
     """Draw the tokens of an image per caption with the averaged weights ``[B, N, C]``.
 
@@ -174,6 +192,7 @@ def draw_tokens(
         negative: B captions in place of guidance's null text.
         given: Tokens that stay.
         watch: Called after each sampling step.
+        attended: A list for where the tokens look, as in :class:`~jepa_t.denoiser.Denoiser`.
 
     Raises:
         UserError: A caption or a seed can't be read, the sampler can't do what is asked, or the network has been
@@ -183,9 +202,8 @@ def draw_tokens(
     check_moved(model.network, model.ema, model.began)
     check_sampler(sampler, negative is not None, watch is not None, given is not None)
     text = read(model.ema.text_tokenizer, captions)
-    denoiser = Denoiser(
-        model.ema, model.image_tokenizer, None if negative is None else read(model.ema.text_tokenizer, negative)
-    )
+    away = None if negative is None else read(model.ema.text_tokenizer, negative)
+    denoiser = Denoiser(model.ema, model.image_tokenizer, away, attended)
     with cast_once(model.ema, text.pooled.device.type):
         if isinstance(sampler, StepwiseSampler) and (watch or given):
             for step in sampler.trajectory(denoiser, text, seeds, given):
@@ -204,10 +222,10 @@ def check_sampler(sampler: Sampler, negative: bool = False, watched: bool = Fals
     Raises:
         UserError: It can't.
     """
-    asked = {"negative captions": negative, "a callback or a trajectory": watched, "an image to edit": given}
+    asked = {"take negative captions": negative, "be watched": watched, "edit images": given}
     named = [name for name, wanted in asked.items() if wanted]
     if named and not isinstance(sampler, StepwiseSampler):
         kind = type(sampler).__name__
-        raise UserError(f"sampler {kind} takes no {named[0]}; use one derived from StepwiseSampler, as MaskedSampler")
+        raise UserError(f"sampler {kind} can't {named[0]}; use one derived from StepwiseSampler, such as MaskedSampler")
     if negative and isinstance(sampler, StepwiseSampler) and not sampler.guided:
         raise UserError("negative captions act through guidance, which is off; give a guidance_scale other than 1")

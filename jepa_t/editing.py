@@ -129,7 +129,7 @@ def _tokens(mask: Any, seed: Seed, size: tuple[int, int], tokenizer: ImageTokeni
 
 
 def _as_bool(mask: Any) -> Tensor:
-    values = torch.as_tensor(np.asarray(mask.convert("L"))) if isinstance(mask, Image.Image) else mask
+    values = torch.from_numpy(np.array(mask.convert("L"))) if isinstance(mask, Image.Image) else mask
     values = torch.from_numpy(values) if isinstance(values, np.ndarray) else values
     if not isinstance(values, Tensor):
         raise UserError(f"mask is a {_kind(mask)}; give a PIL image, an array or a tensor [H, W], or a share as 0.5")

@@ -82,17 +82,26 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, source: Tensor, valid: Tensor | None = None) -> Tensor:
         """Queries from ``x [B, Q, D]``, keys and values from ``source [B, K, E]``: ``[B, Q, D]``."""
-        q = self.q(x).unflatten(-1, (self.heads, -1))  # [B, Q, H, d]
-        k, v = self.kv(source).unflatten(-1, (2, self.heads, -1)).unbind(2)  # [B, K, H, d]
-        q, k = (F.rms_norm(part, self.gain.shape, eps=EPS) for part in (q, k))
-        q, k, v = (
-            (q * self.gain).to(v.dtype).transpose(1, 2),
-            k.to(v.dtype).transpose(1, 2),
-            v.transpose(1, 2),
-        )
+        q, k, v = self._heads(x, source)
         dropout = self.dropout if self.training else 0.0
         x = attention(q, k, v, valid, self.backend, dropout).transpose(1, 2).flatten(2)
         return F.dropout(self.proj(x), dropout) if dropout else self.proj(x)
+
+    def shares(self, x: Tensor, source: Tensor, valid: Tensor | None = None) -> Tensor:
+        """How each query shares its attention among the keys, the mean of the heads ``[B, Q, K]``; each row sums to 1.
+
+        Attention is linear in the values, so those of a unit matrix give its weights, whatever the back end.
+        """
+        q, k, _ = self._heads(x, source)
+        unit = torch.eye(k.shape[2], dtype=q.dtype, device=q.device).expand(*k.shape[:2], -1, -1)
+        return attention(q, k, unit, valid, self.backend).float().mean(1)
+
+    def _heads(self, x: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values ``[B, H, ., d]``."""
+        q = self.q(x).unflatten(-1, (self.heads, -1))  # [B, Q, H, d]
+        k, v = self.kv(source).unflatten(-1, (2, self.heads, -1)).unbind(2)  # [B, K, H, d]
+        q, k = (F.rms_norm(part, self.gain.shape, eps=EPS) for part in (q, k))
+        return (q * self.gain).to(v.dtype).transpose(1, 2), k.to(v.dtype).transpose(1, 2), v.transpose(1, 2)
 
 
 class Block(nn.Module):

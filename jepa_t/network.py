@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from . import contracts
 from .contracts import DiscreteImageTokenizer, Encoder, GenerativeObjective, ImageTokenizer, Objective, TextTokenizer
 from .errors import UserError
-from .fusion import Fusion, per_caption
+from .fusion import Fusion, Look, per_caption
 from .layers import seeded
 from .masking import gather
 from .registry import BACKBONES, OBJECTIVES, TOKENIZERS, build
@@ -89,7 +89,9 @@ class Network(nn.Module):
         """The objective that draws."""
         return cast(GenerativeObjective, self.objectives[self._generative])
 
-    def condition(self, tokens: Tensor, split: Split, text: Text, branches: int = 1) -> Prediction:
+    def condition(
+        self, tokens: Tensor, split: Split, text: Text, branches: int = 1, attention: bool = False
+    ) -> Prediction:
         """What the network says about the asked tokens; called alike to learn and to draw (JEPA-T, section 3).
 
         Args:
@@ -97,28 +99,30 @@ class Network(nn.Module):
             split: Which are visible and which are asked for.
             text: ``branches`` times B captions: the images' first, then theirs again, such as the null text.
             branches: How many captions each image has. What comes before the first fusion is computed once for all.
+            attention: Whether to say also where in the captions the asked tokens look; of each image's first caption.
 
         Returns:
             As many as there are captions.
 
         Raises:
-            UserError: The number of captions is another.
+            UserError: The number of captions is another, or no fusion attends to them.
         """
         if len(text) != branches * len(tokens):
             raise UserError(f"{len(tokens)} images and {len(text)} captions; give {branches} for each image")
         if "encoder" in self.fusion or "context" in self.fusion:  # nothing comes before the text
             split, tokens = split.repeat(branches), per_caption(tokens, text)
+        look = Look(split, len(text) // branches) if attention else None
+        at = partial(self.fusion.at, text=text, look=look)
         registers = self.encoder.registers.expand(len(tokens), -1, -1)  # [B, R, D]
-        registers = self.fusion.at("encoder", registers, text)
+        registers = at("encoder", registers)
         registers, visible = self.encoder(gather(tokens, split.visible), split.visible, registers)  # [B, V, D]
-        fuse = partial(self.fusion.at, "context", text=text)
-        x = self.predictor.place(registers, visible, split, fuse)  # [B, R + N, D]
-        x = self.fusion.at("predictor", x, text)
+        x = self.predictor.place(registers, visible, split, partial(at, "context"))  # [B, R + N, D]
+        x = at("predictor", x)
         split = split if len(split.order) == len(x) else split.repeat(branches)
-        x = self.predictor(x, split, lambda index, x: self.fusion.after_block(index, x, text))  # [B, K, D]
-        features = self.fusion.at("features", x, text)
-        condition = self.fusion.at("objective", features, text)
-        return Prediction(per_caption(features, text), per_caption(condition, text))
+        x = self.predictor(x, split, lambda index, x: self.fusion.after_block(index, x, text, look))  # [B, K, D]
+        features = at("features", x)
+        condition = at("objective", features)
+        return Prediction(per_caption(features, text), per_caption(condition, text), look.mean() if look else None)
 
     @torch.no_grad()
     def target(self, tokens: Tensor, split: Split) -> Tensor:

@@ -19,6 +19,7 @@ from .randomness import SEEDS, checked_seeds
 from .sampling import MaskedSampler, sampler_config, sampler_for
 from .saved import CONFIG, WEIGHTS, load_model
 from .structures import Between, Caption, Seed, ends
+from .words import check_words
 
 OUTPUTS = ("pil", "tensor")
 
@@ -117,6 +118,7 @@ class Pipeline:
         mask: Any = None,
         callback: Callable[[SamplingStep], object] | None = None,
         trajectory: bool = False,
+        word_maps: bool = False,
         output: str = "pil",
         batch_size: int = 64,
         progress: Callable[[int], object] = lambda _done: None,
@@ -136,6 +138,7 @@ class Pipeline:
                 of its pixels is; all others stay.
             callback: Called after each sampling step with what there is. What it raises ends the call.
             trajectory: Whether all steps stand in what is returned.
+            word_maps: Whether it says also where in its caption each image looked (:class:`~jepa_t.words.WordMap`).
             output: ``pil``, or ``tensor`` for ``[B, 3, H, W]`` in [-1, 1].
             batch_size: Images drawn at once.
             progress: Called after each batch with its size.
@@ -147,7 +150,7 @@ class Pipeline:
                 or no such numbers; images and masks don't fit the model or each other; the sampler can't do what is
                 asked; or an option is wrong. All of it is told before anything is drawn.
         """
-        asked = self._request(captions, seeds, negative, images, mask, callback, trajectory, output, sampler)
+        asked = self._request(captions, seeds, negative, images, mask, callback, trajectory, word_maps, output, sampler)
         parts = []
         for part in asked.batches(self.model, check_integer("batch_size", batch_size)):
             parts.append(part)
@@ -164,6 +167,7 @@ class Pipeline:
         mask: Any = None,
         callback: Callable[[SamplingStep], object] | None = None,
         trajectory: bool = False,
+        word_maps: bool = False,
         output: str = "pil",
         batch_size: int = 64,
         **sampler: Any,
@@ -172,7 +176,7 @@ class Pipeline:
 
         All mistakes are told at once, when it is called.
         """
-        asked = self._request(captions, seeds, negative, images, mask, callback, trajectory, output, sampler)
+        asked = self._request(captions, seeds, negative, images, mask, callback, trajectory, word_maps, output, sampler)
         return asked.batches(self.model, check_integer("batch_size", batch_size))
 
     def _request(
@@ -184,6 +188,7 @@ class Pipeline:
         mask: Any,
         callback: Callable[[SamplingStep], object] | None,
         trajectory: bool,
+        word_maps: bool,
         output: str,
         sampler: dict[str, Any],
     ) -> Request:
@@ -200,7 +205,9 @@ class Pipeline:
         check_sampler(chosen, away is not None, callback is not None or trajectory, edit is not None)
         for text in [*(end for caption in captions for end in ends(caption)), *(away or [])]:
             self._check(text)
-        return Request(captions, numbers, chosen, away and list(away), edit, callback, trajectory, output)
+        if word_maps:
+            check_words(self.model.ema, captions)
+        return Request(captions, numbers, chosen, away and list(away), edit, callback, trajectory, word_maps, output)
 
     def _check(self, caption: str) -> None:
         tokenizer = self.model.ema.text_tokenizer

@@ -35,6 +35,20 @@ def hatch(images: Tensor, masked: Tensor, grid: tuple[int, int]) -> Tensor:
     return torch.where(masked[:, None], grey.to(images.dtype), images)
 
 
+def heat_map(image: Image.Image, heat: Tensor) -> Image.Image:
+    """An image under red, the more the higher a number for each of its cells is; the highest hides it nearly.
+
+    Args:
+        image: Any.
+        heat: Numbers of at least 0, or NaN where there is none ``[h, w]``; the highest is the measure.
+    """
+    heat = heat.nan_to_num(0.0).float().cpu()
+    opacity = heat / heat.max().clamp(min=torch.finfo(torch.float32).tiny) * 217  # of 255
+    mask = Image.fromarray(opacity.round().to(torch.uint8).numpy()).resize(image.size, Image.Resampling.NEAREST)
+    grey = image.convert("L").convert("RGB")
+    return Image.composite(Image.new("RGB", image.size, (255, 0, 0)), grey, mask)
+
+
 def enlarge(image: Image.Image, side: int = 128) -> Image.Image:
     """Small images by a whole factor, each pixel a square, until no side is below ``side``."""
     factor = -(-side // min(image.size))

@@ -189,10 +189,13 @@ class Prediction:
     Attributes:
         features: The predictor's output after the ``features`` fusion ``[B, K, D]``.
         condition: ``features`` after the ``objective`` fusion: what the generative objective sees ``[B, K, D]``.
+        attention: How each asked token shares its attention among the text tokens, the mean of all fusions that attend
+            ``[B, K, L]``; None where it wasn't asked for.
     """
 
     features: Tensor
     condition: Tensor
+    attention: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -105,10 +105,10 @@ class Plain(Sampler):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"callback": print}, "sampler Plain takes no a callback"),
-        ({"trajectory": True}, "sampler Plain takes no a callback"),
-        ({"negative": "seven"}, "sampler Plain takes no negative captions"),
-        ({"images": torch.zeros(3, 4, 6), "mask": 0.5}, "sampler Plain takes no an image to edit"),
+        ({"callback": print}, "sampler Plain can't be watched"),
+        ({"trajectory": True}, "sampler Plain can't be watched"),
+        ({"negative": "seven"}, "sampler Plain can't take negative captions"),
+        ({"images": torch.zeros(3, 4, 6), "mask": 0.5}, "sampler Plain can't edit images"),
     ],
 )
 def test_a_sampler_that_goes_not_by_steps_refuses_what_it_cannot_do(options, says):

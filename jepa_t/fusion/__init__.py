@@ -19,6 +19,18 @@ from .concat import Concat
 from .cross_attention import CrossAttention
 from .film import FiLM
 from .in_context import InContext
-from .sites import PRESETS, SITES, Fusion, per_caption
+from .sites import NO_ATTENTION, PRESETS, SITES, Fusion, Look, per_caption
 
-__all__ = ["PRESETS", "SITES", "Add", "Concat", "CrossAttention", "FiLM", "Fusion", "InContext", "per_caption"]
+__all__ = [
+    "NO_ATTENTION",
+    "PRESETS",
+    "SITES",
+    "Add",
+    "Concat",
+    "CrossAttention",
+    "FiLM",
+    "Fusion",
+    "InContext",
+    "Look",
+    "per_caption",
+]

@@ -2,13 +2,14 @@
 
 from torch import Tensor, nn
 
+from ..contracts import AttendingFusion
 from ..layers import EPS, Attention
 from ..registry import FUSIONS
 from ..structures import Text
 
 
 @FUSIONS.register_module()
-class CrossAttention(nn.Module):
+class CrossAttention(AttendingFusion):
     """Each image token looks at the text tokens: ``x + CrossAttention(Q = x, K = V = text)`` (JEPA-T).
 
     Keys and values are the caption's tokens, not copies of one pooled vector, for which the softmax would be
@@ -32,3 +33,7 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, text: Text) -> Tensor:
         """Fuse ``x [B, K, D]`` with the text: ``[B, K, D]``."""
         return x + self.attn(self.norm(x), text.tokens, text.valid)
+
+    def attention(self, x: Tensor, text: Text) -> Tensor:
+        """How each of ``x [B, K, D]`` shares its attention among the text tokens, the mean of heads ``[B, K, L]``."""
+        return self.attn.shares(self.norm(x), text.tokens, text.valid)

@@ -4,14 +4,21 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
+from ..contracts import AttendingFusion
 from ..errors import UserError, unknown
 from ..layers import seeded
 from ..registry import FUSIONS, build
-from ..structures import Text
+from ..structures import Split, Text
 
 SITES = ("encoder", "context", "predictor", "blocks", "features", "objective")
+UNMASKED = ("encoder", "context")  # where no masked token is
+NO_ATTENTION = (
+    "the fusion of this model has no attention over words, which word maps are made of; train one with "
+    "CrossAttention at predictor, blocks, features or objective"
+)
 
 PRESETS: dict[str, dict[str, dict]] = {
     "none": {},
@@ -23,6 +30,36 @@ PRESETS: dict[str, dict[str, dict]] = {
         "objective": {"type": "Concat"},
     },
 }
+
+
+class Look:
+    """What notes, at each fusion that attends, how the asked tokens share their attention among the text tokens.
+
+    Args:
+        split: Which are asked.
+        images: B; of several captions for each image the first counts.
+    """
+
+    def __init__(self, split: Split, images: int) -> None:
+        self.asked, self.masked, self.images = split.asked_count, split.masked.shape[1], images
+        self.found: list[Tensor] = []
+
+    def __call__(self, site: str, module: nn.Module, x: Tensor, text: Text) -> None:
+        """Note it of ``x``, which lies before the module."""
+        if site in UNMASKED or not isinstance(module, AttendingFusion):
+            return
+        start = 0 if x.shape[1] == self.asked else x.shape[1] - self.masked
+        self.found.append(module.attention(x[:, start : start + self.asked], text)[: self.images])
+
+    def mean(self) -> Tensor:
+        """Of all fusions that attend ``[B, K, L]``.
+
+        Raises:
+            UserError: There is none.
+        """
+        if not self.found:
+            raise UserError(NO_ATTENTION)
+        return torch.stack(self.found).mean(0)
 
 
 class Fusion(nn.ModuleDict):
@@ -51,16 +88,31 @@ class Fusion(nn.ModuleDict):
             modules = _modules(site, cfg, depth, {"width": width, "text_width": text_width, "registers": registers})
             self[site] = nn.ModuleList(modules) if site == "blocks" else modules[0]
 
-    def at(self, site: str, x: Tensor, text: Text) -> Tensor:
+    def at(self, site: str, x: Tensor, text: Text, look: Look | None = None) -> Tensor:
         """Fuse ``x``, of the shape that it has at a site; without a module there, ``x`` itself.
 
         With several captions for each image (:meth:`~jepa_t.network.Network.condition`) it is laid out once for each.
         """
-        return self[site](per_caption(x, text), text) if site in self else x
+        return _fused(site, self[site], x, text, look) if site in self else x
 
-    def after_block(self, index: int, x: Tensor, text: Text) -> Tensor:
+    def after_block(self, index: int, x: Tensor, text: Text, look: Look | None = None) -> Tensor:
         """Fuse the output of the predictor's block ``index``."""
-        return cast(nn.ModuleList, self["blocks"])[index](per_caption(x, text), text) if "blocks" in self else x
+        if "blocks" not in self:
+            return x
+        return _fused("blocks", cast(nn.ModuleList, self["blocks"])[index], x, text, look)
+
+    @property
+    def attends(self) -> bool:
+        """Whether masked tokens look at the text tokens anywhere."""
+        modules = [self[site] for site in SITES if site in self and site not in UNMASKED]
+        return any(isinstance(part, AttendingFusion) for module in modules for part in module.modules())
+
+
+def _fused(site: str, module: nn.Module, x: Tensor, text: Text, look: Look | None) -> Tensor:
+    x = per_caption(x, text)
+    if look is not None:
+        look(site, module, x, text)
+    return module(x, text)
 
 
 def _modules(site: str, cfg: Any, depth: int, offered: Mapping[str, Any]) -> list[nn.Module]:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..contracts import Fitted, TextTokenizer, Vocabulary
+from ..contracts import Fitted, TextTokenizer, Vocabulary, Worded
 from ..errors import UserError
 from ..layers import EPS, Blocks, table
 from ..registry import TOKENIZERS
@@ -20,6 +20,11 @@ from .captions import check_count, checked
 LOST = 0.1  # share of what captions say that a vocabulary may leave out
 PADDING, NULL, UNKNOWN = 0, 1, 2  # rows of the word table before the first word's
 FIRST_WORD = 3
+
+
+def _forget(tokenizer: "TransformerText", _keys: object) -> None:
+    """A new vocabulary reads captions otherwise; a function of the module, so that it can be pickled."""
+    tokenizer._cache.clear()
 
 
 @functools.cache
@@ -42,7 +47,7 @@ def pairs_of(caption: str, length: int) -> list[int]:
 
 
 @TOKENIZERS.register_module()
-class TransformerText(TextTokenizer, Fitted, Vocabulary):
+class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
     """CLIP's byte-pair ids, of which only those that occur in training have a learned vector, and a Transformer.
 
     Args:
@@ -79,7 +84,7 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary):
         self.blocks = Blocks(depth, width, heads, dropout, least=0)
         self.norm = nn.LayerNorm(width, eps=EPS)
         self._cache: dict[str, list[int]] = {}
-        self.register_load_state_dict_post_hook(lambda module, _: module._cache.clear())
+        self.register_load_state_dict_post_hook(_forget)
 
     @property
     def fitted(self) -> bool:  # type: ignore[override]  # follows from the vocabulary
@@ -132,6 +137,21 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary):
         """The words of a caption that have a part which training never showed, in order."""
         known = set(self.clip_ids.tolist())
         return [w for w in checked(caption).split() if not known.issuperset(byte_pairs().encode(w))]
+
+    def word_spans(self, caption: str) -> list[tuple[str, range]]:
+        """The words of a caption in order, each with the byte pairs that it is.
+
+        Raises:
+            UserError: They can't be told apart, since a part of the caption is read as something else.
+        """
+        words, start = [], 0
+        for word in checked(caption).split():
+            count = len(byte_pairs().encode(word))
+            words.append((word, range(start, start + count)))
+            start += count
+        if start != len(byte_pairs().encode(caption)):
+            raise UserError(f"the caption {caption!r} is read otherwise than word by word; spell it plainly")
+        return words
 
     def null(self, batch: int) -> Text:
         """The learned null text, the unconditional caption: ``batch`` equal rows."""
