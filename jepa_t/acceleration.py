@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from weakref import WeakKeyDictionary
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .layers import Block
 from .objectives.denoising_head import ResidualBlock
 
+HALF = (torch.bfloat16, torch.float16)
 _LOCK = threading.Lock()
 _CASTS: WeakKeyDictionary[nn.Module, tuple[int, list[tuple[Tensor, Tensor]]]] = WeakKeyDictionary()
 
@@ -51,6 +52,14 @@ def cast_once(network: nn.Module, device: str) -> Iterator[None]:
             else:
                 for parameter, value in kept:
                     parameter.data = value
+
+
+def autocast_of(network: nn.Module) -> AbstractContextManager:
+    """Autocast to the precision of a network's weights, where that is half; elsewhere whatever holds already."""
+    weight = next(parameter for parameter in network.parameters() if parameter.ndim > 1)
+    if weight.dtype not in HALF or torch.is_autocast_enabled(weight.device.type):
+        return nullcontext()
+    return torch.autocast(weight.device.type, weight.dtype)
 
 
 def _cast(network: nn.Module, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .acceleration import cast_once
+from .acceleration import autocast_of, cast_once
 from .contracts import ImageTokenizer, Sampler, StepwiseSampler
 from .denoiser import Denoiser, check_drawn
 from .ema import check_moved
@@ -204,7 +204,7 @@ def draw_tokens(
     text = read(model.ema.text_tokenizer, captions)
     away = None if negative is None else read(model.ema.text_tokenizer, negative)
     denoiser = Denoiser(model.ema, model.image_tokenizer, away, attended)
-    with cast_once(model.ema, text.pooled.device.type):
+    with autocast_of(model.ema.encoder), cast_once(model.ema, text.pooled.device.type):
         if isinstance(sampler, StepwiseSampler) and (watch or given):
             for step in sampler.trajectory(denoiser, text, seeds, given):
                 tokens = step.tokens

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from .acceleration import HALF
 from .contracts import Sampler, Vocabulary
 from .drawing import Drawing, Request, SamplingStep, check_sampler, joined
 from .editing import Edit
@@ -60,11 +61,27 @@ class Pipeline:
             UserError: A file is absent, damaged, of another config, or refused.
         """
         model, plain = load_model(path, config)
+        return cls(model, plain).to(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> "Pipeline":
+        """Move the model, in place, to a device, and its weights to a precision; the same pipeline.
+
+        With ``torch.bfloat16`` or ``torch.float16`` what draws is computed in half precision. The tokenizers, which
+        run once per image, stay in float32.
+
+        Raises:
+            UserError: The device can't be used, or the precision is another.
+        """
+        if dtype is not None and dtype not in (torch.float32, *HALF):
+            raise UserError(f"dtype is {dtype!r}; use torch.float32, torch.bfloat16 or torch.float16")
         try:
-            model = model.to(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+            self.model.to(device)
         except (RuntimeError, AssertionError) as error:
             raise UserError(f"device {device!r} can't be used: {str(error).splitlines()[0]}") from error
-        return cls(model, plain)
+        for network in (self.model.network, self.model.ema):
+            for part in (network.encoder, network.predictor, network.fusion, network.objectives):
+                part.to(dtype)
+        return self
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
         """Write ``config.json`` and ``model.safetensors`` (the averaged weights) into a folder.
@@ -178,6 +195,35 @@ class Pipeline:
         """
         asked = self._request(captions, seeds, negative, images, mask, callback, trajectory, word_maps, output, sampler)
         return asked.batches(self.model, check_integer("batch_size", batch_size))
+
+    def interpolate(
+        self, captions: str | Sequence[str], seeds: Sequence[int] | None = None, frames: int = 8, **options: Any
+    ) -> Drawing:
+        """Draw the way between two captions, between two seeds, or both, in steps of equal length.
+
+        The text is mixed linearly, the noise on a circle, so that it stays normal; both ends are the plain images.
+
+        Args:
+            captions: A text, or two.
+            seeds: A number, or two, as a list; by default random ones, two where there is one caption.
+            frames: How many images, at least 2, both ends among them.
+            **options: As :meth:`__call__`.
+
+        Raises:
+            UserError: As :meth:`__call__`, or there are more or fewer ends.
+        """
+        check_integer("frames", frames, 2)
+        texts = [captions] if isinstance(captions, str) else list(captions)
+        drawn = [secrets.randbelow(SEEDS) for _ in range(3 - len(texts))] if seeds is None else seeds
+        numbers = checked_seeds(drawn, len(drawn))
+        if (len(texts), len(numbers)) not in ((1, 2), (2, 1), (2, 2)):
+            raise UserError(f"{len(texts)} captions and {len(numbers)} seeds; give one or two of each, not one of both")
+        shares = [frame / (frames - 1) for frame in range(frames)]
+        ways: list[list[Any]] = [
+            [Between(ends[0], ends[1], share) if len(ends) == 2 else ends[0] for share in shares]
+            for ends in (texts, numbers)
+        ]
+        return self(ways[0], ways[1], **options)
 
     def _request(
         self,

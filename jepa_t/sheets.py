@@ -1,5 +1,6 @@
 """Tensors as images, and several images on one sheet."""
 
+import io
 import textwrap
 from collections.abc import Sequence
 
@@ -53,6 +54,30 @@ def enlarge(image: Image.Image, side: int = 128) -> Image.Image:
     """Small images by a whole factor, each pixel a square, until no side is below ``side``."""
     factor = -(-side // min(image.size))
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+
+
+def strip(images: Sequence[Image.Image], side: int = 128) -> Image.Image:
+    """Images of one size beside each other, enlarged to at least ``side`` pixels."""
+    views = [enlarge(image, side) for image in images]
+    joined = Image.new("RGB", (views[0].width * len(views), views[0].height))
+    for number, view in enumerate(views):
+        joined.paste(view, (number * view.width, 0))
+    return joined
+
+
+def gif(frames: Sequence[Image.Image], side: int = 128, milliseconds: int = 150) -> bytes:
+    """An animation that begins anew after its last frame, which stays for a second and a half.
+
+    Args:
+        frames: Images of one size.
+        side: They are enlarged to at least so many pixels.
+        milliseconds: How long a frame stays.
+    """
+    views = [enlarge(frame, side) for frame in frames]
+    times = [milliseconds] * (len(views) - 1) + [1500]
+    buffer = io.BytesIO()
+    views[0].save(buffer, "gif", save_all=True, append_images=views[1:], duration=times, loop=0)
+    return buffer.getvalue()
 
 
 def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str], columns: int = 4) -> Image.Image:

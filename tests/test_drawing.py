@@ -1,8 +1,21 @@
 """Watching, negative captions, streams, and what lies between two captions or seeds."""
 
+import pickle
+
 import pytest
 import torch
-from tiny import CAPTIONS, GRID, TOKENS, make_model, random_text, shared_model
+from tiny import (
+    CAPTIONS,
+    CHANNELS,
+    GENERATIVE,
+    GRID,
+    SIZE,
+    TOKENS,
+    make_model,
+    random_text,
+    shared_model,
+    with_objective,
+)
 from watched import model_by
 
 from jepa_t.contracts import Sampler
@@ -13,6 +26,7 @@ from jepa_t.sampling import Generators
 from jepa_t.structures import Between
 
 SEEDS = [4, 5, 6]
+PATCHES = {"image_tokenizer": {"type": "PatchTokenizer", "size": SIZE, "patch": 2, "channels": CHANNELS}}
 
 
 def pipeline():
@@ -79,6 +93,30 @@ def test_batches_stream_and_say_which_captions_they_are_of():
     assert whole.frames(4)[-1].tobytes() == whole.images[4].tobytes()
 
 
+# Precision
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("objective", GENERATIVE)
+def test_half_precision_draws_nearly_the_same_and_a_pipeline_can_be_pickled(objective, dtype):
+    codes = objective == "TokenCrossEntropy"  # which are the same or another, so that a model of patches is closer
+    whole = Pipeline(make_model(**with_objective(objective, **({} if codes else PATCHES))).eval())
+    plain = whole(CAPTIONS[:3], SEEDS, output="tensor").images
+    half = pickle.loads(pickle.dumps(whole)).to("cpu", dtype)
+    assert {p.dtype for p in half.model.ema.encoder.parameters()} == {dtype}
+    found = half(CAPTIONS[:3], SEEDS, output="tensor").images
+    assert found.dtype == torch.float32
+    assert (found - plain).abs().mean() < 0.05
+    assert torch.equal(plain, whole(CAPTIONS[:3], SEEDS, output="tensor").images)
+
+
+def test_another_precision_or_device_is_refused():
+    with pytest.raises(UserError, match=r"dtype is torch\.int8; use torch\.float32"):
+        pipeline().to(dtype=torch.int8)
+    with pytest.raises(UserError, match="device 'tpu' can't be used"):
+        pipeline().to("tpu")
+
+
 # Negative captions
 
 
@@ -130,6 +168,19 @@ def test_between_two_captions_and_two_seeds_the_ends_are_the_plain_images():
     assert not torch.allclose(at(0.5), at(0.0), atol=1e-2)
     with pytest.raises(UserError, match=r"share is 1\.5"):
         at(1.5)
+
+
+def test_a_strip_goes_from_one_caption_and_seed_to_the_other():
+    draw = pipeline()
+    strip = draw.interpolate(CAPTIONS[:2], [1, 2], frames=3, output="tensor")
+    assert [str(caption) for caption in strip.captions][1] == f"{CAPTIONS[0]} > {CAPTIONS[1]}, 0.5"
+    torch.testing.assert_close(strip.images[0], tensors(CAPTIONS[0], [1])[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(strip.images[2], tensors(CAPTIONS[1], [2])[0], atol=1e-5, rtol=0)
+    assert draw.interpolate(CAPTIONS[:2], [1], frames=3).seeds == [1, 1, 1]
+    assert len(set(draw.interpolate(CAPTIONS[0], frames=3).seeds)) == 3
+    for words in ((CAPTIONS[:3], [1]), (CAPTIONS[0], [1]), (CAPTIONS[:2], [1, 2, 3])):
+        with pytest.raises(UserError, match="give one or two of each"):
+            draw.interpolate(*words)
 
 
 def test_texts_turn_into_each_other():

@@ -13,8 +13,10 @@ from tiny_text import saved
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from jepa_t.drawing import draw_tokens
 from jepa_t.engine import GuardedOptimWrapper
 from jepa_t.registry import TOKENIZERS, build
+from jepa_t.structures import Given, Revealed
 
 
 class NoWaits(TorchDispatchMode):
@@ -93,6 +95,17 @@ def test_no_sampling_step_waits(changes):
     model = on_meta(make_model(**changes))
     with NoWaits():
         assert model.generate(CAPTIONS[:3], [0, 1, 2]).shape == (3, 3, 2 * GRID[0], 2 * GRID[1])
+
+
+@pytest.mark.parametrize("changes", [MODELS["FlowMatching"], CODES], ids=["FlowMatching", "TokenCrossEntropy"])
+def test_neither_an_edit_nor_a_step_that_is_watched_waits(changes):
+    model = on_meta(make_model(**changes))
+    masked = torch.empty(2, GRID[0] * GRID[1], dtype=torch.bool, device="meta")
+    tokens = torch.empty(*masked.shape, model.image_tokenizer.channels, device="meta")
+    with NoWaits():
+        asked = CAPTIONS[2:4], Given(tokens, masked, 4), Revealed.revealed.fget, []
+        drawn = draw_tokens(model, CAPTIONS[:2], [0, 1], model.sampler, *asked)
+    assert drawn.shape == tokens.shape
 
 
 @pytest.mark.parametrize("read", [Tensor.item, Tensor.tolist, Tensor.cpu, Tensor.nonzero, bool])

@@ -6,7 +6,9 @@ import json
 import logging
 import re
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import torch
 from PIL import Image
@@ -14,11 +16,13 @@ from PIL.PngImagePlugin import PngInfo
 from rich.console import Console
 from rich.progress import Progress
 
+from ..data.broken import BrokenSample
+from ..data.decoding import decode
 from ..engine import load_config, set_threads
 from ..errors import UserError
 from ..files import weights_hash, write_atomically
 from ..pipeline import Pipeline
-from ..sheets import contact_sheet, enlarge
+from ..sheets import contact_sheet, enlarge, gif
 from .shared import add_cfg_options
 
 
@@ -35,7 +39,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--solver", help="of flow matching: euler, ab2, heun or midpoint")
     parser.add_argument("--solver-steps", type=int, help="denoising steps in each sampling step")
     parser.add_argument("--order", help="random, halton, checkerboard or confidence")
-    parser.add_argument("--out", "--work-dir", default="samples", help="folder for images/ and samples.png, the sheet")
+    parser.add_argument("--negative", help="a caption that guidance leads away from, in place of the null text")
+    parser.add_argument("--image", help="a file to change where --mask is white; of the size that the model draws")
+    parser.add_argument("--mask", help="a file, white where --image is drawn anew; or a share of tokens, such as 0.5")
+    parser.add_argument("--animate", action="store_true", help="also a GIF of each image as it forms")
+    parser.add_argument("--word-maps", action="store_true", help="also sheets of where in its caption each image looks")
+    parser.add_argument(
+        "--out",
+        "--work-dir",
+        default="samples",
+        help="folder for images/, the sheet samples.png, and more",
+    )
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
     parser.add_argument("--amp", action="store_true", help="bf16 autocast")
@@ -70,22 +84,72 @@ def run(args: Namespace) -> None:
         torch.autocast(device, torch.bfloat16, enabled=args.amp),
     ):
         task = bar.add_task("drawing", total=len(captions))
-        images = pipeline(
-            captions, seeds, batch_size=args.batch_size, progress=lambda done: bar.advance(task, done), **changes
-        ).images
+        drawing = pipeline(
+            captions,
+            seeds,
+            negative=args.negative,
+            images=None if args.image is None else read_image("--image", args.image),
+            mask=None if args.mask is None else read_mask(args.mask),
+            trajectory=args.animate,
+            word_maps=args.word_maps,
+            batch_size=args.batch_size,
+            progress=lambda done: bar.advance(task, done),
+            **changes,
+        )
+    images = cast(list[Image.Image], drawing.images)
     facts = {
         "sampler": dataclasses.asdict(pipeline.sampler(**changes)),
         "checkpoint": str(args.checkpoint),
         "weights_sha256": weights_hash(pipeline.model.ema),
     }
+    asked = {"negative": args.negative, "image": args.image, "mask": args.mask}
+    facts |= {name: value for name, value in asked.items() if value is not None}
     folder = Path(args.out) / "images"
     for number, (image, caption, seed) in enumerate(zip(images, captions, seeds, strict=True)):
         slug = re.sub(r"\W+", "_", caption.lower()).strip("_")[:60]
-        save(folder / f"{number:03d}_{slug}_seed{seed}.png", image, {"caption": caption, "seed": seed, **facts})
+        name = f"{number:03d}_{slug}_seed{seed}"
+        own = {"caption": caption, "seed": seed, **facts}
+        save(folder / f"{name}.png", image, own)
+        if args.animate:
+            animation = gif(drawing.frames(number) or [image])
+            write_atomically(Path(args.out) / "animations" / f"{name}.gif", partial(_write, animation))
+        if args.word_maps and (words := drawing.word_maps[number]) is not None:
+            save(Path(args.out) / "words" / f"{name}.png", words.sheet(image), own)
     sheet = Path(args.out) / "samples.png"
     views = [enlarge(image) for image in images]
     save(sheet, contact_sheet(views, captions), {"captions": captions, "seeds": seeds, **facts})
     print(f"{len(images)} image{'s' * (len(images) > 1)} in {folder}; all on one sheet: {sheet}")
+    for wanted, name in ((args.animate, "animations"), (args.word_maps, "words")):
+        if wanted:
+            print(f"{name} in {Path(args.out) / name}")
+
+
+def read_image(option: str, file: str) -> Image.Image:
+    """An image file.
+
+    Raises:
+        UserError: It isn't there, or no image.
+    """
+    try:
+        return decode(file)
+    except BrokenSample as error:
+        raise UserError(f"{option} {file!r} can't be read: {error}") from error
+
+
+def read_mask(given: str) -> float | Image.Image:
+    """A share, or an image file.
+
+    Raises:
+        UserError: It is neither.
+    """
+    try:
+        return float(given)
+    except ValueError:
+        return read_image("--mask", given)
+
+
+def _write(content: bytes, file: BinaryIO) -> None:
+    file.write(content)
 
 
 def save(path: Path, image: Image.Image, facts: dict) -> None:

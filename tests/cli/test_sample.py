@@ -58,6 +58,24 @@ def test_one_image_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, capsys
     assert "1 image in" in capsys.readouterr().out
 
 
+def test_animations_word_maps_and_edits(checkpoint, tmp_path, capsys):
+    image, mask = tmp_path / "image.png", tmp_path / "mask.png"
+    Image.new("RGB", (4, 4), "red").save(image)
+    half = Image.new("1", (4, 4))
+    half.paste(1, (0, 0, 4, 2))
+    half.save(mask)
+    words = ["sample", str(checkpoint), "a red three", "--negative", "a blue seven", "--animate", "--word-maps"]
+    assert main([*words, "--image", str(image), "--mask", str(mask), "--out", str(tmp_path / "out")]) == 0
+    name = "000_a_red_three_seed0"
+    with Image.open(tmp_path / "out" / "animations" / f"{name}.gif") as animation:
+        assert animation.n_frames == 2  # as many as steps
+    with Image.open(tmp_path / "out" / "words" / f"{name}.png") as sheet:
+        assert sheet.width > 4 * 128
+    with Image.open(tmp_path / "out" / "images" / f"{name}.png") as drawn:
+        assert (drawn.text["negative"], drawn.text["mask"]) == ("a blue seven", str(mask))
+    assert "animations in" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -71,6 +89,9 @@ def test_one_image_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, capsys
         (["a red three", "--order", "confidence"], "needs an objective that says how sure it is"),
         (["a red three", "--device", "tpu"], "device 'tpu'"),
         (["a red three", "--count", "0"], "count is 0"),
+        (["a red three", "--mask", "0.5"], "mask is given without images"),
+        (["a red three", "--image", "no.png", "--mask", "0.5"], "--image 'no.png' can't be read: No such file"),
+        (["a red three", "--negative", "a blue seven", "--guidance", "1"], "guidance, which is off"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(checkpoint, tmp_path, capsys, words, says):
