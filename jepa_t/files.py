@@ -34,6 +34,7 @@ ALLOWED = [
     np.dtypes.Int64DType,
 ]
 
+WEIGHTS = "model.safetensors"  # of a saved folder
 HASH = "sha256"  # of the tensors, among a safetensors file's metadata
 LAST = "last_checkpoint"  # of a work dir: a file with the newest checkpoint's name
 
@@ -43,6 +44,8 @@ CONFIGS = next(
     (folder for folder in (parent / "configs" for parent in Path(__file__).parents[:2]) if folder.is_dir()),
     Path("configs"),
 )
+
+SHIPPED = Path(__file__).parent / "weights"  # models that come with the library, a saved folder each
 
 
 def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -186,6 +189,18 @@ def find_checkpoint(where: str) -> str:
         return str(file)
     why = "; ".join(passed) or f"no checkpoint in {where!r}"
     raise UserError(f"{why}; train first, or give the path of a .pth file")
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that come with the library."""
+    return sorted(folder.parent.name for folder in SHIPPED.glob(f"*/{WEIGHTS}"))
+
+
+def located(path: Path) -> Path:
+    """A path that is there, or the folder of a model that comes with the library."""
+    if path.exists() or str(path) not in shipped_models():
+        return path
+    return SHIPPED / path
 
 
 def checkpoints(folder: Path) -> list[Path]:

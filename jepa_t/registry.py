@@ -209,7 +209,9 @@ BACKBONES = _own("backbone", "backbones")  # ContextEncoder, Predictor
 FUSIONS = _own("fusion", "fusion")  # Add, Concat, CrossAttention, FiLM, InContext
 OBJECTIVES = _own("objective", "objectives")  # FlowMatching, GaussianDiffusion, TokenCrossEntropy, FeaturePrediction
 SAMPLERS = _own("sampler", "sampling")  # MaskedSampler
-FEATURES = _own("features", "evaluation.features")  # InceptionFeatures, DINOv2Features, CLIPFeatures
+FEATURES = _own(
+    "features", "evaluation.features"
+)  # InceptionFeatures, DINOv2Features, CLIPFeatures, GradientHistograms
 # Functions, by name.
 REVEAL_ORDERS = _own("reveal order", "sampling")  # random, halton, checkerboard, confidence
 REVEAL_SCHEDULES = _own("reveal schedule", "sampling")  # cosine, arccos, linear

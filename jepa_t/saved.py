@@ -16,11 +16,10 @@ from torch.overrides import TorchFunctionMode
 
 from . import registry
 from .errors import UserError, unknown
-from .files import check_weights, find_checkpoint, load_checkpoint, read_safely
+from .files import WEIGHTS, check_weights, find_checkpoint, load_checkpoint, located, read_safely, shipped_models
 from .model import JEPAT
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-SHIPPED = Path(__file__).parent / "weights"  # models that come with the library, a saved folder each
+CONFIG = "config.json"
 NUMBERS, TENSORS = 2**29, 2**16  # that a config may make besides its weights, such as a frozen text encoder's: 2 GB
 TIMES = 64  # as many for each of its weights: they are made, initialised and copied
 
@@ -38,7 +37,7 @@ def load_model(path: str | Path, config: dict[str, Any] | None = None) -> tuple[
     Raises:
         UserError: A file is absent, damaged, of another config, or refused.
     """
-    weights, found = _read(_located(Path(path).expanduser()))
+    weights, found = _read(located(Path(path).expanduser()))
     if config is not None:
         model = registry.build(config, registry.MODELS)
     else:
@@ -56,18 +55,6 @@ def load_model(path: str | Path, config: dict[str, Any] | None = None) -> tuple[
     check_weights(model.state_dict(), weights, str(path))
     model.load_state_dict(weights)
     return model.eval(), found if config is None else config
-
-
-def shipped_models() -> list[str]:
-    """Names of the models that come with the library."""
-    return sorted(folder.parent.name for folder in SHIPPED.glob(f"*/{WEIGHTS}"))
-
-
-def _located(path: Path) -> Path:
-    """A path that is there, or the folder of a model that comes with the library."""
-    if path.exists() or str(path) not in shipped_models():
-        return path
-    return SHIPPED / path
 
 
 class _Budget(TorchFunctionMode):

@@ -4,6 +4,7 @@ import copy
 import functools
 import hashlib
 import importlib.util
+import inspect
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,10 +15,10 @@ from mmengine.config import Config
 
 from ..engine import load_config
 from ..errors import UserError
+from ..evaluation.verdicts import PromptMetric
 from ..model import JEPAT
-from ..registry import METRICS, MODELS, build, plugins, resolve
+from ..registry import DATASETS, METRICS, MODELS, build, plugins, resolve
 from ..tokenizers.training import trained_checkpoint
-from ..worlds.verdicts import PromptMetric
 from .cost import training
 
 TUNED_ON = "seen"  # the split of the validation prompts that decides the guidance scale
@@ -79,7 +80,8 @@ def _load(path: str | Path, changes: dict) -> Config:
     if not issubclass(resolve(cfg.test_evaluator.type, METRICS), PromptMetric):
         raise UserError(
             f"{path}: test_evaluator {cfg.test_evaluator.type!r} doesn't tell which prompts came out right, which a "
-            "benchmark compares; use DigitsMetric, ShapesMetric or a PromptMetric of your own"
+            "benchmark compares; use DigitsMetric, ShapesMetric, EmojiMetric, RetrievalMetric or a "
+            "PromptMetric of your own"
         )
     return cfg
 
@@ -93,10 +95,11 @@ def _silence(cfg: Config) -> None:
 
 
 def with_seed(cfg: Config, seed: int) -> Config:
-    """The same run with another seed of weights, data, their order, masks and noise."""
+    """The same run with another seed of weights, data (where they have one), their order, masks and noise."""
     cfg = copy.deepcopy(cfg)
     cfg.randomness = {"seed": seed}
-    cfg.train_dataloader.dataset.seed = seed
+    if "seed" in inspect.signature(resolve(cfg.train_dataloader.dataset.type, DATASETS)).parameters:
+        cfg.train_dataloader.dataset.seed = seed
     return cfg
 
 

@@ -13,7 +13,7 @@ from .records import Record, curve, curved, outcomes
 from .statistics import Interval, interval
 
 COST = "ms per picture"
-SHARE = "share all right"
+SHARE = "share right"
 SHOWN = 6  # figures side by side
 STYLES = "-", "--", ":"  # of lines, and
 MARKERS = "osv^DPX"  # of points, so that colour alone tells no arms apart

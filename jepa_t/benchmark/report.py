@@ -18,6 +18,7 @@ DISTANCES = ("frechet", "residual", "diversity")  # figures that aren't shares
 THRESHOLDS = (0.5, 0.9)
 REAL = {  # figures of real images, which stand below the table
     "oracle/all": "The oracle's own share on real images of these prompts",
+    "oracle/r1": "The oracle's own share (`r1`) on real images of these prompts, moved by a pixel and noised",
     "frechet_floor": "The Fréchet distance's floor",
     "oracle/diversity": "The diversity of real images",
 }

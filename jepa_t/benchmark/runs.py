@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
@@ -25,6 +24,7 @@ from torch.utils.data import Dataset
 from ..engine import JEPATRunner, compat, set_threads
 from ..engine.hooks import SpeedHook
 from ..errors import UserError
+from ..evaluation.verdicts import PromptMetric
 from ..files import find_checkpoint, installed, write_atomically
 from ..model import JEPAT
 from ..registry import DATASETS, METRICS, build
@@ -41,8 +41,8 @@ class _Recorder(Hook):
 
     priority = "VERY_LOW"
 
-    def __init__(self, folder: Path, notify: Callable[[int], object]) -> None:
-        self.file, self.notify = folder / "curve.json", notify
+    def __init__(self, folder: Path, notify: Callable[[int], object], metric: PromptMetric) -> None:
+        self.file, self.notify, self.metric = folder / "curve.json", notify, metric
         self.curve: dict[str, dict] = json.loads(self.file.read_text()) if self.file.is_file() else {}
 
     def before_train(self, runner: Runner) -> None:
@@ -56,12 +56,8 @@ class _Recorder(Hook):
             self.notify(batch_idx + 1)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
-        self.curve[str(runner.iter)] = {name: value for name, value in metrics.items() if _headline(name)}
+        self.curve[str(runner.iter)] = {n: value for n, value in metrics.items() if self.metric.is_headline(n)}
         write_atomically(self.file, lambda file: file.write(json.dumps(self.curve).encode()))
-
-
-def _headline(name: str) -> bool:
-    return not name.startswith("oracle") and name.endswith(("/all", "swap_group"))
 
 
 def execute(cfg: Config, folder: Path, notify: Callable[[int], object] = lambda _step: None) -> dict[str, Any]:
@@ -86,11 +82,11 @@ def execute(cfg: Config, folder: Path, notify: Callable[[int], object] = lambda 
         cfg.resume, cfg.load_from = True, find_checkpoint(str(folder))
     set_threads(cfg.threads)
     prompts, validation, chosen = prompt_sets(cfg)
-    runner = JEPATRunner.from_cfg(cfg)
-    recorder = _Recorder(folder, notify)
+    runner, metric = JEPATRunner.from_cfg(cfg), METRICS.build(cfg.test_evaluator)
+    recorder = _Recorder(folder, notify, metric)
     runner.register_hook(recorder)
     runner.train()
-    model, metric = unwrap(runner.model).eval(), METRICS.build(cfg.test_evaluator)
+    model = unwrap(runner.model).eval()
     scale, tried = tune(model, validation, metric, chosen)
     started = time.perf_counter()
     figures, columns = measure(model, prompts, metric)
@@ -101,7 +97,7 @@ def execute(cfg: Config, folder: Path, notify: Callable[[int], object] = lambda 
         "guidance_scale": scale,
         "validation": tried,
         "metrics": figures,
-        "outcomes": outcomes_of(columns),
+        "outcomes": outcomes_of(columns, metric),
         "curve": recorder.curve,
         "versions": versions(),
         "machine": machine(),
@@ -110,9 +106,9 @@ def execute(cfg: Config, folder: Path, notify: Callable[[int], object] = lambda 
     return found
 
 
-def outcomes_of(columns: Mapping[str, Sequence[bool]]) -> dict[str, str]:
-    """For each figure that says all is right, a 1 or 0 per prompt."""
-    return {name: "".join("01"[right] for right in c) for name, c in columns.items() if c and _headline(name)}
+def outcomes_of(columns: Mapping[str, Sequence[bool]], metric: PromptMetric) -> dict[str, str]:
+    """For each figure that arms are compared by, a 1 or 0 per prompt."""
+    return {name: "".join("01"[right] for right in c) for name, c in columns.items() if c and metric.is_headline(name)}
 
 
 def prompt_sets(cfg: Config) -> tuple[Dataset, Dataset, list[int]]:
@@ -133,7 +129,7 @@ def prompt_sets(cfg: Config) -> tuple[Dataset, Dataset, list[int]]:
 
 
 def tune(
-    model: JEPAT, prompts: Dataset, metric: BaseMetric, chosen: Sequence[int]
+    model: JEPAT, prompts: Dataset, metric: PromptMetric, chosen: Sequence[int]
 ) -> tuple[float | None, dict[str, float]]:
     """Set the smallest guidance scale of :data:`GUIDANCE` that does as well as the best, but for :data:`TOLERATED`.
 
@@ -154,23 +150,23 @@ def tune(
     """
     if not isinstance(model.sampler, MaskedSampler):
         return None, {}
-    hits = {}
+    hits, deciding = {}, f"{TUNED_ON}/{metric.headlines[0]}"
     for scale in GUIDANCE:
         model.sampler = dataclasses.replace(model.sampler, guidance_scale=scale)
         _, columns = measure(model, prompts, metric, chosen)
-        if f"{TUNED_ON}/all" not in columns:
+        if deciding not in columns:
             raise UserError(
-                f"{type(metric).__name__}.columns has no '{TUNED_ON}/all', by which the guidance scale is chosen; give "
+                f"{type(metric).__name__}.columns has no {deciding!r}, by which the guidance scale is chosen; give "
                 "it one (docs/benchmark.md)"
             )
-        hits[scale] = sum(columns[f"{TUNED_ON}/all"])
+        hits[scale] = sum(columns[deciding])
     best = min(scale for scale in GUIDANCE if max(hits.values()) - hits[scale] <= TOLERATED * len(chosen))
     model.sampler = dataclasses.replace(model.sampler, guidance_scale=best)
     return best, {str(scale): found / len(chosen) for scale, found in hits.items()}
 
 
 def measure(
-    model: JEPAT, prompts: Dataset, metric: BaseMetric, indices: Sequence[int] | None = None, batch_size: int = 200
+    model: JEPAT, prompts: Dataset, metric: PromptMetric, indices: Sequence[int] | None = None, batch_size: int = 200
 ) -> tuple[dict[str, float], dict[str, list[bool]]]:
     """Draw for prompts and judge: the figures, and for each share the outcome of every prompt.
 

@@ -84,7 +84,7 @@ def draw_settings(
             figures, columns = measure(model, prompts, metric)
             spent = sampling(model, prompts.captions[0])
             figures |= {"network evaluations": spent.network, "head evaluations per token": spent.head}
-            result = {"metrics": figures, "outcomes": outcomes_of(columns), "versions": versions()}
+            result = {"metrics": figures, "outcomes": outcomes_of(columns, metric), "versions": versions()}
             result |= {"guidance_scale": scale, "validation": tried, "machine": machine()}
             write_atomically(kept, lambda file, result=result: file.write(json.dumps(result).encode()))
         result = json.loads(kept.read_text())

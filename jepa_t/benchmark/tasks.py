@@ -76,16 +76,41 @@ TASKS = {
     ),
     "digits": DIGITS,
     "pixels": replace(DIGITS, config="jepat_digits_pixels.py"),
+    "emoji": Task(
+        "ablation/emoji.py",
+        (
+            "unseen_tone/r1",
+            "unseen_tone/skin",
+            "unseen_gender/r1",
+            "unseen_gender/gender",
+            "seen/r1",
+            "objects/r1",
+            "paraphrase/r1",
+            "synonym/r1",
+            "unseen_tone/error",
+            "seen/frechet",
+            "unseen_tone/frechet",
+        ),
+        ("seen", "unseen_tone", "unseen_gender"),
+    ),
 }
 
 OWN = "own"  # the task of configs of one's own
 PRESETS = {
-    "smoke": Preset(1, dict.fromkeys((*TASKS, OWN), 16), 8),
+    "smoke": Preset(1, dict.fromkeys((*TASKS, OWN), 16), 8, left_out=("emoji",)),  # a minute for each run
     "quick": Preset(
         3,
-        {"shapes": 2500, "classes": 2500, "relations": 5000, "pairs": 1500, "digits": 1000, "pixels": 1600},
+        {
+            "shapes": 2500,
+            "classes": 2500,
+            "relations": 5000,
+            "pairs": 1500,
+            "digits": 1000,
+            "pixels": 1600,
+            "emoji": 2500,
+        },
         200,
-        left_out=("relations", "pairs", "recipe"),  # hours, where the rest of a suite takes half of one
+        left_out=("relations", "pairs", "emoji", "recipe"),  # hours, where the rest of a suite takes half of one
     ),
     "full": Preset(5, {}, 400, left_out=("relations",)),  # at its own length the same as shapes
 }

@@ -22,8 +22,7 @@ class SmallImages(HoldsTokens):
         source: As in `CaptionedImages`.
         size: Height and width in pixels.
         part: ``train``, ``held_out`` or ``all``.
-        held_out: Share of the images that training never sees, in [0, 1).
-        seed: Decides which.
+        held_out: Share of the images that training never sees, in [0, 1); the names decide which.
 
     Attributes:
         images: The images of the part ``[n, 3, size, size]``, float32 in [-1, 1].
@@ -34,7 +33,7 @@ class SmallImages(HoldsTokens):
         UserError: An argument is out of range, the source can't be read, or the part is empty.
     """
 
-    def __init__(self, source: str, size: int = 64, part: str = "train", held_out: float = 0.1, seed: int = 0) -> None:
+    def __init__(self, source: str, size: int = 64, part: str = "train", held_out: float = 0.1) -> None:
         if part not in PARTS:
             raise unknown("SmallImages part", part, PARTS)
         check_share("SmallImages held_out", held_out)
@@ -42,7 +41,7 @@ class SmallImages(HoldsTokens):
         found = CaptionedImages(source, size)
         pixels, self.captions, rows, held = [], [], [], []
         for number, name in enumerate(found.names):
-            hold = _is_held_out(name, held_out, seed)
+            hold = _is_held_out(name, held_out)
             if part != "all" and hold != (part == "held_out"):
                 continue
             try:
@@ -78,7 +77,8 @@ class SmallPrompts(PromptSet):
     """Captions of such a folder, each with the number of its image among ``part="all"``, for `RetrievalMetric`.
 
     Args:
-        source, size, held_out, seed: As in `SmallImages`.
+        source, size, held_out: As in `SmallImages`.
+        seed: Decides which prompts are asked, where there are more.
         per_split: How many at most of each split, ``seen`` and ``held_out``.
         images: Give the real images as ``inputs``, to measure a tokenizer.
     """
@@ -92,7 +92,7 @@ class SmallPrompts(PromptSet):
         per_split: int = 200,
         images: bool = False,
     ) -> None:
-        everything = SmallImages(source, size, "all", held_out, seed)
+        everything = SmallImages(source, size, "all", held_out)
         held = everything.held_out[everything.rows]
         order = np.argsort(draw(seed, "small prompts", np.arange(len(held)), 2**62), kind="stable")
         chosen = [i for hold in (False, True) for i in order[held[order] == hold][:per_split]]
@@ -102,5 +102,5 @@ class SmallPrompts(PromptSet):
         super().__init__([everything.captions[i] for i in chosen], real, split=self.splits, facts=self.facts)
 
 
-def _is_held_out(name: str, share: float, seed: int) -> bool:
-    return int(draw(seed, f"held out {name}", np.zeros(1, np.int64), 2**32)[0]) < share * 2**32
+def _is_held_out(name: str, share: float) -> bool:
+    return int(draw(0, f"held out {name}", np.zeros(1, np.int64), 2**32)[0]) < share * 2**32

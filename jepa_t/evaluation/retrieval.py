@@ -1,15 +1,20 @@
 """Is the nearest of all real images the one that was asked for? A judge with nothing learned in it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError
 from ..registry import DATASETS, METRICS, build
-from .metric import Metric, in_order
+from ..sheets import to_bytes
+from .features import GradientHistograms
+from .frechet import Moments, frechet_distance
+from .metric import in_order
+from .verdicts import Columns, PromptMetric
 
 NOISE = 0.05  # in [0, 1], of the real images that the judge itself is tried on
 LEAST = 1e-9  # distances that differ by no more are equal
@@ -62,24 +67,35 @@ class Gallery:
 
 
 @METRICS.register_module()
-class RetrievalMetric(Metric):
-    """Whether drawn images are nearest to the real ones they were asked to be.
+class RetrievalMetric(PromptMetric):
+    """Whether drawn images are nearest to the real ones they were asked to be, and like them as a whole.
 
     Figures, for each split of the prompts: ``<split>/r1`` and ``<split>/r5``, the share whose real image is the
     nearest of the gallery, or among the five nearest, after a slight blur; ``<split>/error``, the mean squared
-    difference to it in [0, 1]; ``oracle/r1``: of the real images themselves, moved by a pixel and noised.
+    difference to it in [0, 1]; and ``<split>/frechet``, the Fréchet distance between the drawn images and the real ones
+    they were asked to be, in features that nobody has trained (`GradientHistograms`); it is left out where there are no
+    more images than features. ``oracle/...`` are the figures of the real images, moved by a pixel and noised.
 
     Args:
         gallery: Config of a data set with ``images [G, 3, H, W]`` in [-1, 1]; a prompt's facts have in ``image`` the
             number of the one it asks for.
 
+    Attributes:
+        gallery: The gallery.
+        features: What the Fréchet distance is measured in.
+        distances: Of the names in a verdict, those that are numbers and no shares.
+
     Raises:
         UserError: The data set is refused.
     """
 
+    headlines = ("r1",)
+    distances: tuple[str, ...] = ("error",)
+
     def __init__(self, gallery: dict) -> None:
         super().__init__()
         self.gallery = Gallery(build(gallery, DATASETS).images)
+        self.features = GradientHistograms()
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:  # noqa: ARG002
         """Judge a batch.
@@ -92,10 +108,11 @@ class RetrievalMetric(Metric):
         if images.shape[1:] != expected:
             raise UserError(f"the gallery has images of {list(expected)}, got {list(images.shape[1:])}")
         asked = torch.tensor([sample["facts"]["image"] for sample in data_samples])
-        verdicts = self.judge(images, asked)
+        verdicts, features = self.judge(images, asked), self._features(images)
         for row, sample in enumerate(data_samples):
             kept = {name: sample[name] for name in ("index", "split", "facts")}
-            self.results.append(kept | {"verdict": {name: column[row] for name, column in verdicts.items()}})
+            verdict = {name: column[row] for name, column in verdicts.items()}
+            self.results.append(kept | {"verdict": verdict, "features": features[row].numpy()})
 
     def judge(self, images: Tensor, asked: Tensor) -> dict[str, list]:
         """By the name of each figure, its value for each image; None where it doesn't count."""
@@ -104,23 +121,61 @@ class RetrievalMetric(Metric):
         return {"r1": (ranks < 1).tolist(), "r5": (ranks < 5).tolist(), "error": errors.tolist()}
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """The figures of all results, whose order and repetitions don't matter."""
-        records = in_order(results)
-        if not records:
-            return {}
+        """The figures of all results, one split after the other; the results' order and repetitions don't matter."""
+        figures = super().compute_metrics(results)
+        splits = list(dict.fromkeys(name.partition("/")[0] for name in figures))
+        return {name: figures[name] for name in sorted(figures, key=lambda name: splits.index(name.partition("/")[0]))}
+
+    def columns(self, results: Sequence[dict]) -> Columns:
+        """By the name of each figure that is a share: whether each image is right."""
+        return {
+            f"{split}/{name}": column
+            for split, records in _by_split(in_order(results)).items()
+            for name, column in _counted(record["verdict"] for record in records).items()
+            if name not in self.distances
+        }
+
+    def other_figures(self, records: list[dict]) -> dict[str, float]:
+        """Distances, and what the judge makes of real images."""
+        figures: dict[str, float] = {}
+        for split, of_split in _by_split(records).items():
+            columns = _counted(record["verdict"] for record in of_split)
+            figures |= {f"{split}/{name}": _mean(columns[name]) for name in self.distances if columns.get(name)}
+            drawn = np.stack([record["features"] for record in of_split])
+            figures |= self._frechet(split, drawn, torch.tensor([record["facts"]["image"] for record in of_split]))
         asked = torch.tensor([record["facts"]["image"] for record in records]).unique()
-        oracle = self.judge(self.gallery.disturbed(asked), asked)
-        columns = self.columns(records) | {f"oracle/{name}": _counted(column) for name, column in oracle.items()}
-        return {name: sum(column) / len(column) for name, column in columns.items() if column}
+        disturbed = self.gallery.disturbed(asked)
+        verdicts = {name: [v for v in column if v is not None] for name, column in self.judge(disturbed, asked).items()}
+        figures |= {f"oracle/{name}": _mean(column) for name, column in verdicts.items() if column}
+        return figures | self._frechet("oracle", self._features(disturbed).numpy(), asked)
 
-    def columns(self, results: Sequence[dict]) -> dict[str, list]:
-        """By the name of each figure: its value for each image."""
-        columns: dict[str, list] = {}
-        for record in in_order(results):
-            for name, value in record["verdict"].items():
-                columns.setdefault(f"{record['split']}/{name}", []).append(value)
-        return {name: _counted(column) for name, column in columns.items()}
+    def _features(self, images: Tensor) -> Tensor:
+        return self.features(to_bytes(images))["features"]
+
+    def _frechet(self, split: str, drawn: np.ndarray, asked: Tensor) -> dict[str, float]:
+        """``<split>/frechet`` of features ``[N, F]``, if there are enough."""
+        if len(drawn) <= self.features.width:
+            return {}
+        clouds = drawn, self._features(self.gallery.images[asked])
+        return {f"{split}/frechet": frechet_distance(*(Moments().add(cloud).gaussian() for cloud in clouds))}
 
 
-def _counted(column: Sequence) -> list:
-    return [value for value in column if value is not None]
+def _by_split(records: Sequence[dict]) -> dict[str, list[dict]]:
+    found: dict[str, list[dict]] = {}
+    for record in records:
+        found.setdefault(record["split"], []).append(record)
+    return found
+
+
+def _counted(verdicts: Iterable[dict]) -> dict[str, list]:
+    """By name the values that count."""
+    columns: dict[str, list] = {}
+    for verdict in verdicts:
+        for name, value in verdict.items():
+            if value is not None:
+                columns.setdefault(name, []).append(value)
+    return columns
+
+
+def _mean(column: Sequence[float]) -> float:
+    return sum(column) / len(column)

@@ -72,7 +72,8 @@ class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
         depth: Residual blocks on either side at the codes' resolution; each finer one has one block.
         absolute: Share of the mean absolute error in the loss, beside the mean square; it keeps flat areas flat.
         patch: Side of the square of codes that make one token; above 1 there are no ids.
-        checkpoint: A trained one: its work dir or ``.pth`` file.
+        checkpoint: A trained one: the work dir or ``.pth`` file of its own training or of a model that has it; or
+            ``emoji``, the tokenizer of the model that comes with the library.
 
     Raises:
         UserError: A number doesn't fit.

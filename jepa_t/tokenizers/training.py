@@ -1,6 +1,7 @@
 """Tokenizers that are trained by themselves: the model that MMEngine trains, and what reads its checkpoint."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,10 +10,12 @@ from torch import Tensor, nn
 
 from ..contracts import TrainedTokenizer
 from ..errors import UserError
-from ..files import check_weights, find_checkpoint, load_checkpoint
+from ..files import CONFIGS, WEIGHTS, check_weights, find_checkpoint, load_checkpoint, located
 from ..registry import MODELS, TOKENIZERS, build
 from ..trainable import Trainable
 from .discrete import DiscreteTokenizer
+
+OWNERS = "tokenizer.", "image_tokenizer."  # what a tokenizer's weights are called in its own training, and in a model
 
 
 def reconstruction_losses(painted: Tensor, images: Tensor, absolute: float) -> dict[str, Tensor]:
@@ -22,14 +25,24 @@ def reconstruction_losses(painted: Tensor, images: Tensor, absolute: float) -> d
 
 
 def trained_checkpoint(name: str, where: str | None) -> str:
-    """The file of a trained tokenizer, which the message calls ``name``, from its work dir or path.
+    """The file of a trained tokenizer, which the message calls ``name``.
+
+    Args:
+        name: Of the tokenizer.
+        where: A work dir or a file, of its own training or of a model that has it; or the name of a model that comes
+            with the library, such as ``emoji``.
 
     Raises:
         UserError: There is none; the message says how to train one.
     """
-    first = "train it first, such as: jepa-t train tokenizers/fsq_digits"
+    own = Path(where or "").name
+    config = own if (CONFIGS / "tokenizers" / f"{own}.py").is_file() else "fsq_digits"
+    first = f"train it first, such as: jepa-t train tokenizers/{config}"
     if where is None:
         raise UserError(f"{name} names no checkpoint; {first}")
+    saved = located(Path(where).expanduser()) / WEIGHTS
+    if saved.is_file():
+        return str(saved)
     try:
         return find_checkpoint(where)
     except UserError as error:
@@ -37,7 +50,7 @@ def trained_checkpoint(name: str, where: str | None) -> str:
 
 
 def read_trained(tokenizer: nn.Module, where: str | None) -> None:
-    """Load what :class:`TokenizerTraining` has saved.
+    """Load what :class:`TokenizerTraining` has saved, or a model that has such a tokenizer.
 
     Raises:
         UserError: There is no checkpoint, or it is damaged or of another architecture.
@@ -45,7 +58,8 @@ def read_trained(tokenizer: nn.Module, where: str | None) -> None:
     path = trained_checkpoint(type(tokenizer).__name__, where)
     checkpoint = load_checkpoint(path)
     state = checkpoint.get("state_dict", checkpoint)
-    weights = {name.removeprefix("tokenizer."): value for name, value in state.items()}
+    found = ({n.removeprefix(owner): value for n, value in state.items() if n.startswith(owner)} for owner in OWNERS)
+    weights = next(filter(None, found), state)
     check_weights(tokenizer.state_dict(), weights, path)
     tokenizer.load_state_dict(weights)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from jepa_t import saved
+from jepa_t import files
 from jepa_t.cli import main
 from jepa_t.cli.publish import figures_table
 from jepa_t.engine.compat import save_checkpoint
@@ -51,15 +51,15 @@ def publish(checkpoint, folder, card="$size $figures $config $weights $version $
 
 
 def test_a_published_model_is_found_by_its_name_with_its_tokenizer(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(saved, "SHIPPED", tmp_path)
+    monkeypatch.setattr(files, "SHIPPED", tmp_path)
     assert publish(checkpoint, tmp_path) == 0
-    assert saved.shipped_models() == ["tiny"]
+    assert files.shipped_models() == ["tiny"]
     monkeypatch.chdir(tmp_path.parent)
     shipped, own = (Pipeline.from_pretrained(where, device="cpu") for where in ("tiny", checkpoint))
     first, second = (np.asarray(draw("a fox", seeds=[0]).images[0], np.int64) for draw in (shipped, own))
     assert np.abs(first - second).mean() < 4
     whole = sum(value.numel() for name, value in own.model.state_dict().items() if not name.startswith("network."))
-    assert (tmp_path / "tiny" / saved.WEIGHTS).stat().st_size < 2 * whole + 40_000  # names and whole numbers
+    assert (tmp_path / "tiny" / files.WEIGHTS).stat().st_size < 2 * whole + 40_000  # names and whole numbers
     card = (tmp_path / "tiny" / "README.md").read_text()
     assert "| seen | 0.970 | 0.0012 |" in card
     assert "$" not in card
@@ -89,6 +89,6 @@ def test_the_model_that_comes_along_draws_what_is_asked_without_the_emoji_packag
     assert fox[:4].mean() > 240  # on white
     red, green, _ = flag[28:36, 28:36].mean((0, 1))  # the sun's disc
     assert red > 150 > 100 > green
-    folder = saved.SHIPPED / "emoji"
+    folder = files.SHIPPED / "emoji"
     assert sum(path.stat().st_size for path in folder.iterdir()) < 10e6
     assert "CC BY-SA 4.0" in (folder / "README.md").read_text()

@@ -14,7 +14,15 @@ from tiny_text import saved
 
 from jepa_t.errors import UserError
 from jepa_t.evaluation.clip_score import CLIPScoreMetric
-from jepa_t.evaluation.features import CLIPFeatures, DINOv2Features, extract, resized
+from jepa_t.evaluation.features import (
+    CELLS,
+    DIRECTIONS,
+    CLIPFeatures,
+    DINOv2Features,
+    GradientHistograms,
+    extract,
+    resized,
+)
 from jepa_t.registry import FEATURES, METRICS, build
 
 DINO = "vit_tiny_patch16_224"
@@ -169,3 +177,38 @@ class _Model:
     def __init__(self, text_tokenizer):
         self.network = torch.nn.Module()
         self.network.text_tokenizer = text_tokenizer
+
+
+def histograms(images):
+    """Edges ``[B, DIRECTIONS, CELLS, CELLS]`` and colours ``[B, 3, CELLS, CELLS]``."""
+    found = GradientHistograms()(images)["features"]
+    return found.unflatten(1, (-1, CELLS, CELLS)).split([DIRECTIONS, 3], 1)
+
+
+def test_an_edge_is_found_in_its_direction_and_place():
+    image = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    image[..., 12:] = 255  # an upright edge, whose gradient lies across
+    edges, colours = histograms(image)
+    assert set(edges[0].nonzero()[:, 0].tolist()) == {0}
+    assert set(edges[0].nonzero()[:, 2].tolist()) == {1}
+    assert colours[0, :, :, 0].max() == 0 < colours[0, :, :, 2].min() == 1
+    lying, _ = histograms(image.mT)
+    assert torch.equal(lying[:, DIRECTIONS // 2], edges[:, 0].mT)
+    inverted, _ = histograms(255 - image)
+    assert torch.equal(inverted, edges)
+
+
+def test_every_edge_counts_for_two_directions_whole():
+    images = random_images(2, 16, 16)
+    gray = torch.ones(1, 3, 1, 1, dtype=torch.uint8) * images[:, :1]
+    edges, colours = histograms(gray)
+    x = torch.nn.functional.pad(gray[:, :1].float() / 255, (1, 1, 1, 1), mode="replicate")
+    length = torch.hypot(x[..., 1:-1, 2:] - x[..., 1:-1, :-2], x[..., 2:, 1:-1] - x[..., :-2, 1:-1]) / 2
+    torch.testing.assert_close(edges.square().sum(1), F.adaptive_avg_pool2d(length, CELLS)[:, 0])
+    torch.testing.assert_close(colours[:, 0], F.adaptive_avg_pool2d(gray[:, :1] / 255, CELLS)[:, 0])
+
+
+def test_gradient_histograms_are_features_like_any_other():
+    extractor = build({"type": "GradientHistograms"}, FEATURES)
+    assert extractor(random_images(3))["features"].shape == (3, extractor.width)
+    assert len(extractor.facts["features_sha256"]) == 64

@@ -7,6 +7,7 @@ import torch
 from engine_fakes import tiny_config
 from tiny import CAPTIONS, QUANTIZED, config, generator, gradients, make_tokenizer, smooth_images, trained_quantized
 
+from jepa_t import files
 from jepa_t.engine import JEPATRunner, apply
 from jepa_t.errors import UserError
 from jepa_t.model import JEPAT
@@ -181,6 +182,25 @@ def test_the_checkpoint_of_another_fsq_is_refused_in_one_line(tmp_path, levels):
     with pytest.raises(UserError, match=says) as error:
         Pipeline.from_pretrained(tmp_path / "iter_1.pth", plain, device="cpu")
     assert "\n" not in str(error.value)
+
+
+def test_the_tokenizer_of_a_trained_model_is_a_checkpoint_too(tmp_path, monkeypatch):
+    """Of its file, of a saved folder, and of a model that comes with the library, by its name."""
+    plain = config(image_tokenizer={"type": "QuantizedAutoencoder", **trained_quantized()})
+    model = build(plain, MODELS)
+    model.fit(smooth_images(64), CAPTIONS)
+    torch.save({"state_dict": model.state_dict(), "meta": {"model": plain}}, tmp_path / "iter_1.pth")
+    Pipeline(model, plain).save_pretrained(tmp_path / "mine")
+    monkeypatch.setattr(files, "SHIPPED", tmp_path)
+    for where in (str(tmp_path / "iter_1.pth"), str(tmp_path / "mine"), "mine"):
+        tokenizer = make_tokenizer("QuantizedAutoencoder", checkpoint=where)
+        tokenizer.fit(smooth_images(64))
+        assert torch.equal(tokenizer.encode(smooth_images(3)), model.image_tokenizer.encode(smooth_images(3)))
+
+
+def test_a_tokenizer_that_is_not_trained_is_told_with_its_own_command(tmp_path):
+    with pytest.raises(UserError, match=r"jepa-t train tokenizers/fsq_emoji$"):
+        make_tokenizer("QuantizedAutoencoder", checkpoint=str(tmp_path / "fsq_emoji")).fit(smooth_images(4))
 
 
 def test_bare_weights_are_a_checkpoint_too(tmp_path):

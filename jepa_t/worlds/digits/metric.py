@@ -9,8 +9,8 @@ import torch
 from ...errors import UserError
 from ...evaluation.frechet import Moments, frechet_distance, nearest_distance
 from ...evaluation.metric import in_order
+from ...evaluation.verdicts import Columns, PromptMetric, shares, swap_group
 from ...registry import METRICS
-from ..verdicts import Columns, PromptMetric, shares, swap_group
 from .judge import Verdict, judge
 from .layouts import layout_named
 from .rendering import render_facts

@@ -5,6 +5,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
+from ...evaluation.features import GradientHistograms
 from ...evaluation.retrieval import Gallery, RetrievalMetric
 from ...registry import METRICS
 from .catalogue import TONES, catalogue
@@ -20,15 +21,20 @@ class EmojiMetric(RetrievalMetric):
     More figures of each split, of the nearest real emoji: ``role``; ``gender``, where the role has several; ``tone``,
     where a tone was asked for. ``skin``: the tone that most of the pixels are nearest to in which the asked emoji's
     tones differ. ``sibling``: the mean squared difference in [0, 1] to the nearest of its other tones; an ``error``
-    that isn't well below has missed the tone. ``oracle/...`` is the judge itself, on disturbed real ones.
+    that isn't well below has missed the tone. ``copied``, of what training never shows: whether the nearest is an image
+    that it does show; what training shows is memorised at best. ``oracle/...`` is the judge itself, on disturbed real
+    ones.
 
     Args:
         pixels: Height and width of the images.
     """
 
+    headlines = ("r1", "gender", "tone", "skin")
+    distances = ("error", "sibling")
+
     def __init__(self, pixels: int = 64) -> None:
         super(RetrievalMetric, self).__init__()
-        emoji = catalogue()
+        emoji, self.features = catalogue(), GradientHistograms()
         self.gallery = Gallery(render([one.text for one in emoji], pixels) / 127.5 - 1)
         self.families: dict[tuple, dict[str | None, int]] = defaultdict(dict)
         self.genders: dict[str, set] = defaultdict(set)
@@ -46,6 +52,7 @@ class EmojiMetric(RetrievalMetric):
                 a.gender == n.gender if len(self.genders[a.role] - {None}) > 1 and a.gender else None for a, n in pairs
             ],
             "tone": [a.tone == n.tone if a.tone else None for a, n in pairs],
+            "copied": [n.split == "seen" if a.split != "seen" else None for a, n in pairs],
         }
         tones = [self._tone(image, number) for image, number in zip(images, asked.tolist(), strict=True)]
         return super().judge(images, asked) | alike | {"skin": [t[0] for t in tones], "sibling": [t[1] for t in tones]}

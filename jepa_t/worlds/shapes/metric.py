@@ -9,8 +9,8 @@ import torch
 from ...data.hashing import Stream
 from ...errors import UserError
 from ...evaluation.metric import in_order
+from ...evaluation.verdicts import Columns, PromptMetric, swap_group
 from ...registry import METRICS
-from ..verdicts import Columns, PromptMetric, swap_group
 from .captions import contents_from
 from .judge import judge, nearest_size, read
 from .rendering import render

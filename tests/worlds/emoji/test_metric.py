@@ -42,4 +42,18 @@ def test_another_gender_is_told_from_the_asked_one(metric):
 def test_what_an_emoji_has_not_does_not_count(metric):
     found = judge(metric, "🦊", "🦊")
     assert found["role"] is True
+    assert found["copied"] is None  # it is shown
     assert found["gender"] is found["tone"] is found["skin"] is found["sibling"] is None
+
+
+def test_what_is_not_shown_is_told_from_a_copy_of_what_is(metric):
+    unseen = next(one for one in catalogue() if one.split == "unseen_tone")
+    shown = next(one for one in catalogue() if one.family == unseen.family and one.split == "seen")
+    assert judge(metric, unseen.text, unseen.text)["copied"] is False
+    assert judge(metric, shown.text, unseen.text)["copied"] is True
+
+
+def test_the_benchmark_compares_what_compositions_have_in_common(metric):
+    figures = [f"unseen_tone/{name}" for name in ("r1", "r5", "role", "gender", "tone", "skin", "error", "sibling")]
+    compared = [name.partition("/")[2] for name in figures if metric.is_headline(name)]
+    assert compared == ["r1", "gender", "tone", "skin"]

