@@ -119,12 +119,6 @@ def test_a_run_killed_between_checkpoint_and_validation_lacks_no_point_of_its_cu
     assert [*execute(cfg, tmp_path)["curve"]] == [str(6 * point) for point in range(1, 9)]
 
 
-def test_a_metric_without_the_deciding_column_is_told(monkeypatch):
-    monkeypatch.setattr(runs, "measure", lambda *_: ({}, {"unseen/all": [True]}))
-    with pytest.raises(UserError, match=r"SimpleNamespace.columns has no 'seen/all', by which the guidance"):
-        runs.tune(SimpleNamespace(sampler=MaskedSampler()), None, SimpleNamespace(), [0])
-
-
 def test_a_record_names_the_source_that_ran_not_what_was_edited_meanwhile(small, tmp_path, monkeypatch):
     now = ["before"]
     monkeypatch.setattr(runs, "source", lambda: now[0])
@@ -163,7 +157,7 @@ def test_guidance_is_the_smallest_that_is_nearly_the_best_on_seen_prompts_not_as
         return {}, {"seen/all": [True] * hits + [False] * (100 - hits)}
 
     monkeypatch.setattr(runs, "measure", measure)
-    scale, tried = runs.tune(model, None, None, chosen)
+    scale, tried = runs.tune(model, None, SimpleNamespace(headlines=("all", "swap_group")), chosen)
     assert scale == model.sampler.guidance_scale == best
     assert tried == {str(scale): hits / 100 for scale, hits in right.items()}
 
