@@ -63,7 +63,7 @@ def autocast_of(network: nn.Module) -> AbstractContextManager:
 
 
 def _cast(network: nn.Module, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
-    """Cast the linear layers' weights; they, with what they were."""
+    """Cast the linear layers' weights, and return them with what they were."""
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     kept = [(parameter, parameter.data) for module in linear for parameter in module.parameters()]
     for parameter, value in kept:

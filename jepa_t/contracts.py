@@ -39,6 +39,19 @@ class ImageTokenizer(nn.Module, ABC):
         grid: Rows and columns of tokens; N is their product.
         stride: Pixels that a token covers, in height and in width.
         channels: C, of a token.
+
+    Examples:
+        >>> import torch
+        >>> class Pixels(ImageTokenizer):
+        ...     grid, stride, channels = (4, 4), 1, 3
+        ...
+        ...     def encode(self, images):
+        ...         return images.flatten(2).transpose(1, 2)
+        ...
+        ...     def decode(self, tokens):
+        ...         return tokens.transpose(1, 2).unflatten(2, self.grid)
+        >>> Pixels().encode(torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2, 16, 3])
     """
 
     grid: tuple[int, int]
@@ -237,6 +250,15 @@ class Objective(nn.Module, ABC):
     Attributes:
         weight: Of this loss in the sum; at 0 it isn't computed.
         reads: What it reads of a target besides its tokens: ``features``, ``ids`` or both.
+
+    Examples:
+        >>> import torch
+        >>> class Short(Objective):
+        ...     def forward(self, prediction, target, generator=None):
+        ...         return {"loss_length": self.weight * prediction.condition.square().mean()}
+        >>> one = torch.ones(1, 2, 3)
+        >>> Short()(Prediction(one, one), Target(tokens=torch.zeros(1, 2, 4)))
+        {'loss_length': tensor(1.)}
     """
 
     weight: float = 1.0

@@ -43,7 +43,7 @@ class Denoiser:
         return self.network.text_tokenizer.null(batch) if self.negative is None else self.negative
 
     def condition(self, tokens: Tensor, split: Split, text: Text, branches: int = 1) -> Prediction:
-        """As :meth:`Network.condition`."""
+        """What the network says about the asked tokens, as :meth:`~jepa_t.network.Network.condition`."""
         prediction = self.network.condition(tokens, split, text, branches, attention=self.attended is not None)
         if self.attended is not None and prediction.attention is not None:
             self.attended.append((split, prediction.attention))
@@ -57,7 +57,7 @@ class Denoiser:
         guidance_scale: float = 1.0,
         **options: Any,
     ) -> Drawn:
-        """As :meth:`~jepa_t.contracts.GenerativeObjective.draw`; always tokens ``[B, K, C]``, and codes if there are.
+        """Draw tokens ``[B, K, C]``, and codes if there are, by :meth:`~jepa_t.contracts.GenerativeObjective.draw`.
 
         Raises:
             UserError: The objective draws something else.

@@ -12,7 +12,12 @@ FREEZABLE = ("encoder", "predictor")
 
 
 def warmed_decay(decay: float, updates: int) -> float:
-    """The decay after ``updates`` optimizer steps: small at first, so that the start is soon forgotten."""
+    """The decay after ``updates`` optimizer steps: small at first, so that the start is soon forgotten.
+
+    Examples:
+        >>> warmed_decay(0.999, updates=0), warmed_decay(0.999, updates=100_000)
+        (0.1, 0.999)
+    """
     return min(decay, (1 + updates) / (10 + updates))
 
 

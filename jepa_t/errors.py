@@ -89,6 +89,10 @@ def unknown(what: str, given: object, choices: Iterable[str]) -> UserError:
         what: What is being named, such as ``"fusion site"``.
         given: The value found.
         choices: The values that would be accepted.
+
+    Examples:
+        >>> str(unknown("fusion", "Ad", ["Add", "FiLM"]))
+        "unknown fusion 'Ad': did you mean 'Add'? choose from Add, FiLM"
     """
     names = sorted(choices)
     if len(names) > LISTED:

@@ -51,6 +51,10 @@ class MaskRatio:
 
     Raises:
         UserError: A number is out of range.
+
+    Examples:
+        >>> MaskRatio().visible_count(tokens=16, uniform=0.5, rounding=0.0)
+        2
     """
 
     ratio: Callable[[float], float] = truncated_normal
@@ -63,7 +67,7 @@ class MaskRatio:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "MaskRatio":
-        """From a config: ``type``, a name of the registry ``MASK_RATIOS``, its options, and ``multiple``.
+        """Read a config: ``type``, a name of the registry ``MASK_RATIOS``, its options, and ``multiple``.
 
         Raises:
             UserError: The name or an option is unknown, or a number out of range.
@@ -103,6 +107,11 @@ def draw_split(
         device: Where the order lies.
         generator: Source of the randomness, on the CPU and equal on all processes, so that all masks have one size
             and no process waits for another's; by default PyTorch's own.
+
+    Examples:
+        >>> split = draw_split(2, 16, MaskRatio(), torch.device("cpu"))
+        >>> split.visible_count + split.asked_count
+        16
     """
     uniform, rounding = torch.rand(2, generator=generator).tolist()
     visible = min(ratio.visible_count(tokens, uniform, rounding), tokens - 1)
@@ -111,12 +120,22 @@ def draw_split(
 
 
 def gather(tokens: Tensor, positions: Tensor) -> Tensor:
-    """Tokens ``[B, N, C]`` at positions ``[B, K]``: ``[B, K, C]``. Its backward is an index-add."""
+    """Tokens ``[B, N, C]`` at positions ``[B, K]``: ``[B, K, C]``. Its backward is an index-add.
+
+    Examples:
+        >>> gather(torch.tensor([[[1.0], [2.0], [3.0]]]), torch.tensor([[2, 0]])).tolist()
+        [[[3.0], [1.0]]]
+    """
     batch, count, channels = tokens.shape
     rows = positions + torch.arange(batch, device=tokens.device)[:, None] * count
     return tokens.reshape(batch * count, channels).index_select(0, rows.flatten()).view(*rows.shape, channels)
 
 
 def scatter(tokens: Tensor, positions: Tensor, values: Tensor) -> Tensor:
-    """Tokens ``[B, N, C]`` with ``values [B, K, C]`` written at positions ``[B, K]``; a new tensor."""
+    """Tokens ``[B, N, C]`` with ``values [B, K, C]`` written at positions ``[B, K]``; a new tensor.
+
+    Examples:
+        >>> scatter(torch.zeros(1, 3, 1), torch.tensor([[2]]), torch.ones(1, 1, 1)).tolist()
+        [[[0.0], [0.0], [1.0]]]
+    """
     return tokens.scatter(1, positions[..., None].expand_as(values), values)

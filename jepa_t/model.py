@@ -80,7 +80,7 @@ class JEPAT(Trainable):
             compile_blocks(self)
 
     def losses(self, inputs: Images, samples: Mapping[str, Any]) -> dict[str, Tensor]:
-        """As :meth:`loss`, for MMEngine."""
+        """The named losses of a batch, as MMEngine asks for them."""
         return self.loss(inputs, samples["caption"], samples.get("seed"))
 
     def predict(self, inputs: Any, samples: Mapping[str, Any]) -> dict[str, Tensor]:  # noqa: ARG002 - captions suffice

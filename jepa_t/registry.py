@@ -41,6 +41,13 @@ def build(cfg: Any, registry: Registry, kind: type | None = None, **offered: Any
     Raises:
         UserError: The type is unknown or missing, an argument is unknown, missing or refused, or the component isn't
             of the kind.
+
+    Examples:
+        >>> build({"type": "Add", "width": 4}, FUSIONS, text_width=8).proj
+        Linear(in_features=8, out_features=4, bias=True)
+        >>> build({"type": "Ad"}, FUSIONS)
+        Traceback (most recent call last):
+        jepa_t.errors.UserError: unknown fusion 'Ad': did you mean 'Add'? choose from Add, ...
     """
     if isinstance(cfg, Mapping) and "type" in cfg:
         arguments = dict(cfg)
@@ -133,6 +140,12 @@ def function(cfg: Any, registry: Registry) -> Callable:
 
     Raises:
         UserError: The name or an option is unknown.
+
+    Examples:
+        >>> function("cosine", REVEAL_SCHEDULES)(0.0)
+        1.0
+        >>> function({"type": "linear", "most": 0.5}, GUIDANCE_SCHEDULES)(0.9)
+        0.5
     """
     options = dict(cfg) if isinstance(cfg, Mapping) else {"type": cfg}
     found = resolve(options.pop("type", None), registry)

@@ -56,6 +56,11 @@ class Text:
         tokens: Token features ``[B, L, E]``.
         valid: True where a token belongs to the caption, False on padding ``[B, L]``; at least one per row.
         pooled: One vector for the whole caption ``[B, E]``.
+
+    Examples:
+        >>> text = Text(torch.randn(2, 5, 8), torch.ones(2, 5, dtype=torch.bool), torch.randn(2, 8))
+        >>> len(text), len(text + text)
+        (2, 4)
     """
 
     tokens: Tensor
@@ -103,6 +108,11 @@ class Split:
         order: A permutation of ``0..N-1`` per image ``[B, N]``, int64.
         visible_count: V, how many tokens at the front of the order are visible, ``0 <= V < N``.
         asked_count: K, how many of the masked ones behind them are asked for, ``1 <= K <= N - V``.
+
+    Examples:
+        >>> split = Split(torch.tensor([[2, 0, 3, 1]]), visible_count=1, asked_count=2)
+        >>> split.visible.tolist(), split.asked.tolist(), split.masked.tolist()
+        ([[2]], [[0, 3]], [[0, 3, 1]])
     """
 
     order: Tensor

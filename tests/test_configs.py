@@ -1,10 +1,10 @@
 """Every config loads, survives being written out, builds, and takes a training step."""
 
-import re
 from pathlib import Path
 
 import pytest
 import torch
+from pages import named
 from PIL import Image
 from torch import nn
 
@@ -89,9 +89,7 @@ def test_a_config_is_whole(path, tmp_path):
 
 
 def test_the_config_of_ones_own_images_in_the_docs_is_whole(tmp_path, monkeypatch):
-    (code,) = re.findall(
-        r"```python\n(# configs/mine.py\n.*?)```", (ROOT.parent / "docs" / "data.md").read_text(), re.S
-    )
+    code = named(ROOT.parent / "docs" / "data.md", "configs/mine.py")
     (tmp_path / "mine.py").write_text(code.replace("./_base_", f"{ROOT}/_base_"))
     (tmp_path / "data" / "mine").mkdir(parents=True)
     Image.new("RGB", (300, 280), "red").save(tmp_path / "data" / "mine" / "x.jpg")

@@ -1,35 +1,28 @@
 """The components of docs/extending.md: each works where it is put, as the page says."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
+from pages import ROOT, blocks, restored, run
 from tiny import CAPTIONS, SIZE, config, random_images
 
 from jepa_t import registry
 from jepa_t.registry import MODELS, build
 from jepa_t.rehearsal import rehearse
 
-PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+BLOCKS = [block for block in blocks(ROOT / "docs" / "extending.md") if not block.mark]
 LINES = 24  # at most, of the code of one component
 
 
 @pytest.fixture(scope="module", autouse=True)
 def registered():
     """Register all that the page has, and take it out again."""
-    registries = [value for value in vars(registry).values() if isinstance(value, registry.Registry)]
-    for one in registries:
-        one.import_from_location()
-    before = {id(one): dict(one.module_dict) for one in registries}
-    for block in BLOCKS:
-        exec(compile(block, "docs/extending.md", "exec"), {"__name__": "extending"})
-    yield
-    for one in registries:
-        for name in set(one.module_dict) - set(before[id(one)]):
-            del one.module_dict[name]
+    with restored():
+        for block in BLOCKS:
+            run(block, {"__name__": "extending"})
+        yield
 
 
 SAMPLER = {"steps": 3, "draw": {"solver_steps": 3}}
@@ -72,7 +65,7 @@ def test_data_set_metric_and_hook_serve_a_whole_training(tmp_path):
     from jepa_t.engine import JEPATRunner, load_config
 
     path = tmp_path / "flats.py"
-    base = Path(__file__).parents[1] / "configs" / "jepat_digits.py"
+    base = ROOT / "configs" / "jepat_digits.py"
     path.write_text(
         f"_base_ = [{str(base)!r}]\n"
         "train_cfg = dict(max_iters=40)\n"
@@ -93,5 +86,5 @@ def test_data_set_metric_and_hook_serve_a_whole_training(tmp_path):
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_each_component_is_short(block):
-    parts = re.split(r"\n(?=@)", block)
+    parts = re.split(r"\n(?=@)", block.code)
     assert all(len(part.strip().splitlines()) <= LINES for part in parts)

@@ -1,14 +1,14 @@
 """The README keeps its word: the snippet trains, the tree is true, the commands exist."""
 
 import re
-from pathlib import Path
+
+from pages import ROOT, named, restored
 
 from jepa_t.cli import COMMANDS
 from jepa_t.engine import JEPATRunner, load_config
-from jepa_t.registry import FUSIONS
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGE = ROOT / "README.md"
+README = PAGE.read_text()
 SMALL = [
     "train_cfg.max_iters=2",
     "train_dataloader.batch_size=4",
@@ -18,24 +18,20 @@ SMALL = [
 ]
 
 
-def snippet(name):
-    return re.search(rf"```python\n# {re.escape(name)}\n(.*?)```", README, re.S)[1]
-
-
 def test_the_fusion_of_ten_lines_trains(tmp_path, monkeypatch):
-    code = snippet("gate.py")
-    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    code = named(PAGE, "gate.py")
+    assert len([line for line in code.splitlines()[1:] if line.strip()]) <= 10
     (tmp_path / "gate.py").write_text(code)
-    (tmp_path / "my_gate.py").write_text(snippet("my_gate.py"))
+    (tmp_path / "my_gate.py").write_text(named(PAGE, "my_gate.py"))
     monkeypatch.syspath_prepend(str(tmp_path))
-    cfg = load_config(str(tmp_path / "my_gate.py"), SMALL, str(tmp_path / "work"))
-    runner = JEPATRunner.from_cfg(cfg)
-    gate = runner.model.network.fusion["objective"]
-    assert type(gate).__name__ == "Gate"
-    before = gate.proj.weight.clone()
-    runner.train()
+    monkeypatch.chdir(tmp_path)
+    with restored():
+        runner = JEPATRunner.from_cfg(load_config("my_gate.py", SMALL, str(tmp_path / "work")))
+        gate = runner.model.network.fusion["objective"]
+        assert type(gate).__name__ == "Gate"
+        before = gate.proj.weight.clone()
+        runner.train()
     assert not before.equal(gate.proj.weight)
-    del FUSIONS.module_dict["Gate"]  # docs/extending.md has one of that name
 
 
 def test_the_tree_names_what_is_there():

@@ -26,11 +26,18 @@ class ContextEncoder(Encoder):
         norm_at: What the first norm acts on: ``tokens``, projected and still without a position; or ``sequence``:
             registers and tokens with their positions (D-JEPA's code).
         dropout: In attention and after both branches of a block.
-        attention: As in :func:`~jepa_t.attention.attention`.
+        attention: Which kernel computes it: ``auto``, ``sdpa``, ``math``, ``xformers``, or one of your own.
         checkpointing: Recompute the blocks in the backward pass.
 
     Raises:
         UserError: A number doesn't fit, or ``norm_at`` is unknown.
+
+    Examples:
+        >>> encoder = ContextEncoder(channels=12, tokens=16, width=32, depth=1, heads=2, registers=4)
+        >>> visible, positions = torch.randn(2, 3, 12), torch.tensor([[0, 5, 9]] * 2)
+        >>> registers, tokens = encoder(visible, positions, encoder.registers.expand(2, -1, -1))
+        >>> registers.shape, tokens.shape
+        (torch.Size([2, 4, 32]), torch.Size([2, 3, 32]))
     """
 
     def __init__(

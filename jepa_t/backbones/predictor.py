@@ -25,8 +25,15 @@ class Predictor(contracts.Predictor):
         depth: Blocks.
         heads: Attention heads.
         dropout: In attention and after both branches of a block.
-        attention: As in :func:`~jepa_t.attention.attention`.
+        attention: Which kernel computes it: ``auto``, ``sdpa``, ``math``, ``xformers``, or one of your own.
         checkpointing: Recompute the blocks in the backward pass.
+
+    Examples:
+        >>> split = Split(torch.arange(16).expand(2, -1), visible_count=3, asked_count=13)
+        >>> predictor = Predictor(tokens=16, width=32, depth=1, heads=2)
+        >>> x = predictor.place(torch.randn(2, 4, 32), torch.randn(2, 3, 32), split, fuse=lambda x: x)
+        >>> predictor(x, split, after_block=lambda index, x: x).shape
+        torch.Size([2, 13, 32])
     """
 
     def __init__(

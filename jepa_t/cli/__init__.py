@@ -25,7 +25,7 @@ COMMANDS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Its mistakes are told as all others are."""
+    """A parser whose mistakes are told in one line, as all others are."""
 
     def error(self, message: str) -> NoReturn:
         """Raise, where argparse would print its usage and leave."""

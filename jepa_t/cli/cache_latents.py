@@ -26,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Build and encode; or verify."""
+    """Encode the config's data set, or verify what has been encoded."""
     cfg = run_config(args)
     config = cfg.train_dataloader.dataset.to_dict()
     out = args.out or config.get("folder")
@@ -55,7 +55,7 @@ def run(args: Namespace) -> int:
 
 
 def verify(folder: str) -> int:
-    """Compare all checksums; 2 if one differs or a shard is absent."""
+    """Compare all checksums, and return 2 if one differs or a shard is absent."""
     cache = Cache(folder)
     damaged = cache.verify()
     for name in damaged:

@@ -35,7 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Convert, account."""
+    """Convert the file, and print what became of its tensors."""
     options = dict(vars(args))
     kind = options.pop("kind")
     del options["words"]

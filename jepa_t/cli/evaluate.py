@@ -22,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Read, extract, compare."""
+    """Read both sides, extract their features, and compare them."""
     images = open_images(args.images)
     metric = DistributionMetric(feature_config(args), args.reference, args.allow_few, args.batch_size)
     metric.prepare(None, len(images))

@@ -34,7 +34,7 @@ class Clock:
         self.steps: list[dict[str, float]] = []
 
     def around(self, name: str, call: Callable, *args: object) -> object:
-        """Call, and count its time under ``name``."""
+        """Call a function, and count its time under ``name``."""
         start = now()
         result = call(*args)
         self.add(name, start)
@@ -62,7 +62,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Build, run steps, print the shares."""
+    """Build the training, run some steps, and print the share of each station."""
     cfg = run_config(args)
     threads = set_threads(cfg.get("threads", "auto"))
     torch.manual_seed(0)

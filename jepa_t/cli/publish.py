@@ -30,7 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Save, describe."""
+    """Save the model, and describe it in a card."""
     folder, pipeline = Path(args.folder), Pipeline.from_pretrained(args.checkpoint, device="cpu")
     pipeline.save_pretrained(folder, torch.float16)
     saved = Pipeline.from_pretrained(folder, device="cpu")

@@ -58,7 +58,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Load, draw, write."""
+    """Load the model, draw the captions, and write the images."""
     if args.count < 1 or args.batch_size < 1:
         raise UserError(f"--count is {args.count} and --batch-size {args.batch_size}; both must be at least 1")
     if args.cfg_options and not args.config:

@@ -44,7 +44,7 @@ def feature_config(args: Namespace) -> dict:
 
 
 def run(args: Namespace) -> None:
-    """Read, extract, write."""
+    """Read the images, extract their features, and write the statistics."""
     images = open_images(args.images, args.size)
     extractor = build(feature_config(args), FEATURES)
     with Progress(console=Console(stderr=True), transient=True) as bar:

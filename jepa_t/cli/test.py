@@ -29,7 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Build, draw, measure."""
+    """Build what the config says, draw its prompts, and measure the images."""
     cfg = run_config(args)
     if cfg.get("test_evaluator") is None:
         raise UserError(f"{args.config} has no test_evaluator; evaluate one of the configs that do")

@@ -12,24 +12,24 @@ from torch import Tensor
 
 
 def same(x: Tensor) -> Tensor:
-    """As it is."""
+    """The tensor as it is."""
     return x
 
 
 def bare(x: Tensor) -> Tensor:
-    """Without leading dimensions of size 1: ``[1, N, D]`` to ``[N, D]``, ``[1, 1, D]`` to ``[D]``."""
+    """The tensor without leading dimensions of size 1: ``[1, N, D]`` to ``[N, D]``, ``[1, 1, D]`` to ``[D]``."""
     while x.ndim > 1 and len(x) == 1:
         x = x[0]
     return x
 
 
 def first_third(x: Tensor) -> Tensor:
-    """Queries of ``[3 D, ...]``."""
+    """The third of ``[3 D, ...]`` that makes queries."""
     return x.tensor_split(3)[0]
 
 
 def last_thirds(x: Tensor) -> Tensor:
-    """Keys and values of ``[3 D, ...]``."""
+    """The two thirds of ``[3 D, ...]`` that make keys and values."""
     return torch.cat(x.tensor_split(3)[1:])
 
 

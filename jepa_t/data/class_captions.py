@@ -29,6 +29,11 @@ class Captions:
 
     Raises:
         UserError: A file is missing, a list is empty, or a sentence has no place for the name.
+
+    Examples:
+        >>> say = Captions(["cat", ["dog", "hound"]], ["a photo of a {}"])
+        >>> say(labels=[0], indices=[0])
+        ['a photo of a cat']
     """
 
     def __init__(

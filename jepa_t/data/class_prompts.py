@@ -16,8 +16,8 @@ class ClassPrompts(PromptSet):
 
     Args:
         count: How many.
-        names: As in :class:`~jepa_t.data.Captions`.
-        templates: As there.
+        names: A name or several for each class, or ``"imagenet"``, as in :class:`~jepa_t.data.Captions`.
+        templates: Sentences with ``{}`` for the name, or ``"imagenet"``.
         seed: Of the choice among names and sentences.
 
     Attributes:

@@ -37,7 +37,7 @@ class LabelCaptions:
         return self.captions(self.labels[numbers], indices)
 
     def read_by(self, text_tokenizer: TextTokenizer) -> None:
-        """Nothing: all names and sentences are read before training."""
+        """Do nothing, since all names and sentences are read before training."""
 
     def fact(self, number: int) -> int:
         """The image's label."""

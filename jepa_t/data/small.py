@@ -19,7 +19,7 @@ class SmallImages(HoldsTokens):
     """Captioned images, all in memory, split by their names: what is held out stays so when others are added.
 
     Args:
-        source: As in `CaptionedImages`.
+        source: A folder, a manifest or tar shards, as in `CaptionedImages`.
         size: Height and width in pixels.
         part: ``train``, ``held_out`` or ``all``.
         held_out: Share of the images that training never sees, in [0, 1); the names decide which.
@@ -77,7 +77,9 @@ class SmallPrompts(PromptSet):
     """Captions of such a folder, each with the number of its image among ``part="all"``, for `RetrievalMetric`.
 
     Args:
-        source, size, held_out: As in `SmallImages`.
+        source: A folder, a manifest or tar shards, as in `CaptionedImages`.
+        size: Height and width in pixels.
+        held_out: Share of the images that training never sees, in [0, 1); the names decide which.
         seed: Decides which prompts are asked, where there are more.
         per_split: How many at most of each split, ``seen`` and ``held_out``.
         images: Give the real images as ``inputs``, to measure a tokenizer.

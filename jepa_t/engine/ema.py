@@ -38,7 +38,7 @@ class EMAHook(Hook):
         self._pairs = pairs(model.network, model.ema)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
-        """Average."""
+        """Move the average towards the network."""
         decay = warmed_decay(self.decay, batch_idx + 1)
         move(*self._pairs, decay)
         if (batch_idx + 1) % log_interval(runner) == 0:

@@ -83,7 +83,7 @@ class HoldTokensHook(Hook):
 
     @torch.no_grad()
     def before_train(self, runner: Runner) -> None:
-        """Encode.
+        """Encode the images, and let the data set hold their tokens.
 
         Raises:
             UserError: The data set can't hold tokens.

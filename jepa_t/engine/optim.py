@@ -65,7 +65,7 @@ class GuardedOptimWrapper(OptimWrapper):
 
     @property
     def grad_norm(self) -> float:
-        """Of the last step, before clipping; NaN before the first. Waits for the device.
+        """The gradient's norm in the last step, before clipping; NaN before the first. Reading it waits for the device.
 
         Raises:
             FloatingPointError: As :meth:`update_params`.
@@ -85,12 +85,12 @@ class GuardedOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Autocast, and no gradient exchange between processes while gradients accumulate."""
+        """Turn autocast on, and the exchange of gradients between processes off while they accumulate."""
         with super().optim_context(model), torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
             yield
 
     def update_params(self, loss: Tensor, **_) -> None:
-        """Backward, and at the end of an accumulation the checked, clipped step.
+        """Run the backward pass and, at the end of an accumulation, the checked and clipped step.
 
         Raises:
             FloatingPointError: Loss or gradient norm is not finite; no weight has changed.

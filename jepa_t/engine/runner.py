@@ -104,7 +104,7 @@ class JEPATRunner(Runner):
                 raise UserError(f"{error}; make room. Last checkpoint: {last_checkpoint(self)}") from error
 
     def dump_config(self) -> None:
-        """Nothing yet: a training writes its config beside its checkpoints when it begins, a test never."""
+        """Do nothing yet: a training writes its config beside its checkpoints when it begins, a test never."""
 
     def build_param_scheduler(self, scheduler: _ParamScheduler | dict | list) -> list[_ParamScheduler]:
         """MMEngine's schedulers, which count steps here; what doesn't agree with the training's length is logged.
@@ -164,7 +164,7 @@ class JEPATRunner(Runner):
             self.train_dataloader.sampler.seed = seed
 
     def _restore_threads(self, threads: int | None) -> None:
-        """Sums of other numbers of threads differ in their last bits."""
+        """Take the checkpoint's number of threads: sums of other numbers differ in their last bits."""
         now = self.cfg.get("threads", "auto")
         if threads is not None and now == "auto":
             torch.set_num_threads(threads)

@@ -58,5 +58,5 @@ class SeededSampler(Sampler[int]):
             epoch += passes
 
     def __len__(self) -> int:
-        """No end: MMEngine does odd things where it believes that an epoch has ended."""
+        """A length that no training reaches: MMEngine does odd things where it believes that an epoch has ended."""
         return sys.maxsize

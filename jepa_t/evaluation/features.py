@@ -99,7 +99,7 @@ class InceptionFeatures(FeatureExtractor):
 
     @full_precision
     def __call__(self, images: Tensor) -> Features:
-        """See the class."""
+        """Give ``features [B, F]``, ``logits`` and ``spatial`` of images ``[B, 3, H, W]``, uint8."""
         features, logits = self.network(images.to(get_device()))
         return {"features": features.cpu(), "logits": logits.cpu(), "spatial": self._spatial.cpu()}
 
@@ -139,7 +139,7 @@ class DINOv2Features(FeatureExtractor):
 
     @full_precision
     def __call__(self, images: Tensor) -> Features:
-        """See the class."""
+        """Give ``features [B, F]`` of images ``[B, 3, H, W]``, uint8."""
         seen = resized(images.to(get_device()), self.size, self.mean, self.std)
         return {"features": self.network(seen).float().cpu()}
 
@@ -149,9 +149,9 @@ class CLIPFeatures(FeatureExtractor):
     """Image embeddings of length 1 of any open_clip model, and those of captions.
 
     Args:
-        model: As in :class:`~jepa_t.tokenizers.open_clip_text.OpenCLIPText`.
-        pretrained: As there.
-        quick_gelu: As there.
+        model: An architecture of open_clip, or a folder, as for :class:`~jepa_t.tokenizers.OpenCLIPText`.
+        pretrained: A tag or a file of weights, for a named architecture.
+        quick_gelu: Whether the weights were trained with QuickGELU; needed for a file.
 
     Raises:
         UserError: Model or weights are missing, or belong to another architecture or non-linearity.
@@ -174,7 +174,7 @@ class CLIPFeatures(FeatureExtractor):
 
     @full_precision
     def __call__(self, images: Tensor) -> Features:
-        """See the class."""
+        """Give ``features [B, F]`` of length 1 of images ``[B, 3, H, W]``, uint8."""
         seen = resized(images.to(get_device()), self.size, self.mean, self.std)
         return {"features": self.network.encode_image(seen, normalize=True).float().cpu()}
 

@@ -70,6 +70,12 @@ def frechet_distance(one: Gaussian, other: Gaussian) -> float:
 
     Raises:
         UserError: The two have different numbers of features.
+
+    Examples:
+        >>> one = Moments().add(torch.tensor([[0.0], [2.0]])).gaussian()
+        >>> other = Moments().add(torch.tensor([[1.0], [3.0]])).gaussian()
+        >>> round(frechet_distance(one, other), 6)
+        1.0
     """
     if one.mean.shape != other.mean.shape:
         raise UserError(

@@ -66,7 +66,7 @@ class GenerationLoop(TestLoop):
         self.out, self.pack = Path(out or Path(runner.work_dir) / "generated").expanduser(), pack
 
     def run(self) -> dict[str, float]:
-        """Draw what is missing, measure all.
+        """Draw what is missing, then measure all images.
 
         Raises:
             UserError: A metric can't be computed, which is told before anything is drawn; or an image is no number.

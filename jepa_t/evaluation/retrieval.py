@@ -32,7 +32,14 @@ def blur(images: Tensor) -> Tensor:
 
 @dataclass
 class Gallery:
-    """All real images ``[G, 3, H, W]`` in [-1, 1], in which one is looked for."""
+    """All real images ``[G, 3, H, W]`` in [-1, 1], in which one is looked for.
+
+    Examples:
+        >>> gallery = Gallery(torch.stack([torch.zeros(3, 4, 4), torch.ones(3, 4, 4)]))
+        >>> nearer, nearest = gallery.ranks(torch.full((1, 3, 4, 4), 0.9), asked=torch.tensor([1]))
+        >>> nearer.item(), nearest.item()
+        (0, 1)
+    """
 
     images: Tensor
 

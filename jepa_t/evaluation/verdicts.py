@@ -50,5 +50,10 @@ def swap_group(records: Sequence[dict]) -> list[bool]:
 
 
 def shares(columns: Mapping[str, Sequence[bool]]) -> dict[str, float]:
-    """The share of right ones in each column that has any."""
+    """The share of right ones in each column that has any.
+
+    Examples:
+        >>> shares({"seen/all": [True, False], "unseen/all": []})
+        {'seen/all': 0.5}
+    """
     return {name: sum(column) / len(column) for name, column in columns.items() if column}

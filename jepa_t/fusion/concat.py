@@ -17,6 +17,13 @@ class Concat(nn.Module):
     Args:
         width: D.
         text_width: E.
+
+    Examples:
+        >>> import torch
+        >>> text = Text(torch.randn(2, 5, 8), torch.ones(2, 5, dtype=torch.bool), torch.randn(2, 8))
+        >>> fusion, x = Concat(width=16, text_width=8), torch.randn(2, 4, 16)
+        >>> torch.equal(fusion(x, text), x)  # it starts as the identity
+        True
     """
 
     def __init__(self, width: int, text_width: int) -> None:

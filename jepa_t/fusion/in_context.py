@@ -19,6 +19,13 @@ class InContext(nn.Module):
         width: D.
         text_width: E.
         registers: How many tokens at the front of ``x`` are registers; image tokens are left alone.
+
+    Examples:
+        >>> import torch
+        >>> text = Text(torch.randn(2, 5, 8), torch.ones(2, 5, dtype=torch.bool), torch.randn(2, 8))
+        >>> fusion, x = InContext(width=16, text_width=8, registers=5), torch.randn(2, 9, 16)
+        >>> torch.equal(fusion(x, text)[:, 5:], x[:, 5:])  # image tokens are left alone
+        True
     """
 
     def __init__(self, width: int, text_width: int, registers: int) -> None:

@@ -74,6 +74,10 @@ class Fusion(nn.ModuleDict):
 
     Raises:
         UserError: A preset, site, component or option is unknown, or a component is no module.
+
+    Examples:
+        >>> list(Fusion("jepa_t", width=16, text_width=8, depth=2, registers=4))
+        ['predictor', 'features', 'objective']
     """
 
     def __init__(self, sites: str | Mapping[str, Any], width: int, text_width: int, depth: int, registers: int) -> None:
@@ -134,5 +138,5 @@ def _modules(site: str, cfg: Any, depth: int, offered: Mapping[str, Any]) -> lis
 
 
 def per_caption(x: Tensor, text: Text) -> Tensor:
-    """``x [B, ...]`` laid behind itself, once for each of the branches of a text that has several."""
+    """Lay ``x [B, ...]`` behind itself, once for each of the branches of a text that has several."""
     return x if len(x) == len(text) else x.repeat(len(text) // len(x), *[1] * (x.dim() - 1))

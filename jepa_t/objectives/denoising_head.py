@@ -127,7 +127,7 @@ class DenoisingHead(nn.Module):
     def guided(
         self, condition: Tensor, times: Sequence[float], null: Tensor | None, scale: float
     ) -> Callable[[Tensor, float], Tensor]:
-        """As :meth:`at_times`, under classifier-free guidance: ``null + scale (text - null)``.
+        """The head at known times (:meth:`at_times`) under classifier-free guidance: ``null + scale (text - null)``.
 
         It acts on the first C outputs; those beyond, such as a learned variance, are the text's (MAR).
 

@@ -26,6 +26,12 @@ class FeaturePrediction(Objective):
 
     Raises:
         UserError: ``read`` is neither, ``beta`` is not above 0, or ``weight`` is below.
+
+    Examples:
+        >>> z = torch.randn(2, 3, 16)
+        >>> target = Target(torch.zeros(2, 3, 4), features=torch.zeros(2, 3, 16))
+        >>> list(FeaturePrediction(16)(Prediction(z, z), target))
+        ['loss_feature']
     """
 
     reads = frozenset({"features"})

@@ -86,6 +86,11 @@ class GaussianDiffusion(GenerativeObjective):
 
     Raises:
         UserError: A number is out of range.
+
+    Examples:
+        >>> objective, z = GaussianDiffusion(4, 16, head_width=8, head_depth=1), torch.randn(2, 3, 16)
+        >>> list(objective(Prediction(z, z), Target(torch.zeros(2, 3, 4))))
+        ['loss_diffusion', 'loss_variance']
     """
 
     table: Tensor

@@ -23,6 +23,11 @@ class TokenCrossEntropy(GenerativeObjective):
 
     Raises:
         UserError: The image tokenizer is continuous, or a number out of range.
+
+    Examples:
+        >>> z, ids = torch.randn(2, 3, 16), torch.tensor([[0, 9, 4], [1, 1, 2]])
+        >>> list(TokenCrossEntropy(16, codebook_size=10)(Prediction(z, z), Target(torch.zeros(2, 3, 4), ids=ids)))
+        ['loss_token']
     """
 
     reads = frozenset({"ids"})

@@ -9,7 +9,7 @@ from ..registry import GUIDANCE_SCHEDULES, function
 
 @GUIDANCE_SCHEDULES.register_module()
 def constant(drawn: float) -> float:  # noqa: ARG001 - of the contract: a share of tokens to a share of the strength
-    """Full strength all the time."""
+    """Guide at full strength all the time."""
     return 1.0
 
 
@@ -35,6 +35,12 @@ class Guidance:
 
     Raises:
         UserError: An option is unknown or out of range.
+
+    Examples:
+        >>> Guidance(scale=3.0).at(before=0.0, after=0.1)
+        3.0
+        >>> Guidance(scale=3.0, schedule="linear").at(before=0.4, after=0.5)
+        2.0
     """
 
     scale: float = 1.0
@@ -49,7 +55,7 @@ class Guidance:
             raise UserError(f"guidance interval is {self.interval}; use (low, high) with 0 <= low <= high <= 1")
 
     def at(self, before: float, after: float) -> float:
-        """w of a step; ``before`` and ``after`` it these shares of the tokens are drawn."""
+        """The strength w of a step, before and after which these shares of the tokens are drawn."""
         low, high = self.interval
         if not low <= before <= high:
             return 1.0

@@ -21,13 +21,13 @@ def cosine(made: float) -> float:
 
 @REVEAL_SCHEDULES.register_module()
 def arccos(made: float) -> float:
-    """More at first."""
+    """The share still masked after a share of the steps: more tokens are revealed at first than at the end."""
     return math.acos(made) / (math.pi / 2)
 
 
 @REVEAL_SCHEDULES.register_module()
 def linear(made: float) -> float:
-    """As many at each step."""
+    """The share still masked after a share of the steps: each reveals as many tokens."""
     return 1 - made
 
 
@@ -41,6 +41,10 @@ def reveal_counts(tokens: int, steps: int, schedule: Any = "cosine") -> list[int
 
     Raises:
         UserError: The schedule is unknown, or ``steps`` no whole number of at least 1.
+
+    Examples:
+        >>> reveal_counts(tokens=16, steps=4)
+        [2, 3, 5, 6]
     """
     still_masked = function(schedule, REVEAL_SCHEDULES)
     steps, masked, counts = min(check_integer("sampler.steps", steps), tokens), tokens, []
@@ -109,5 +113,9 @@ def reveal_order(name: Any, priority: Tensor, grid: tuple[int, int]) -> Tensor:
 
     Raises:
         UserError: The name is unknown.
+
+    Examples:
+        >>> reveal_order("random", torch.tensor([[0.3, 0.1, 0.2]]), (1, 3)).tolist()
+        [[1, 2, 0]]
     """
     return function(name, REVEAL_ORDERS)(priority, grid)

@@ -35,7 +35,7 @@ def annealed(name: str, value: int | Sequence[int], progress: float) -> int:
 
 @SOLVERS.register_module()
 def euler(velocity: Velocity, x: State, times: Sequence[float]) -> State:
-    """First order; one evaluation a step."""
+    """Euler's method: first order, one evaluation a step."""
     for t, following in pairwise(times):
         x = x + (following - t) * velocity(x, t)
     return x
@@ -43,7 +43,7 @@ def euler(velocity: Velocity, x: State, times: Sequence[float]) -> State:
 
 @SOLVERS.register_module()
 def midpoint(velocity: Velocity, x: State, times: Sequence[float]) -> State:
-    """Second order; two evaluations a step."""
+    """The midpoint method: second order, two evaluations a step."""
     for t, following in pairwise(times):
         h = following - t
         x = x + h * velocity(x + h / 2 * velocity(x, t), t + h / 2)
@@ -52,7 +52,7 @@ def midpoint(velocity: Velocity, x: State, times: Sequence[float]) -> State:
 
 @SOLVERS.register_module()
 def heun(velocity: Velocity, x: State, times: Sequence[float]) -> State:
-    """Second order; two evaluations a step."""
+    """Heun's method: second order, two evaluations a step."""
     for t, following in pairwise(times):
         h = following - t
         slope = velocity(x, t)
@@ -85,6 +85,12 @@ class Solver:
 
     Raises:
         UserError: The name is unknown, or there is no step.
+
+    Examples:
+        >>> Solver("euler", 2)(lambda x, t: 2 * t, 0.0)
+        0.5
+        >>> Solver("heun", 2).times
+        [0.0, 0.5, 0.5, 1.0]
     """
 
     name: str | dict | Callable

@@ -33,6 +33,13 @@ class ClassEmbedding(TextTokenizer):
 
     Raises:
         UserError: The names can't be read.
+
+    Examples:
+        >>> tokenizer = ClassEmbedding(["cat", ["dog", "hound"]], width=8)
+        >>> tokenizer.ids(["a photo of a hound", "0"]).tolist()
+        [[1], [0]]
+        >>> tokenizer(["cat"]).pooled.shape
+        torch.Size([1, 8])
     """
 
     length = 1

@@ -88,7 +88,7 @@ class HFEncoder(TextEncoder):
         return [] if all(said["special_tokens_mask"]) else list(said["input_ids"])
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Of token ids ``[B, n]``, without padding: the pooled vector and the tokens' features ``[B, 1 + n, E]``."""
+        """The pooled vector and the tokens' features ``[B, 1 + n, E]`` of token ids ``[B, n]`` without padding."""
         said = self.model(input_ids=ids, attention_mask=torch.ones_like(ids))
         tokens = said.last_hidden_state
         return standardised(said.pooler_output if self.own_pooled else tokens.mean(1), tokens)

@@ -18,7 +18,7 @@ POSTERIORS = ("sample", "mode")
 
 @TOKENIZERS.register_module()
 class KLTokenizer(LatentImageTokenizer):
-    """diffusers' ``AutoencoderKL``, or an LDM-style file such as MAR's KL-16; frozen.
+    """A frozen ``AutoencoderKL`` of diffusers, or of an LDM-style file such as MAR's KL-16.
 
     Tokens are ``(z - shift) * scale``. The autoencoder's weights stay in ``source``: checkpoints hold their hash
     alone, and refuse others.

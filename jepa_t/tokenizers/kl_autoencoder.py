@@ -27,16 +27,21 @@ class KLAutoencoder(ImageTokenizer, Fitted, TrainedTokenizer):
         size: Height and width of the images in pixels.
         stride: Pixels that a latent covers, in height and in width.
         latent_channels: Of a latent.
-        width: As in :class:`QuantizedAutoencoder`, and so are the others here but ``kl``.
-        depth: Residual blocks.
-        patch: Latents that make a token, in height and in width.
-        encoder_width: The encoder's widths.
-        absolute: Weight of the absolute error beside the squared one.
+        width: Channels of the convolutions: one number, or several from the finest resolution down to the latents.
+        depth: Residual blocks on either side at the latents' resolution; each finer one has one block.
+        patch: Side of the square of latents that make one token.
+        encoder_width: The same as ``width`` for the encoder, which needs fewer; by default alike.
+        absolute: Share of the mean absolute error in the loss, beside the mean square.
         kl: Weight of the divergence, in nats a pixel value.
-        checkpoint: A training of this tokenizer.
+        checkpoint: A trained one: its work dir or ``.pth`` file.
 
     Raises:
         UserError: A number doesn't fit.
+
+    Examples:
+        >>> tokenizer = KLAutoencoder((8, 8), stride=4, latent_channels=6, width=16)
+        >>> tokenizer.grid, tokenizer.channels
+        ((2, 2), 6)
     """
 
     mean: Tensor

@@ -99,11 +99,11 @@ class OpenCLIPEncoder(TextEncoder):
         return ids + self.end
 
     def _run(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Pooled ``[B, .]`` and all tokens ``[B, L, .]``."""
+        """Run the text half: pooled ``[B, .]`` and all tokens ``[B, L, .]``."""
         return self.tower(F.pad(ids, (0, self.tower.context_length - ids.shape[1]), value=self.padding))
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Of token ids ``[B, n]``, without padding: the pooled vector and the tokens' features ``[B, 1 + n, E]``."""
+        """The pooled vector and the tokens' features ``[B, 1 + n, E]`` of token ids ``[B, n]`` without padding."""
         pooled, tokens = self._run(ids)
         return standardised(pooled, tokens[:, : ids.shape[1]])
 
@@ -147,13 +147,13 @@ def load_open_clip(
 
     Args:
         user: The component that asks, for messages.
-        model: As in :class:`OpenCLIPText`.
-        pretrained: As there.
-        quick_gelu: As there.
+        model: An architecture's name, a folder, or ``hf-hub:NAME``.
+        pretrained: A tag or a file of weights, for a named architecture.
+        quick_gelu: Whether the weights were trained with QuickGELU; needed for a file.
         text_only: Whether its text half must be open_clip's own.
 
     Raises:
-        UserError: As there.
+        UserError: Model or weights are missing, or belong to another architecture or non-linearity.
     """
     import open_clip  # here, since it brings torchvision
 

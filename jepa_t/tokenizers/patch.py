@@ -25,6 +25,15 @@ class PatchTokenizer(ImageTokenizer, Fitted):
 
     Raises:
         UserError: A number doesn't fit.
+
+    Examples:
+        >>> tokenizer, images = PatchTokenizer(size=(8, 8), patch=2), torch.rand(16, 3, 8, 8) * 2 - 1
+        >>> tokenizer.fit(images)
+        >>> tokens = tokenizer.encode(images)
+        >>> tokens.shape
+        torch.Size([16, 16, 12])
+        >>> torch.allclose(tokenizer.decode(tokens), images, atol=1e-5)
+        True
     """
 
     mean: Tensor

@@ -20,15 +20,15 @@ class PooledText(FrozenText):
     to choose; the frozen tokenizers give a token per word. It is there for checkpoints trained so.
 
     Args:
-        model: As in :class:`OpenCLIPText`.
+        model: An architecture of open_clip, or a folder, as for :class:`~jepa_t.tokenizers.OpenCLIPText`.
         width: E, of the MLP's output.
-        pretrained: As in :class:`OpenCLIPText`.
-        quick_gelu: As there.
-        length: As there.
-        cache: As there.
+        pretrained: A tag or a file of weights, for a named architecture.
+        quick_gelu: Whether the weights were trained with QuickGELU; needed for a file.
+        length: Special tokens included; a caption of more is refused.
+        cache: Folder in which features are kept between runs, or None.
 
     Raises:
-        UserError: As there.
+        UserError: Model or weights are missing, or belong to another architecture or non-linearity.
     """
 
     def __init__(

@@ -77,6 +77,12 @@ class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
 
     Raises:
         UserError: A number doesn't fit.
+
+    Examples:
+        >>> fsq = {"name": "FSQ", "levels": (8, 5, 5)}
+        >>> tokenizer = QuantizedAutoencoder((8, 8), stride=4, quantizer=fsq, width=16)
+        >>> tokenizer.grid, tokenizer.codebook_size
+        ((2, 2), 200)
     """
 
     def __init__(
@@ -119,7 +125,7 @@ class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
         return _codebook(self.quantizer)
 
     def nearest_ids(self, x: Tensor) -> Tensor:
-        """As the base has it; the codes of FSQ are a grid, so each channel goes to its nearest level by itself."""
+        """The ids of the nearest codes; those of FSQ are a grid, so each channel goes to its own nearest level."""
         if not self._levels:
             return super().nearest_ids(x)
         codes, step = self.codes, 1

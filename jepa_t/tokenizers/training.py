@@ -82,12 +82,12 @@ class TokenizerTraining(Trainable):
             raise UserError(f"{type(self.tokenizer).__name__} isn't trained this way; use QuantizedAutoencoder")
 
     def losses(self, inputs: Tensor, samples: Mapping[str, list]) -> dict[str, Tensor]:  # noqa: ARG002 - images suffice
-        """The tokenizer's, of images ``[B, 3, H, W]`` in [-1, 1]."""
+        """The tokenizer's losses of images ``[B, 3, H, W]`` in [-1, 1]."""
         return self.tokenizer.loss(inputs)
 
     @torch.no_grad()
     def predict(self, inputs: Tensor, samples: Mapping[str, list]) -> dict[str, Any]:  # noqa: ARG002 - images suffice
-        """Of each image its reconstruction, and of a discrete tokenizer its ids and how many codes there are."""
+        """The reconstruction of each image; of a discrete tokenizer also its ids and how many codes there are."""
         columns: dict[str, Any] = {"image": self.tokenizer.decode(self.tokenizer.encode(inputs)).clamp(-1, 1)}
         if isinstance(self.tokenizer, DiscreteTokenizer):
             columns["ids"] = self.tokenizer.find_ids(inputs).flatten(1)

@@ -9,7 +9,7 @@ from .pretrained import Frozen, load_pretrained
 
 @TOKENIZERS.register_module()
 class VQTokenizer(DiscreteTokenizer):
-    """diffusers' ``VQModel``; frozen.
+    """A frozen ``VQModel`` of diffusers.
 
     The autoencoder's weights stay in ``source``: checkpoints hold their hash alone, and refuse others.
 

@@ -32,7 +32,7 @@ class Layout:
 
 
 def _two(size: tuple[int, int], before: str, after: str) -> Layout:
-    """Two scans; each scene can be told from either of them, so that word order counts."""
+    """A layout of two scans; each scene can be told from either of them, so that word order counts."""
     forth = "a {ink} {digit} " + before + " a {ink2} {digit2}"
     back = "a {ink2} {digit2} " + after + " a {ink} {digit}"
     on = "on {paper} paper"

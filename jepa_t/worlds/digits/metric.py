@@ -35,7 +35,7 @@ class DigitsMetric(PromptMetric):
       ``nearest_held_out``: that of the held-out scans. Far below this, the generator copies.
 
     Args:
-        layout: As in `DigitPrompts`.
+        layout: How many scans an image shows, and where, as in `DigitPrompts`.
 
     Raises:
         UserError: There is no such layout.

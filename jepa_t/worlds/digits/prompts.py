@@ -33,7 +33,7 @@ class DigitPrompts(PromptSet):
     the places swapped.
 
     Args:
-        layout: As in `InkedDigits`.
+        layout: How many scans an image shows, and where, as in `InkedDigits`.
         splits: Which prompts, in this order.
         per_split: How many of each.
         seed: Seed of the scenes.

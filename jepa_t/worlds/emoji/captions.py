@@ -46,7 +46,7 @@ def captions(emoji: Emoji) -> list[str]:
 
 
 def paraphrases(emoji: Emoji) -> list[str]:
-    """Its first name in sentences that training never uses."""
+    """An emoji's first name in sentences that training never uses."""
     shown = captions(emoji)
     return [said for said in _written(emoji, WITHHELD, emoji.names[:1]) if said not in shown]
 
@@ -64,7 +64,7 @@ def synonyms(emoji: Emoji) -> list[str]:
 
 
 def withheld(alias: str) -> bool:
-    """Whether training never uses this alias; half of them."""
+    """Whether training never uses this alias, as is true of half of them."""
     return bool(draw(0, f"alias {alias}", np.zeros(1, np.int64), 2)[0])
 
 

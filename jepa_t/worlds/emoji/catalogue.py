@@ -121,7 +121,7 @@ def _merge(
 
 
 def _with_splits(emoji: list[Emoji]) -> list[Emoji]:
-    """The same with their splits, which depend on names alone."""
+    """The emoji with their splits, which depend on names alone."""
     families = defaultdict(set)
     for one in emoji:
         families[one.family].add(one.tone)

@@ -16,7 +16,7 @@ DIFFERENT = 0.15  # in [-1, 1]: the deviation among tones from which a pixel cou
 
 @METRICS.register_module()
 class EmojiMetric(RetrievalMetric):
-    """As `RetrievalMetric` among all real emoji, and what the nearest one has in common with the asked one.
+    """Judges as `RetrievalMetric` among all real emoji, and says what the nearest one shares with the asked one.
 
     More figures of each split, of the nearest real emoji: ``role``; ``gender``, where the role has several; ``tone``,
     where a tone was asked for. ``skin``: the tone that most of the pixels are nearest to in which the asked emoji's

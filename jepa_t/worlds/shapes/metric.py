@@ -52,7 +52,7 @@ class ShapesMetric(PromptMetric):
     ``counted``.
 
     Args:
-        preset: As in `ShapeScenes`.
+        preset: The family of scenes that training had, as in `ShapeScenes`.
 
     Raises:
         UserError: There is no such preset.

@@ -27,7 +27,7 @@ class ShapePrompts(PromptSet):
     - ``class_only``: bare names of the class, "red circle", of the family ``single``.
 
     Args:
-        preset: As in `ShapeScenes`.
+        preset: The family of scenes that training had, as in `ShapeScenes`.
         splits: Which prompts, in this order.
         per_split: How many of each; the families that a split has take turns.
         families: Which caption families; by default the preset's.
