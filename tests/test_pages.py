@@ -39,7 +39,7 @@ def test_commands_of_shell_blocks_exist_with_these_options(page):
 
 @pytest.mark.parametrize(
     "code",
-    ["dict(type='CrossAttention', haeds=4)", "x = dict(a=dict(type='CrosAttention'))", "dict(type='euler', x=1)"],
+    ["dict(type='CrossAttention', haeds=4)", "x = dict(a=dict(type='CrosAttention'))", "dict(type='euler', y=1)"],
 )
 def test_a_wrong_component_is_seen(code):
     assert len(wrong_options(code)) == 1
