@@ -3,14 +3,17 @@
 import json
 import logging
 import secrets
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from . import hub
 from .acceleration import HALF
+from .card import Card
 from .contracts import Sampler, Vocabulary
 from .drawing import Drawing, Request, SamplingStep, check_sampler, joined
 from .editing import Edit
@@ -18,7 +21,7 @@ from .errors import UserError, check_integer, unknown
 from .model import JEPAT
 from .randomness import SEEDS, checked_seeds
 from .sampling import MaskedSampler, sampler_config, sampler_for
-from .saved import CONFIG, WEIGHTS, load_model
+from .saved import CARD, CONFIG, WEIGHTS, find_model, load_model, read_card
 from .structures import Between, Caption, Seed, ends
 from .words import check_words
 
@@ -33,35 +36,43 @@ class Pipeline:
     Args:
         model: The model.
         config: The config it was built from, plain data; needed to save it.
+        card: The text of its model card, which goes along when it is saved.
 
     Example:
         >>> draw = Pipeline.from_pretrained("work_dirs/jepat_digits")  # doctest: +SKIP
         >>> draw("a red three", seeds=[0], guidance_scale=2.0).images[0].save("three.png")  # doctest: +SKIP
     """
 
-    def __init__(self, model: JEPAT, config: dict[str, Any] | None = None) -> None:
-        self.model, self.config = model, config
+    def __init__(self, model: JEPAT, config: dict[str, Any] | None = None, card: str | None = None) -> None:
+        self.model, self.config, self.card = model, config, card
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, config: dict[str, Any] | None = None, device: str = "auto"
+        cls,
+        path: str | Path,
+        config: dict[str, Any] | None = None,
+        device: str = "auto",
+        revision: str | None = None,
     ) -> "Pipeline":
-        """Read a training's checkpoint or work dir, or a folder written by :meth:`save_pretrained`.
+        """Read a training's checkpoint or work dir, a folder written by :meth:`save_pretrained`, or a shared model.
 
         Nothing in the files is executed. Components are found by their registered names; those that a file
         names by a dotted path are refused, since importing it would run code.
 
         Args:
-            path: A ``.pth`` file, a work dir (its newest checkpoint), a saved folder, or the name of a model that comes
-                with the library, such as ``emoji``.
+            path: A ``.pth`` file, a work dir (its newest checkpoint) or a saved folder; the name of a model that comes
+                with the library, such as ``emoji``; or ``user/model`` on the hub. The first of these that is there.
             config: The model's config, if it is to be taken from elsewhere than the file; it is trusted.
             device: ``cpu``, ``cuda``, or ``auto``: a GPU if there is one.
+            revision: Of a model on the hub: a branch, a tag or a commit.
 
         Raises:
-            UserError: A file is absent, damaged, of another config, or refused.
+            UserError: A file is absent, damaged, of another config, or refused; or the hub hasn't it.
         """
-        model, plain = load_model(path, config)
-        return cls(model, plain).to(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        found = find_model(path, revision)
+        model, plain = load_model(found, config)
+        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        return cls(model, plain, read_card(found)).to(chosen)
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> "Pipeline":
         """Move the model, in place, to a device, and its weights to a precision; the same pipeline.
@@ -83,12 +94,13 @@ class Pipeline:
                 part.to(dtype)
         return self
 
-    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None, card: Card | None = None) -> None:
         """Write ``config.json`` and ``model.safetensors`` (the averaged weights) into a folder.
 
         Args:
             folder: Where.
             dtype: Precision of the numbers in the file, such as ``torch.float16``, which halves it; by default theirs.
+            card: What to write into ``README.md``; by default the card that the model came with, if it had one.
 
         Raises:
             UserError: The pipeline was made from a model without its config, or that isn't plain data.
@@ -106,6 +118,41 @@ class Pipeline:
         kept = {name: value.to(dtype) if value.is_floating_point() else value for name, value in kept.items()}
         write_weights(Path(folder) / WEIGHTS, kept)
         write_atomically(Path(folder) / CONFIG, lambda file: file.write(plain))
+        if card is not None:
+            card.write(folder, type(self).from_pretrained(folder, device="cpu"))
+        elif self.card is not None:
+            text = self.card.encode()
+            write_atomically(Path(folder) / CARD, lambda file: file.write(text))
+
+    def push_to_hub(
+        self,
+        repo: str,
+        card: Card | None = None,
+        dtype: torch.dtype | None = None,
+        private: bool | None = None,
+        revision: str | None = None,
+    ) -> str:
+        """Share the model: what :meth:`save_pretrained` writes, as one commit to a repository on the hub.
+
+        Args:
+            repo: ``user/model``; it is made if there is none.
+            card: What the model card says; by default the card that the model came with, or one without data, licence
+                and figures.
+            dtype: As :meth:`save_pretrained`.
+            private: Whether a new repository is private; by default as the user's account has it.
+            revision: A branch, which is made if there is none; by default the main one.
+
+        Returns:
+            The repository's address.
+
+        Raises:
+            UserError: The name is none, the token is refused, the hub can't be reached, or as :meth:`save_pretrained`.
+        """
+        hub.check_name(repo)
+        card = Card() if card is None and self.card is None else card
+        with tempfile.TemporaryDirectory(prefix="jepa_t_") as folder:
+            self.save_pretrained(folder, dtype, None if card is None else replace(card, name=card.name or repo))
+            return hub.push(folder, repo, private, revision)
 
     def sampler(self, **changes: Any) -> Sampler:
         """The model's sampler with changes, as :meth:`__call__` takes them; None changes nothing.
@@ -244,7 +291,7 @@ class Pipeline:
             raise unknown("output", output, OUTPUTS)
         drawn = [secrets.randbelow(SEEDS) for _ in captions] if seeds is None else seeds
         chosen, numbers = self.sampler(**sampler), checked_seeds(drawn, len(captions))
-        away = [negative] * len(captions) if isinstance(negative, str) else None if negative is None else list(negative)
+        away = [negative] * len(captions) if isinstance(negative, str) else negative
         if away is not None and len(away) != len(captions):
             raise UserError(f"{len(captions)} captions and {len(away)} negative; give one for all, or one for each")
         edit = Edit.of(images, mask, numbers, self.model.image_tokenizer)
@@ -253,17 +300,7 @@ class Pipeline:
             self._check(text)
         if word_maps:
             check_words(self.model.ema, captions)
-        return Request(
-            captions,
-            numbers,
-            chosen,
-            None if away is None else list(away),
-            edit,
-            callback,
-            trajectory,
-            word_maps,
-            output,
-        )
+        return Request(captions, numbers, chosen, away and list(away), edit, callback, trajectory, word_maps, output)
 
     def _check(self, caption: str) -> None:
         tokenizer = self.model.ema.text_tokenizer

@@ -14,12 +14,12 @@ from mmengine.registry import Registry
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from . import registry
+from . import hub, registry
 from .errors import UserError, unknown
 from .files import WEIGHTS, check_weights, find_checkpoint, load_checkpoint, located, read_safely, shipped_models
 from .model import JEPAT
 
-CONFIG = "config.json"
+CONFIG, CARD = hub.CONFIG, "README.md"
 NUMBERS, TENSORS = 2**29, 2**16  # that a config may make besides its weights, such as a frozen text encoder's: 2 GB
 TIMES = 64  # as many for each of its weights: they are made, initialised and copied
 
@@ -30,14 +30,13 @@ def load_model(path: str | Path, config: dict[str, Any] | None = None) -> tuple[
     """A trained model, on the CPU, and the config it was built from.
 
     Args:
-        path: A ``.pth`` file, a work dir (its newest checkpoint), a saved folder, or the name of a model that comes
-            with the library, such as ``emoji``.
+        path: As :func:`find_model` takes it or gives it.
         config: The model's config, if it is to be taken from elsewhere than the file; it is trusted.
 
     Raises:
         UserError: A file is absent, damaged, of another config, or refused.
     """
-    weights, found = _read(located(Path(path).expanduser()))
+    weights, found = _read(find_model(path))
     if config is not None:
         model = registry.build(config, registry.MODELS)
     else:
@@ -55,6 +54,37 @@ def load_model(path: str | Path, config: dict[str, Any] | None = None) -> tuple[
     check_weights(model.state_dict(), weights, str(path))
     model.load_state_dict(weights)
     return model.eval(), found if config is None else config
+
+
+def find_model(path: str | Path, revision: str | None = None) -> Path:
+    """Where a model lies on this machine. What is there comes first, then the library's own, then the hub's.
+
+    Args:
+        path: A ``.pth`` file, a work dir (its newest checkpoint), a saved folder; the name of a model that comes with
+            the library, such as ``emoji``; or ``user/model`` on the hub, which is fetched.
+        revision: Of a model on the hub: a branch, a tag or a commit.
+
+    Raises:
+        UserError: It is none of these.
+    """
+    place = located(Path(path).expanduser())
+    if not place.exists() and hub.is_name(path):
+        try:
+            return hub.fetch(str(path), revision)
+        except UserError as error:
+            raise UserError(f"no file or folder '{path}' here; {error}") from error
+    if revision is not None:
+        raise UserError(f"revision is {revision!r}, which only models on the hub have; '{path}' is none of them")
+    if not place.exists():
+        kinds = "a .pth file, a work dir, a saved folder, user/model on the hub"
+        raise UserError(f"no model at '{path}'; give {kinds}, or one of: {', '.join(shipped_models())}")
+    return place
+
+
+def read_card(place: Path) -> str | None:
+    """The text of the model card in a saved folder; None if there is none, or the place is no such folder."""
+    card = place / CARD
+    return card.read_text(encoding="utf-8", errors="replace") if (place / CONFIG).is_file() and card.is_file() else None
 
 
 class _Budget(TorchFunctionMode):
@@ -79,9 +109,6 @@ class _Budget(TorchFunctionMode):
 def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
     """The weights and the model's config in a checkpoint, a work dir or a saved folder."""
     if not (path / CONFIG).is_file():
-        if not path.exists():
-            names = ", ".join(shipped_models())
-            raise UserError(f"no model at '{path}'; give a .pth file, a work dir, a saved folder, or one of: {names}")
         checkpoint = load_checkpoint(find_checkpoint(str(path)))
         return checkpoint.get("state_dict", checkpoint), checkpoint.get("meta", {}).get("model")
     try:

@@ -1,71 +1,55 @@
-"""Write a trained model as a folder to ship: config, weights in half precision, and a model card."""
+"""Write a trained model as a folder to share: config, weights in half precision, and a model card; or push it."""
 
-import hashlib
-import json
-import subprocess
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from string import Template
-from typing import Any
 
 import torch
 
-from .. import __version__
+from .. import hub
+from ..card import TEMPLATE, Card, read_metrics
 from ..errors import UserError
-from ..files import weights_hash, write_atomically
+from ..files import find_checkpoint
 from ..pipeline import Pipeline
-from ..saved import CONFIG, WEIGHTS
+from ..saved import WEIGHTS
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add what ``publish`` takes."""
     parser.add_argument("checkpoint", help="a .pth file or a work dir (its newest)")
     parser.add_argument("folder", help="where to write, such as jepa_t/weights/emoji")
-    parser.add_argument(
-        "--card", required=True, help="the card as a template; $figures, $config and others are filled in"
-    )
-    parser.add_argument(
-        "--metrics", required=True, help="figures of the published weights: metrics.json of jepa-t test"
-    )
+    parser.add_argument("--card", help="the card as a template; $figures, $config and others are filled in")
+    parser.add_argument("--metrics", help="figures of these weights, by jepa-t test; default: metrics.json beside them")
+    parser.add_argument("--data", default=Card.data, help="what the model was trained on, for the card")
+    parser.add_argument("--licence", default=Card.licence, help="of the weights, for the card, such as cc-by-4.0")
+    parser.add_argument("--captions", nargs="+", default=(), help="drawn on the card's sheet")
+    parser.add_argument("--push", metavar="USER/MODEL", help="push the folder's model to the hub as well")
+    parser.add_argument("--private", action="store_true", default=None, help="a new repository is private")
+    parser.add_argument("--revision", help="the branch to push to; default: the main one")
 
 
 def run(args: Namespace) -> None:
-    """Save the model, and describe it in a card."""
-    folder, pipeline = Path(args.folder), Pipeline.from_pretrained(args.checkpoint, device="cpu")
-    pipeline.save_pretrained(folder, torch.float16)
-    saved = Pipeline.from_pretrained(folder, device="cpu")
-    facts = {
-        "figures": figures_table(json.loads(Path(args.metrics).read_text())),
-        "config": hashlib.sha256((folder / CONFIG).read_bytes()).hexdigest(),
-        "weights": weights_hash(saved.model.ema),
-        "version": __version__,
-        "commit": commit(),
-        "size": f"{(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB",
-        "parameters": f"{sum(value.numel() for value in saved.model.ema.parameters()) / 1e6:.2f} million",
-    }
-    try:
-        card = Template(Path(args.card).read_text()).substitute(facts)
-    except (KeyError, ValueError) as error:
-        raise UserError(f"{args.card}: {error} can't be filled in; there are: {', '.join(facts)}") from error
-    write_atomically(folder / "README.md", lambda file: file.write(card.encode()))
-    print(f"{folder}: {facts['size']}")
+    """Save, describe, share."""
+    if args.push:
+        hub.check_name(args.push)
+    elif args.private or args.revision:
+        raise UserError("--private and --revision belong to --push USER/MODEL")
+    metrics = read_metrics(args.metrics) if args.metrics else metrics_beside(args.checkpoint)
+    template = Path(args.card).read_text(encoding="utf-8") if args.card else TEMPLATE
+    card = Card(args.push or "", args.data, args.licence, metrics, args.captions, template)
+    Pipeline.from_pretrained(args.checkpoint, device="cpu").save_pretrained(args.folder, torch.float16, card)
+    print(f"{args.folder}: {(Path(args.folder) / WEIGHTS).stat().st_size / 1e6:.1f} MB")
+    if args.push:
+        print(hub.push(args.folder, args.push, args.private, args.revision))
 
 
-def figures_table(figures: dict[str, Any]) -> str:
-    """Figures named ``<split>/<figure>``, among other facts, as a Markdown table, a line for each split."""
-    parts = [name.split("/") for name, value in figures.items() if name.count("/") == 1 and isinstance(value, float)]
-    columns, rows = (list(dict.fromkeys(part[place] for part in parts)) for place in (1, 0))
-    lines = [["split", *columns], ["---"] * (len(columns) + 1)]
-    for row in rows:
-        cells = [figures.get(f"{row}/{column}") for column in columns]
-        lines.append([row, *("" if cell is None else f"{cell:.3g}" if cell < 0.1 else f"{cell:.3f}" for cell in cells)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def commit() -> str:
-    """The commit of the checkout that this code is in, or ``unknown``."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+def metrics_beside(checkpoint: str) -> dict | None:
+    """The figures in a checkpoint's work dir, if they are of this checkpoint."""
+    place = Path(checkpoint).expanduser()
+    beside = (place if place.is_dir() else place.parent) / "metrics.json"
+    if not beside.is_file():
+        return None
+    figures, newest = read_metrics(beside), Path(find_checkpoint(str(place))).name
+    if figures.get("protocol/checkpoint") != newest:
+        print(f"{beside} is of {figures.get('protocol/checkpoint')}, not of {newest}; the card has no figures")
+        return None
+    return figures

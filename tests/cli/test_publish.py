@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from jepa_t import files
+from jepa_t.card import figures_table
 from jepa_t.cli import main
-from jepa_t.cli.publish import figures_table
 from jepa_t.engine.compat import save_checkpoint
 from jepa_t.pipeline import Pipeline
 from jepa_t.registry import MODELS, build
@@ -67,12 +67,12 @@ def test_a_published_model_is_found_by_its_name_with_its_tokenizer(checkpoint, t
 
 def test_a_card_that_asks_for_what_is_not_there_is_told(checkpoint, tmp_path, capsys):
     assert publish(checkpoint, tmp_path, "$colour") == 2
-    assert "'colour' can't be filled in; there are: figures" in capsys.readouterr().err
+    assert "'colour' can't be filled in; there are: name," in capsys.readouterr().err
 
 
 def test_a_model_that_is_nowhere_is_told_with_those_that_ship(tmp_path, capsys):
     assert main(["sample", str(tmp_path / "nowhere"), "a fox"]) == 2
-    assert "give a .pth file, a work dir, a saved folder, or one of:" in capsys.readouterr().err
+    assert "give a .pth file, a work dir, a saved folder, user/model on the hub, or one of:" in capsys.readouterr().err
 
 
 def test_a_table_has_a_line_for_each_split():

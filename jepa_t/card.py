@@ -1,0 +1,164 @@
+"""The card of a model that is shared: what it draws, from which data, under which licence, and how well."""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .errors import UserError
+from .files import weights_hash, write_atomically
+from .saved import CARD, CONFIG, WEIGHTS
+from .sheets import contact_sheet, enlarge
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+
+SHEET = "samples.png"
+TEMPLATE = """---
+library_name: jepa_t
+pipeline_tag: text-to-image
+license: $licence
+---
+# $name
+
+Draws images of $pixels pixels from text, by JEPA-T (arXiv 2510.00974): $parameters weights, $size.
+
+```python
+from jepa_t import Pipeline
+
+draw = Pipeline.from_pretrained("$name")
+draw("$caption", seeds=[0]).images[0].save("image.png")
+```
+
+$sheet
+## Data and licence
+
+Data: $data. Licence of the weights: $licence.
+
+## Training
+
+$training
+
+| part | |
+|---|---|
+$parts
+
+## Figures
+
+$figures
+
+Config SHA-256 $config; averaged weights SHA-256 $weights; written by jepa_t $version, commit $commit.
+"""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card says that the weights don't know.
+
+    Args:
+        name: By which others load the model; by default its folder's.
+        data: What the model was trained on, a sentence's worth.
+        licence: Of the weights, as the hub names it, such as ``cc-by-4.0``.
+        metrics: What ``jepa-t test`` wrote: the figures, and what the training took.
+        captions: Drawn with seeds 0, 1, ... on a sheet, ``samples.png``; the first is the card's example.
+        template: The text, where ``$figures``, ``$config`` and other facts are filled in.
+    """
+
+    name: str = ""
+    data: str = "not said"
+    licence: str = "unknown"
+    metrics: Mapping[str, Any] | None = None
+    captions: Sequence[str] = ()
+    template: str = TEMPLATE
+
+    def write(self, folder: str | Path, draw: "Pipeline") -> None:
+        """Write ``README.md`` and the sheet beside a saved model.
+
+        Args:
+            folder: The model's.
+            draw: It, as it was read from there.
+
+        Raises:
+            UserError: The template asks for what isn't there, or a caption can't be drawn.
+        """
+        folder = Path(folder)
+        text = self.render(self._facts(folder, draw))
+        if self.captions:
+            images = [enlarge(image) for image in draw(self.captions, range(len(self.captions))).images]
+            sheet = contact_sheet(images, self.captions)
+            write_atomically(folder / SHEET, lambda file: sheet.save(file, "png"))
+        write_atomically(folder / CARD, lambda file: file.write(text.encode()))
+
+    def render(self, facts: Mapping[str, str]) -> str:
+        """The template with the facts filled in."""
+        try:
+            return Template(self.template).substitute(facts)
+        except (KeyError, ValueError) as error:
+            raise UserError(f"the card: {error} can't be filled in; there are: {', '.join(facts)}") from error
+
+    def _facts(self, folder: Path, draw: "Pipeline") -> dict[str, str]:
+        config, metrics, tokenizer = draw.config or {}, self.metrics or {}, draw.model.image_tokenizer
+        weights = sum(value.numel() for value in draw.model.ema.parameters())
+        steps, seconds = metrics.get("train_steps"), metrics.get("train_seconds")
+        return {
+            "name": self.name or folder.name,
+            "pixels": " x ".join(str(side * tokenizer.stride) for side in tokenizer.grid[::-1]),
+            "data": self.data,
+            "licence": self.licence,
+            "caption": self.captions[0] if self.captions else "a caption of yours",
+            "sheet": f"![{'; '.join(self.captions)}]({SHEET})\n" if self.captions else "",
+            "training": f"{steps:,} steps in {seconds / 60:.0f} minutes." if steps and seconds else "Not said.",
+            "parts": "\n".join(f"| {part} | {kinds(value)} |" for part, value in config.items() if kinds(value)),
+            "figures": figures_table(metrics) if metrics else "None were given.",
+            "config": hashlib.sha256((folder / CONFIG).read_bytes()).hexdigest(),
+            "weights": weights_hash(draw.model.ema),
+            "version": __version__,
+            "commit": commit(),
+            "size": f"{(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB",
+            "parameters": f"{weights / 1e6:.2f} million",
+        }
+
+
+def kinds(value: Any) -> str:
+    """The names of the components in a part of a config: ``FlowMatching, FeaturePrediction``."""
+    if not isinstance(value, Mapping):
+        return value if isinstance(value, str) and value != "JEPAT" else ""
+    own = value.get("type")
+    return own if isinstance(own, str) else ", ".join(filter(None, map(kinds, value.values())))
+
+
+def figures_table(figures: Mapping[str, Any]) -> str:
+    """Figures named ``<split>/<figure>``, among other facts, as a Markdown table, a line for each split."""
+    parts = [name.split("/") for name, value in figures.items() if name.count("/") == 1 and isinstance(value, float)]
+    columns, rows = (list(dict.fromkeys(part[place] for part in parts)) for place in (1, 0))
+    lines = [["split", *columns], ["---"] * (len(columns) + 1)]
+    for row in rows:
+        cells = [figures.get(f"{row}/{column}") for column in columns]
+        lines.append([row, *("" if cell is None else f"{cell:.3g}" if cell < 0.1 else f"{cell:.3f}" for cell in cells)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def read_metrics(path: str | Path) -> dict[str, Any]:
+    """What ``jepa-t test`` wrote.
+
+    Raises:
+        UserError: It is no such file.
+    """
+    try:
+        return dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"metrics '{path}' can't be read; give the metrics.json of jepa-t test: {error}") from error
+
+
+def commit() -> str:
+    """The commit of the checkout that this code is in, or ``unknown``."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
