@@ -1,0 +1,274 @@
+"""What a click on the page does, as plain functions: no browser and no Gradio needed."""
+
+import queue
+import secrets
+import shlex
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ..contracts import StepwiseSampler, Vocabulary
+from ..drawing import Drawing, SamplingStep
+from ..errors import UserError
+from ..pipeline import Pipeline
+from ..randomness import SEEDS
+from ..sheets import enlarge, heat_map
+from ..words import check_words
+
+AS_TRAINED = "as trained"
+SIDE, GAP, MOST = 320, 8, 4  # pixels of an image on the page, between two of a strip; images of a strip
+Models = Mapping[str, Pipeline]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of the models; None leaves a choice to each.
+
+    Args:
+        caption: The text.
+        seed: Of the first image; each other has the next.
+        count: Images of each model.
+        guidance: The guidance scale.
+        preset: A sampler preset.
+        steps: Sampling steps.
+    """
+
+    caption: str
+    seed: int
+    count: int = 1
+    guidance: float | None = None
+    preset: str | None = None
+    steps: int | None = None
+
+    @property
+    def seeds(self) -> list[int]:
+        """One for each image."""
+        return [self.seed + number for number in range(self.count)]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the sampler is asked to change."""
+        given = {"preset": self.preset, "steps": self.steps, "guidance_scale": self.guidance}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @classmethod
+    def typed(cls, caption: str, seed: str, count: int, guidance: str, preset: str, steps: str) -> "Wanted":
+        """From what the page's fields hold; an empty one leaves the choice to the model, and the seed to chance.
+
+        Raises:
+            UserError: There is no caption, or a field holds no number.
+        """
+        if not caption.strip():
+            raise UserError("there is no caption; type one, such as: a fox")
+        if not 1 <= count <= MOST:
+            raise UserError(f"{count} images were asked for; ask for 1 to {MOST}")
+        chosen = number("seed", seed, int)
+        return cls(
+            caption,
+            secrets.randbelow(SEEDS - MOST) if chosen is None else chosen,
+            count,
+            number("guidance", guidance, float),
+            None if preset == AS_TRAINED else preset,
+            number("steps", steps, int),
+        )
+
+
+def number(name: str, text: str, kind: type) -> Any:
+    """The number that a field holds; None for an empty one.
+
+    Raises:
+        UserError: It holds something else.
+    """
+    try:
+        return kind(text) if text.strip() else None
+    except ValueError as error:
+        what = "a whole number" if kind is int else "a number"
+        raise UserError(f"{name} is {text!r}; type {what}, or nothing") from error
+
+
+@dataclass(frozen=True)
+class Part:
+    """An image of which a part is to be drawn anew.
+
+    Args:
+        image: Of any size; the middle of it is taken.
+        mask: Of the same size, white where to draw anew.
+    """
+
+    image: Image.Image
+    mask: Image.Image
+
+    @classmethod
+    def of_editor(cls, editor: Mapping[str, Any] | None) -> "Part":
+        """From what Gradio's image editor holds: a background, and layers with what was brushed.
+
+        Raises:
+            UserError: There is no image, or nothing was brushed.
+        """
+        background = editor and editor.get("background")
+        if not isinstance(background, Image.Image):
+            raise UserError("there is no image to change; take the drawn one, or give one of yours")
+        mask = np.zeros((background.height, background.width), bool)
+        for layer in editor.get("layers") or ():
+            mask |= np.asarray(layer.convert("RGBA"))[..., 3] > 0
+        if not mask.any():
+            raise UserError("nothing was brushed; brush over what is to be drawn anew")
+        return cls(flat(background), Image.fromarray(mask))
+
+    def fitted(self, pipeline: Pipeline) -> "Part":
+        """At the size that a model draws; a pixel of the mask is white if any of those that it stands for was."""
+        tokenizer = pipeline.model.image_tokenizer
+        size = (tokenizer.grid[1] * tokenizer.stride, tokenizer.grid[0] * tokenizer.stride)
+        shares = ImageOps.fit(self.mask.convert("L").convert("F"), size, Image.Resampling.BOX)
+        mask = Image.fromarray(np.asarray(shares) > 1e-3)
+        return Part(ImageOps.fit(self.image, size, Image.Resampling.BOX), mask)
+
+
+def flat(image: Image.Image) -> Image.Image:
+    """An image in RGB, on white."""
+    paper = Image.new("RGBA", image.size, "white")
+    paper.alpha_composite(image.convert("RGBA"))
+    return paper.convert("RGB")
+
+
+@dataclass(frozen=True)
+class View:
+    """What is on the page at a moment.
+
+    Attributes:
+        strips: An image for each model, of all that it has drawn; None before.
+        said: What is told below them.
+        words: By model, the maps of the words that its first image looked at.
+    """
+
+    strips: list[Image.Image | None]
+    said: str
+    words: dict[str, list[tuple[str, Image.Image]]]
+
+
+def draw(models: Models, wanted: Wanted, part: Part | None = None) -> Iterator[View]:
+    """Draw with each model, and say at each sampling step what there is.
+
+    Args:
+        models: By name.
+        wanted: What is asked.
+        part: What is to be drawn anew of an image; None draws whole ones.
+
+    Raises:
+        UserError: Something can't be drawn; what it says names the remedy.
+    """
+    view = View([None] * len(models), "", {})
+    for place, (name, pipeline) in enumerate(models.items()):
+        own = None if part is None else part.fitted(pipeline)
+        for event in watched(pipeline, wanted, own):
+            done = isinstance(event, Drawing)
+            images = event.images if isinstance(event, Drawing) else in_order(event)
+            strips = [*view.strips]
+            strips[place] = strip(images)
+            said = "" if done else f"{name}: step {event.number} of {event.steps}"
+            words = {name: word_maps(event)} if isinstance(event, Drawing) and any(event.word_maps) else {}
+            view = View(strips, said, view.words | words)
+            yield view
+    strange = {name: words for name, one in models.items() if (words := unknown_words(one, wanted.caption))}
+    notes = [f"{name} was never trained on {', '.join(map(repr, words))}." for name, words in strange.items()]
+    notes += [f"{name}: {why}." for name, one in models.items() if (why := no_words(one, wanted.caption))]
+    seeds = ", ".join(map(str, wanted.seeds))
+    yield replace(view, said=" ".join([f"Drawn with seed{'s' * (wanted.count > 1)} {seeds}.", *notes]))
+
+
+def watched(pipeline: Pipeline, wanted: Wanted, part: Part | None = None) -> Iterator[SamplingStep | Drawing]:
+    """A model's sampling steps as they are made, if its sampler makes steps; then what was drawn."""
+    edit = {} if part is None else {"images": part.image, "mask": part.mask}
+    events: queue.SimpleQueue = queue.SimpleQueue()
+    stepwise = isinstance(pipeline.sampler(**wanted.options), StepwiseSampler)
+    callback = events.put if stepwise else None
+
+    def run() -> None:
+        try:
+            captions = [wanted.caption] * wanted.count
+            asked = {"callback": callback, "word_maps": no_words(pipeline, wanted.caption) is None}
+            events.put(pipeline(captions, wanted.seeds, **asked, **edit, **wanted.options))
+        except BaseException as error:  # told where the events are read
+            events.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    while True:
+        event = events.get()
+        if isinstance(event, BaseException):
+            raise event
+        yield event
+        if isinstance(event, Drawing):
+            return
+
+
+def in_order(step: SamplingStep) -> list[Image.Image]:
+    """A step's images, as the captions stand."""
+    return [image for _, image in sorted(zip(step.rows, step.images(), strict=True), key=lambda pair: pair[0])]
+
+
+def no_words(pipeline: Pipeline, caption: str) -> str | None:
+    """Why there are no word maps of a caption; None if there are."""
+    try:
+        check_words(pipeline.model.ema, [caption])
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def word_maps(drawing: Drawing) -> list[tuple[str, Image.Image]]:
+    """The words of a caption, each with the first image under its map."""
+    view, found = enlarge(drawing.images[0]), drawing.word_maps[0]
+    return [(word, heat_map(view, found.of(number))) for number, word in enumerate(found.words)]
+
+
+def unknown_words(pipeline: Pipeline, caption: str) -> Sequence[str]:
+    """Words of a caption that a model never saw, if it counts words."""
+    tokenizer = pipeline.model.ema.text_tokenizer
+    return tokenizer.unknown_words(caption) if isinstance(tokenizer, Vocabulary) else []
+
+
+def strip(images: Sequence[Image.Image]) -> Image.Image:
+    """Images of one size side by side on white, enlarged by a whole factor."""
+    views = [enlarge(image, max(SIDE // min(image.size), 1) * min(image.size)) for image in images]
+    width, height = views[0].size
+    sheet = Image.new("RGB", ((width + GAP) * len(views) - GAP, height), "white")
+    for place, view in enumerate(views):
+        sheet.paste(view, (place * (width + GAP), 0))
+    return sheet
+
+
+def first_of(sheet: Image.Image, count: int) -> Image.Image:
+    """The first of ``count`` images on a strip."""
+    return sheet.crop((0, 0, (sheet.width + GAP) // count - GAP, sheet.height))
+
+
+def reproduction(names: Sequence[str], wanted: Wanted, edited: bool = False) -> tuple[str, str]:
+    """The command lines and the Python that draw what is seen.
+
+    Args:
+        names: Of the models, as they were given.
+        wanted: What is asked.
+        edited: Whether a part of an image was drawn anew; then its image and mask are saved from the page first.
+    """
+    flags = {"--count": wanted.count if wanted.count > 1 else None, "--preset": wanted.preset}
+    flags |= {"--guidance": wanted.guidance, "--steps": wanted.steps}
+    flags |= {"--image": "image.png", "--mask": "mask.png"} if edited else {}
+    words = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
+    lines = []
+    for name in names:
+        out = ["--out", f"samples_{len(lines) + 1}"] if len(names) > 1 else []
+        lines.append(shlex.join(["jepa-t", "sample", name, wanted.caption, "--seed", str(wanted.seed), *words, *out]))
+    what = repr(wanted.caption) if wanted.count == 1 else f"[{wanted.caption!r}] * {wanted.count}"
+    options = {"seeds": wanted.seeds, **wanted.options}
+    given = [f"{name}={value!r}" for name, value in options.items()]
+    given += ["images=Image.open('image.png')", "mask=Image.open('mask.png')"] if edited else []
+    imports = ["from PIL import Image", ""] if edited else []
+    code = [*imports, "from jepa_t import Pipeline", ""]
+    for number, name in enumerate(names):
+        variable = "images" if len(names) == 1 else f"images_{number + 1}"
+        code += [f"draw = Pipeline.from_pretrained({name!r})", f"{variable} = draw({what}, {', '.join(given)}).images"]
+    return "\n".join(lines), "\n".join(code) + "\n"
