@@ -291,7 +291,7 @@ class Pipeline:
             raise unknown("output", output, OUTPUTS)
         drawn = [secrets.randbelow(SEEDS) for _ in captions] if seeds is None else seeds
         chosen, numbers = self.sampler(**sampler), checked_seeds(drawn, len(captions))
-        away = [negative] * len(captions) if isinstance(negative, str) else negative
+        away = [negative] * len(captions) if isinstance(negative, str) else None if negative is None else list(negative)
         if away is not None and len(away) != len(captions):
             raise UserError(f"{len(captions)} captions and {len(away)} negative; give one for all, or one for each")
         edit = Edit.of(images, mask, numbers, self.model.image_tokenizer)
@@ -300,7 +300,17 @@ class Pipeline:
             self._check(text)
         if word_maps:
             check_words(self.model.ema, captions)
-        return Request(captions, numbers, chosen, away and list(away), edit, callback, trajectory, word_maps, output)
+        return Request(
+            captions,
+            numbers,
+            chosen,
+            None if away is None else list(away),
+            edit,
+            callback,
+            trajectory,
+            word_maps,
+            output,
+        )
 
     def _check(self, caption: str) -> None:
         tokenizer = self.model.ema.text_tokenizer

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -15,6 +16,9 @@ from jepa_t.engine import load_config
 from jepa_t.files import load_checkpoint, weights_hash
 from jepa_t.pipeline import Pipeline
 from jepa_t.registry import DATASETS, build
+from jepa_t.worlds.digits import DigitPrompts
+from jepa_t.worlds.digits.judge import judge
+from jepa_t.worlds.digits.layouts import layout_named
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "jepat_digits.py"
@@ -51,6 +55,32 @@ def test_the_default_keeps_its_promises(tmp_path):
     data = build({"type": "InkedDigits", "size": 256, "seed": 9}, DATASETS)
     true = flow_loss(model, data.images, data.captions)
     assert flow_loss(model, data.images, data.captions[1:] + data.captions[:1]) > 1.1 * true
+    check_edits_and_precision(Pipeline.from_pretrained(tmp_path, device="cpu"))
+
+
+def check_edits_and_precision(draw):
+    """Half an image given, or half the digits of each number, the images are right as often; 400 unseen captions."""
+    prompts, tokenizer = DigitPrompts(splits=("unseen",), per_split=400, images=True), draw.model.image_tokenizer
+
+    def drawn(pipeline=draw, **options):
+        return pipeline(prompts.captions, range(400), output="tensor", batch_size=200, **options).images
+
+    def accuracy(images):
+        verdicts, _ = judge(images, prompts.facts, layout_named("single"))
+        return sum(verdict["all"] for verdict in verdicts) / len(verdicts)
+
+    plain = accuracy(drawn())
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[:, 4:] = True
+    images = prompts.images
+    edited = drawn(images=images, mask=mask)
+    assert accuracy(edited) >= plain - 0.01  # 4 of 400 are chance
+    assert accuracy(drawn(images=images, mask=0.5)) >= plain - 0.01
+    kept = tokenizer.decode(tokenizer.encode(images)).clamp(-1, 1)
+    assert torch.equal(edited[..., :4], kept[..., :4])
+    for dtype in (torch.bfloat16, torch.float16):
+        half = pickle.loads(pickle.dumps(draw)).to(dtype=dtype)
+        assert abs(accuracy(drawn(half)) - plain) <= 0.01
 
 
 @pytest.mark.slow
