@@ -1,14 +1,15 @@
 """Tokenizers that are trained by themselves: the model that MMEngine trains, and what reads its checkpoint."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..contracts import TrainedTokenizer
+from ..contracts import ImageTokenizer, TrainedTokenizer
 from ..errors import UserError
 from ..files import CONFIGS, WEIGHTS, check_weights, find_checkpoint, load_checkpoint, located
 from ..registry import MODELS, TOKENIZERS, build
@@ -49,7 +50,7 @@ def trained_checkpoint(name: str, where: str | None) -> str:
         raise UserError(f"{name} has no checkpoint at {where!r}; {first}") from error
 
 
-def read_trained(tokenizer: nn.Module, where: str | None) -> None:
+def read_trained(tokenizer: ImageTokenizer, where: str | None) -> None:
     """Load what :class:`TokenizerTraining` has saved, or a model that has such a tokenizer.
 
     Raises:
@@ -60,8 +61,24 @@ def read_trained(tokenizer: nn.Module, where: str | None) -> None:
     state = checkpoint.get("state_dict", checkpoint)
     found = ({n.removeprefix(owner): value for n, value in state.items() if n.startswith(owner)} for owner in OWNERS)
     weights = next(filter(None, found), state)
+    _tell_other_size(tokenizer, checkpoint, path)
     check_weights(tokenizer.state_dict(), weights, path)
     tokenizer.load_state_dict(weights)
+
+
+def _tell_other_size(tokenizer: ImageTokenizer, checkpoint: Mapping[str, Any], path: str) -> None:
+    """Warn where convolutions would run at another size than they were trained at, which they do without complaint."""
+    config = checkpoint.get("meta", {}).get("model", {})
+    trained = tuple((config.get("tokenizer") or config.get("image_tokenizer") or {}).get("size", ()))
+    ours = tuple(side * tokenizer.stride for side in tokenizer.grid)
+    if trained not in ((), ours):
+        before, now = (" x ".join(map(str, size)) for size in (trained, ours))
+        logging.getLogger("jepa_t").warning(
+            "the tokenizer in %s was trained at %s pixels and now reads %s; train one at that size for clean images",
+            path,
+            before,
+            now,
+        )
 
 
 @MODELS.register_module()

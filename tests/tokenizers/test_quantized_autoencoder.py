@@ -203,6 +203,16 @@ def test_a_tokenizer_that_is_not_trained_is_told_with_its_own_command(tmp_path):
         make_tokenizer("QuantizedAutoencoder", checkpoint=str(tmp_path / "fsq_emoji")).fit(smooth_images(4))
 
 
+def test_a_tokenizer_of_another_size_is_told(tmp_path, caplog):
+    whole = torch.load(trained_quantized()["checkpoint"], weights_only=True)
+    for size, says in (((8, 8), "was trained at 8 x 8 pixels and now reads 4 x 6"), ((4, 6), "")):
+        caplog.clear()
+        torch.save(whole | {"meta": {"model": {"tokenizer": {"size": size}}}}, tmp_path / "other.pth")
+        make_tokenizer("QuantizedAutoencoder", checkpoint=str(tmp_path / "other.pth")).fit(smooth_images(4))
+        assert says in caplog.text
+        assert bool(says) == bool(caplog.text)
+
+
 def test_bare_weights_are_a_checkpoint_too(tmp_path):
     whole = torch.load(trained_quantized()["checkpoint"], weights_only=True)
     torch.save(whole["state_dict"], tmp_path / "bare.pth")
