@@ -152,7 +152,7 @@ def test_the_command_publishes_and_pushes_at_once(hub, draw, tmp_path, capsys):
     words = ["publish", "model", "shared", "--licence", "mit", "--captions", *CAPTIONS[:2], "--push", REPO]
     assert main(words) == 0
     assert capsys.readouterr().out.endswith(f"/{REPO}\n")
-    assert main(["sample", REPO, CAPTIONS[0], "--device", "cpu"]) == 0
+    assert main(["sample", REPO, CAPTIONS[0], "--device", "cpu", "--revision", "main"]) == 0
     assert b"license: mit" in hub.files(REPO)["README.md"]
     assert main(["publish", "model", "shared", "--private"]) == 2
     assert main(["publish", "model", "shared", "--push", "tiny"]) == 2

@@ -28,7 +28,7 @@ from .shared import add_cfg_options
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add what ``sample`` takes."""
-    parser.add_argument("checkpoint", help="a .pth file, a work dir (its newest), or a saved folder")
+    parser.add_argument("checkpoint", help="a .pth file, a work dir (its newest), a saved folder, emoji, or user/model")
     parser.add_argument("captions", nargs="+")
     parser.add_argument("--seed", type=int, default=0, help="of each caption's first image")
     parser.add_argument("--count", type=int, default=1, help="images per caption, each with the next seed")
@@ -52,6 +52,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
+    parser.add_argument("--revision", help="of user/model on the hub: a branch, a tag or a commit")
     parser.add_argument("--amp", action="store_true", help="bf16 autocast")
     parser.add_argument("--config", help="the model's config file, if it has components of your own")
     add_cfg_options(parser, "--config")
@@ -66,7 +67,7 @@ def run(args: Namespace) -> None:
     logging.basicConfig(format="%(message)s")
     set_threads("auto")
     config = load_config(args.config, args.cfg_options).model.to_dict() if args.config else None
-    pipeline = Pipeline.from_pretrained(args.checkpoint, config, args.device)
+    pipeline = Pipeline.from_pretrained(args.checkpoint, config, args.device, args.revision)
     changes = {
         "preset": args.preset,
         "steps": args.steps,

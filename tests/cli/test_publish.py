@@ -65,6 +65,23 @@ def test_a_published_model_is_found_by_its_name_with_its_tokenizer(checkpoint, t
     assert "$" not in card
 
 
+def test_figures_beside_a_checkpoint_are_taken_if_they_are_of_it(checkpoint, tmp_path, capsys):
+    beside = checkpoint.parent / "metrics.json"
+    for name, card in (("iter_1.pth", "| seen | 0.970 |"), ("iter_2.pth", "None were given.")):
+        beside.write_text(
+            json.dumps({"seen/r1": 0.97, "protocol/checkpoint": name, "train_steps": 7, "train_seconds": 60})
+        )
+        assert main(["publish", str(checkpoint), str(tmp_path / "tiny"), "--data", "none at all"]) == 0
+        text = (tmp_path / "tiny" / "README.md").read_text()
+        assert card in text
+        assert "Data: none at all." in text
+    assert "is of iter_2.pth, not of iter_1.pth; the card has no figures" in capsys.readouterr().out
+    beside.write_text("[")
+    assert main(["publish", str(checkpoint), str(tmp_path / "tiny")]) == 2
+    beside.unlink()
+    assert "give the metrics.json of jepa-t test" in capsys.readouterr().err
+
+
 def test_a_card_that_asks_for_what_is_not_there_is_told(checkpoint, tmp_path, capsys):
     assert publish(checkpoint, tmp_path, "$colour") == 2
     assert "'colour' can't be filled in; there are: name," in capsys.readouterr().err
