@@ -82,13 +82,20 @@ def test_of_an_edited_image_the_kept_tokens_have_no_map():
     assert drawing.word_maps[0].sheet(image).width > 7 * image.width
 
 
-def test_words_are_told_from_byte_pairs():
-    tokenizer = shared_tokenizer("TransformerText")
-    spans = tokenizer.word_spans("a  magenta, six")
-    assert [word for word, _ in spans] == ["a", "magenta,", "six"]
-    assert [place for _, places in spans for place in places] == list(range(4))
+@pytest.mark.parametrize(("name", "first"), [("TransformerText", 0), ("HFText", 1), ("OpenCLIPText", 1)])
+def test_words_are_told_from_tokens(name, first):
+    tokenizer, caption = shared_tokenizer(name), "a yellow one, on grey"
+    spans = tokenizer.word_spans(caption)
+    assert [word for word, _ in spans] == ["a", "yellow", "one,", "on", "grey"]
+    places = [place for _, span in spans for place in span]
+    assert places == list(range(first, first + len(places)))  # each token belongs to one word, but for special ones
+    assert tokenizer([caption]).valid.sum() == len(places) + 2 * first
+    assert [word for word, _ in tokenizer.word_spans("a  yellow   one")] == ["a", "yellow", "one"]
+
+
+def test_words_that_are_read_together_cannot_be_told_apart():
     with pytest.raises(UserError, match="otherwise than word by word"):
-        tokenizer.word_spans("voilÃ le travail")  # which is read as "voilà le travail"
+        shared_tokenizer("TransformerText").word_spans("voilÃ le travail")  # which is read as "voilà le travail"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..contracts import TextTokenizer
+from ..contracts import TextTokenizer, Worded
 from ..errors import UserError
 from ..layers import EPS, table
 from ..structures import Text
@@ -37,8 +37,10 @@ class TextEncoder(nn.Module, ABC):
         width: E.
         activation: Its non-linearity, which is part of its hash.
         kept: The precision in which its features are kept.
+        specials: How many special tokens each caption has: the last is one, and the first where there are two.
     """
 
+    specials: int
     width: int
     activation: str
     kept: torch.dtype = torch.float16
@@ -128,6 +130,28 @@ class FrozenText(TextTokenizer):
         valid = steps < count
         rows = rows[torch.cat([start, torch.where(valid, start + 1 + steps, 0)], 1)].to(self.null_token.dtype)
         return Text(rows[:, 1:], valid, rows[:, 0])
+
+
+class FrozenWords(FrozenText, Worded):
+    """One that keeps the features of each token."""
+
+    def word_spans(self, caption: str) -> list[tuple[str, range]]:
+        """The words of a caption in order, each with its tokens: those by which the caption grows with the word.
+
+        Raises:
+            UserError: They can't be told apart, since a word changes how those before it are read.
+        """
+        words, specials = checked(caption).split(), self.tower.encoder.specials
+        first, whole = max(specials - 1, 0), self.tower.ids(" ".join(words))
+        spans, start = [], first
+        for number, word in enumerate(words, 1):
+            ids = self.tower.ids(" ".join(words[:number]))
+            end = len(ids) - specials + first
+            if ids[:end] != whole[:end]:
+                raise UserError(f"the caption {caption!r} is read otherwise than word by word; spell it plainly")
+            spans.append((word, range(start, end)))
+            start = end
+        return spans
 
 
 class Tower:

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from ..errors import UserError, optional
 from ..registry import TOKENIZERS
-from .frozen_text import CACHE, FrozenText, TextEncoder, standardised
+from .frozen_text import CACHE, FrozenWords, TextEncoder, standardised
 from .sources import loading, local_folder
 
 PACKAGE = "package:"
 
 
 @TOKENIZERS.register_module()
-class HFText(FrozenText):
+class HFText(FrozenWords):
     """A frozen encoder of ``transformers``: T5, CLIP's text half, BERT, MiniLM and others. Needs ``jepa_t[text]``.
 
     Tokens are the last hidden state, special tokens among them. Pooled is CLIP's own (the state of the end-of-text
@@ -81,6 +81,7 @@ class HFEncoder(TextEncoder):
             if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
                 self.longest -= module.padding_idx + 1  # RoBERTa and its like count from there
         self.own_pooled = config.model_type == "clip_text_model"
+        self.specials = self.tokenizer.num_special_tokens_to_add()
 
     def ids(self, caption: str) -> list[int]:
         """The caption's token ids; none if only special ones are left of it."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import UserError, unknown
 from ..registry import TOKENIZERS
-from .frozen_text import CACHE, FrozenText, TextEncoder, standardised
+from .frozen_text import CACHE, FrozenWords, TextEncoder, standardised
 from .sources import loading, local_folder
 
 UNCUT = 1024  # tokens; open_clip cuts captions silently, so they are counted before
@@ -18,7 +18,7 @@ SAFE = "open_clip_model.safetensors"  # the file of weights that its repositorie
 
 
 @TOKENIZERS.register_module()
-class OpenCLIPText(FrozenText):
+class OpenCLIPText(FrozenWords):
     """The frozen text half of an ``open_clip`` model.
 
     Tokens are the text Transformer's output after its last norm, from the start-of-text to the end-of-text token.
@@ -81,6 +81,7 @@ class OpenCLIPEncoder(TextEncoder):
         ends = isinstance(self.tokenizer, HFTokenizer) and self.tokenizer.tokenizer.eos_token_id == self.padding
         self.end = [self.padding] if ends else []  # SigLIP pads with its end
         self.nothing = self._uncut("")  # ids of no caption: the special ones
+        self.specials = len(self.nothing)
         self._project()
 
     def _project(self) -> None:
