@@ -204,6 +204,10 @@ def test_random_numbers_between_two_seeds_keep_their_distribution(share):
     torch.testing.assert_close(
         torch.stack([normal[0].mean(), normal[0].std()]), torch.tensor([0.0, 1.0]), atol=0.02, rtol=0
     )
+    angle = torch.tensor(share * torch.pi / 2)
+    near = torch.corrcoef(normal)[0, 1:], torch.corrcoef(torch.special.ndtri(uniform.clamp(1e-6)))[0, 1:]
+    for found in near:
+        torch.testing.assert_close(found, torch.stack([angle.cos(), angle.sin()]), atol=0.02, rtol=0)
     cuts = uniform[0].quantile(torch.tensor([0.1, 0.5, 0.9]))
     torch.testing.assert_close(cuts, torch.tensor([0.1, 0.5, 0.9]), atol=0.02, rtol=0)
     assert uniform.min() >= 0
