@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files import write_atomically
+from .findings import Finding, compared, overview, timed, times
 from .plots import PLOTS
 from .records import Record, Timing, arms_of, curve, curved, load, outcomes, read
 from .samplers import SETTINGS
@@ -32,11 +33,18 @@ SPEED = {  # columns of the speed suite, as far as timings have them
     "of the peak": ("share_of_peak", "{:.0%}"),
 }
 ABOUT = (
-    "Means over seeds, with 95 % intervals of a bootstrap over seeds and prompts, the seeds' part as wide as Student's "
-    "t. Seeds are paired: seed k has the same images in the same order, and, where arms share the part, the same "
-    "initial weights, masks and noise. With 3 seeds a sign-flip test can't go below p = 0.25, with 5 not below 0.0625: "
-    "no difference is called significant. The guidance scale of each run is chosen of 1, 1.5, 2 and 3 by seen captions "
-    "that the test doesn't ask. Only records of one `source` were made by the same code."
+    "An arm is a variant, trained once for each seed. Tables give means over seeds, with 95 % intervals in brackets, "
+    "from a bootstrap over seeds and prompts whose part of the seeds is as wide as Student's t.",
+    "Seeds are paired: seed k has the same images in the same order, and, where arms share the part, the same initial "
+    "weights, masks and noise. With 3 seeds a sign-flip test can't go below p = 0.25, with 5 not below 0.0625: no "
+    "difference is called significant.",
+    "A figure is named by the split of the captions, their kind where there are several, and what is right. So "
+    "`unseen/located/all` is the share of images that show all that the caption says, of captions that name a place, "
+    "in compositions that training doesn't show. `swap_group` is the share of pairs of captions, equal but for their "
+    "two objects swapped, that are both drawn right. `frechet`, `residual` and `diversity` are distances from real "
+    "images, and less is better.",
+    "The guidance scale of each run is chosen of 1, 1.5, 2 and 3 by seen captions that the test doesn't ask. Only "
+    "records of one `source` were made by the same code.",
 )
 
 
@@ -47,15 +55,23 @@ def write_report(folder: str | Path) -> Path:
         UserError: The results are missing or damaged; or matplotlib is missing.
     """
     folder, results = Path(folder), load(folder)
-    parts = ["# Benchmark", ABOUT]
+    body, findings = [], []
     for suite, kept in results["suites"].items():
-        parts.append(f"## {suite}")
+        body.append(f"## {suite}")
         for task, made in kept["made"].items():
             records = read(kept["records"], task)
-            parts += [f"### {suite}: {task}", _made(made, records), *_section(folder, suite, task, records)]
+            body += [f"### {suite}: {task}", _made(made, records), *_section(folder, suite, task, records)]
+            findings.append(_finding(f"{suite}: {task}", task, records))
+    parts = ["# Benchmark", overview(findings), "## How to read the tables", *ABOUT, *body]
     target = folder / REPORT
     write_atomically(target, lambda file: file.write(("\n\n".join(parts) + "\n").encode()))
     return target
+
+
+def _finding(title: str, task: str, records: list[Record] | list[Timing]) -> Finding:
+    if isinstance(records[0], Timing):
+        return timed(title, records)
+    return compared(title, _figures(task, records), records)
 
 
 def _made(made: dict[str, str], records: Sequence[Record | Timing]) -> str:
@@ -107,7 +123,7 @@ def _main_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[R
         scales = ", ".join(f"{record.guidance_scale:g}" for record in mine if record.guidance_scale is not None)
         cells = [_cell(list(outcomes(records, arm, figure).values())) for figure in figures]
         cells += [_by_seed([record.metrics[name] for record in mine]) for name in costs]
-        cells += [_times([ratio for record in mine for ratio in record.times])] if timed else []
+        cells += [times([ratio for record in mine for ratio in record.times])] if timed else []
         return [arm, _parameters(mine[0]), str(len(mine)), scales, *cells]
 
     speed = [f"times as fast as {next(iter(SETTINGS))}, of the same config"] if timed else []
@@ -176,12 +192,7 @@ def _speed_table(timings: Sequence[Timing]) -> str:
         values = [vars(timing)[field] for timing in timings]
         if any(value is not None for value in values):
             cells[name] = ["" if value is None else form.format(value) for value in values]
-    cells[f"times as fast as {timings[0].arm}"] = [_times(timing.ratios) for timing in timings]
+    cells[f"times as fast as {timings[0].arm}"] = [times(timing.ratios) for timing in timings]
     rows = zip((timing.arm for timing in timings), *cells.values(), strict=True)
     note = "Medians and ranges of paired ratios, taken in turn in one process after the first calls of each."
     return f"{_table(['what', *cells], rows)}\n\n{note}"
-
-
-def _times(ratios: Sequence[float]) -> str:
-    faster = sorted(1 / ratio for ratio in ratios)
-    return f"{float(np.median(faster)):.2f} ({faster[0]:.2f} to {faster[-1]:.2f})"

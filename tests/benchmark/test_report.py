@@ -40,6 +40,13 @@ def test_the_table_has_means_differences_and_steps(folder):
         assert (folder / name).stat().st_size > 5000
 
 
+def test_the_report_begins_with_what_was_found_and_where(folder):
+    title, found, contents, line = write_report(folder).read_text().split("\n\n")[:4]
+    assert (title, contents) == ("# Benchmark", "## Contents")
+    assert "In 1 of them (fusion: digits) the best arm is ahead of all others by a 95 % interval" in found
+    assert line.startswith("- [fusion: digits](#fusion-digits): by `unseen/all` `jepa_t` is best with 0.850; ")
+
+
 def test_a_report_made_again_is_the_same(folder):
     def files():
         write_report(folder)
@@ -63,7 +70,7 @@ def test_suites_stand_side_by_side(folder):
     keep(folder, "speed", [sdpa, math], "command", "2026-01-02")
     text = write_report(folder).read_text()
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
-        "## fusion", "## data", "## sampler", "## speed"
+        "## Contents", "## How to read the tables", "## fusion", "## data", "## sampler", "## speed"
     ]  # fmt: skip
     assert "data_digits_scans.png" in text
     assert "sampler_digits_cost.png" in text
