@@ -18,9 +18,9 @@ COSTS = ("ms per picture", "network evaluations", "head evaluations per token") 
 DISTANCES = ("frechet", "residual", "diversity")  # figures that aren't shares
 THRESHOLDS = (0.5, 0.9)
 REAL = {  # figures of real images, which stand below the table
-    "oracle/all": "The oracle's own share on real images of these prompts",
-    "oracle/r1": "The oracle's own share (`r1`) on real images of these prompts, moved by a pixel and noised",
-    "frechet_floor": "The Fréchet distance's floor",
+    "oracle/all": "The judge's share right for real images of these prompts",
+    "oracle/r1": "The judge's share right (`r1`) for real images of these prompts, moved by a pixel and noised",
+    "frechet_floor": "The Fréchet distance of as many real images",
     "oracle/diversity": "The diversity of real images",
 }
 SPEED = {  # columns of the speed suite, as far as timings have them

@@ -75,6 +75,6 @@ def test_the_emoji_task_runs_from_a_plan_to_a_report(tmp_path):
     assert {"unseen_tone/r1", "unseen_gender/gender"} <= set(records[0].curve["1"])
     keep(tmp_path, "fusion", records, "a command", "2025-01-01")
     report = write_report(tmp_path).read_text()
-    assert "The oracle's own share (`r1`) on real images" in report
+    assert "The judge's share right (`r1`) for real images" in report
     assert "fusion_emoji_dots.png" in report
     assert run("fusion", planned, tmp_path, 1) == (records, [])
