@@ -120,7 +120,7 @@ class TextTokenizer(nn.Module, ABC):
     """Captions to text tokens.
 
     Attributes:
-        width: E.
+        width: E, channels of the text.
         length: L; a caption of more tokens is refused.
     """
 

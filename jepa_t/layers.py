@@ -108,8 +108,8 @@ class Block(nn.Module):
     """A pre-norm Transformer block: self-attention, then an MLP of four times the width.
 
     Args:
-        width: D.
-        heads: H.
+        width: D, channels of the network's features.
+        heads: H, attention heads.
         dropout: In attention and after both branches.
         backend: As in :func:`~jepa_t.attention.attention`.
     """
@@ -149,9 +149,9 @@ class Blocks(nn.ModuleList):
     """A stack of blocks, optionally recomputed in the backward pass instead of kept.
 
     Args:
-        depth: How many.
-        width: D.
-        heads: H.
+        depth: How many blocks there are.
+        width: D, channels of the network's features.
+        heads: H, attention heads.
         dropout: As in :class:`Block`.
         backend: As in :func:`~jepa_t.attention.attention`.
         checkpointing: Keep only each block's input for the backward pass: less memory, a third more time.

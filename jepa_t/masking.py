@@ -101,8 +101,8 @@ def draw_split(
     All masked tokens are asked for.
 
     Args:
-        batch: B.
-        tokens: N.
+        batch: B, how many images.
+        tokens: N, how many tokens an image has.
         ratio: How much is masked.
         device: Where the order lies.
         generator: Source of the randomness, on the CPU and equal on all processes, so that all masks have one size

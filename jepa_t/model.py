@@ -38,7 +38,7 @@ class JEPAT(Trainable):
         encoder: The context encoder, whose average is the target encoder.
         predictor: The feature predictor.
         objectives: A component per name.
-        width: D.
+        width: D, channels of the network's features.
         fusion: A preset (``none``, ``early``, ``late``, ``jepa_t``), or a component per site.
         mask_ratio: Options of :meth:`~jepa_t.masking.MaskRatio.of`.
         text_drop: Share of captions replaced by the null text in training, in [0, 1].

@@ -29,7 +29,7 @@ class Network(nn.Module):
 
     Args:
         image_tokenizer: Gives grid, channels and, if its tokens are codes, how many; its weights stay outside.
-        width: D.
+        width: D, channels of the network's features.
         text_tokenizer: Captions to text tokens.
         encoder: The context encoder.
         predictor: The feature predictor.

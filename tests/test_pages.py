@@ -6,8 +6,8 @@ from pages import ROOT, Block, blocks, commands, parse, restored, run, wrong_opt
 from jepa_t.errors import UserError
 
 PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md") if page.parent.name not in ("benchmarks", "cards"))
-PAGES += [ROOT / "CONTRIBUTING.md"]
-LANGUAGES = {"python", "sh", "text", ""}
+PAGES += [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+LANGUAGES = {"python", "sh", "text", "bibtex", ""}
 
 
 def of(language, pages=PAGES):
@@ -30,7 +30,7 @@ def test_python_blocks_run_and_name_components_that_exist(page, tmp_path, monkey
                 assert wrong_options(block.code) == [], f"{page}:{block.line}"
 
 
-@pytest.mark.parametrize("page", [*of({"sh", ""}), ROOT / "README.md"], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", of({"sh", ""}), ids=lambda page: page.stem)
 def test_commands_of_shell_blocks_exist_with_these_options(page):
     for block in blocks(page):
         for words in commands(block) if block.language in ("sh", "") and not block.mark else ():

@@ -19,8 +19,8 @@ class ContextEncoder(Encoder):
     Args:
         channels: C, of the image tokens.
         tokens: N, how many positions there are.
-        width: D.
-        depth: Blocks.
+        width: D, channels of the network's features.
+        depth: How many blocks it has.
         heads: Attention heads.
         registers: R, learned tokens without a position in the image, each different from the start.
         norm_at: What the first norm acts on: ``tokens``, projected and still without a position; or ``sequence``:

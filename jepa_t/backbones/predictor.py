@@ -21,8 +21,8 @@ class Predictor(contracts.Predictor):
 
     Args:
         tokens: N, how many positions there are.
-        width: D.
-        depth: Blocks.
+        width: D, channels of the network's features.
+        depth: How many blocks it has.
         heads: Attention heads.
         dropout: In attention and after both branches of a block.
         attention: Which kernel computes it: ``auto``, ``sdpa``, ``math``, ``xformers``, or one of your own.

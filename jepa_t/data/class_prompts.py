@@ -15,7 +15,7 @@ class ClassPrompts(PromptSet):
     So the first n prompts are the same for every count, and any run of them is balanced.
 
     Args:
-        count: How many.
+        count: How many prompts.
         names: A name or several for each class, or ``"imagenet"``, as in :class:`~jepa_t.data.Captions`.
         templates: Sentences with ``{}`` for the name, or ``"imagenet"``.
         seed: Of the choice among names and sentences.

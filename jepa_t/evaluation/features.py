@@ -34,7 +34,7 @@ class FeatureExtractor(ABC):
 
     Attributes:
         prefix: Of the names of the figures.
-        width: F.
+        width: F, how many features it gives.
         facts: What a reader of the figures must know, such as the weights' hash.
         classifies: Whether it gives ``logits`` as well.
     """

@@ -12,8 +12,8 @@ class Add(nn.Module):
     """Add the projected pooled text to every token. Starts as the identity.
 
     Args:
-        width: D.
-        text_width: E.
+        width: D, channels of the network's features.
+        text_width: E, channels of the text.
 
     Examples:
         >>> import torch

@@ -15,8 +15,8 @@ class Concat(nn.Module):
     and not once per token.
 
     Args:
-        width: D.
-        text_width: E.
+        width: D, channels of the network's features.
+        text_width: E, channels of the text.
 
     Examples:
         >>> import torch

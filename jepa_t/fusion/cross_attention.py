@@ -16,8 +16,8 @@ class CrossAttention(AttendingFusion):
     uniform and queries and keys would never learn. Starts as the identity.
 
     Args:
-        width: D.
-        text_width: E.
+        width: D, channels of the network's features.
+        text_width: E, channels of the text.
         heads: Attention heads; must divide D.
         dropout: Of the attention weights and the output.
         attention: Which kernel computes it: ``auto``, ``sdpa``, ``math``, ``xformers``, or one of your own.

@@ -12,8 +12,8 @@ class FiLM(nn.Module):
     """Scale and shift every channel by the pooled text (Perez et al. 2018). Starts as the identity.
 
     Args:
-        width: D.
-        text_width: E.
+        width: D, channels of the network's features.
+        text_width: E, channels of the text.
 
     Examples:
         >>> import torch

@@ -16,8 +16,8 @@ class InContext(nn.Module):
     are registers: the sequence keeps its length, and each register that carries a word differs from the others.
 
     Args:
-        width: D.
-        text_width: E.
+        width: D, channels of the network's features.
+        text_width: E, channels of the text.
         registers: How many tokens at the front of ``x`` are registers; image tokens are left alone.
 
     Examples:

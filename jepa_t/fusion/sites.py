@@ -67,8 +67,8 @@ class Fusion(nn.ModuleDict):
 
     Args:
         sites: A preset's name, or a component's config for each site.
-        width: D.
-        text_width: E.
+        width: D, channels of the network's features.
+        text_width: E, channels of the text.
         depth: The predictor's blocks, each of which gets its own module at the site ``blocks``.
         registers: R, offered to fusions that put text there.
 

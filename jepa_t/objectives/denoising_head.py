@@ -19,7 +19,7 @@ class ResidualBlock(nn.Module):
     """One block: normalise, shift and scale, two layers, gate, add. Starts as the identity.
 
     Args:
-        width: W.
+        width: W, channels inside.
     """
 
     def __init__(self, width: int) -> None:
@@ -50,7 +50,7 @@ class DenoisingHead(nn.Module):
     Args:
         channels: C, of the noisy tokens.
         outputs: Channels of the output.
-        condition_width: D.
+        condition_width: D, channels of the condition.
         width: W, of the MLP.
         depth: Residual blocks.
         time_scale: Times, in [0, 1], times this are what the sinusoids see.

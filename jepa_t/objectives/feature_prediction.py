@@ -16,7 +16,7 @@ class FeaturePrediction(Objective):
     """Predict what the target encoder says of the masked tokens: ``SmoothL1(MLP(z), G)`` (D-JEPA, equation 3).
 
     Args:
-        width: D.
+        width: D, channels of the network's features.
         weight: Of this loss in the sum.
         beta: Where the loss goes over from quadratic to linear.
         read: Which z: the prediction's ``condition`` (JEPA-T) or its ``features``, which the ``objective``

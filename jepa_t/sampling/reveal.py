@@ -35,7 +35,7 @@ def reveal_counts(tokens: int, steps: int, schedule: Any = "cosine") -> list[int
     """How many tokens each step draws: at least one, N in all, in min(steps, N) steps.
 
     Args:
-        tokens: N.
+        tokens: N, how many tokens an image has.
         steps: S; more than N are cut to N.
         schedule: One of the registry ``REVEAL_SCHEDULES``: the share still masked after a share of the steps.
 

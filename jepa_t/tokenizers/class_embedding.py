@@ -25,7 +25,7 @@ class ClassEmbedding(TextTokenizer):
 
     Args:
         names: As in :class:`~jepa_t.data.Captions`: a name or several for each class, or ``"imagenet"``.
-        width: E.
+        width: E, channels of the text.
 
     Attributes:
         names: All names of each class.

@@ -62,7 +62,7 @@ class DiscreteTokenizer(DiscreteImageTokenizer, Fitted):
         size: Height and width of the images in pixels.
         stride: Pixels that a code covers, in height and in width.
         code_channels: c, of a code.
-        codebook_size: K.
+        codebook_size: K, how many codes there are.
         patch: Side of the square of codes that make one token, of ``c patch^2`` channels. Above 1 a token is no
             single code, so there are no ids, and :meth:`decode` snaps each code of it.
 
@@ -70,7 +70,7 @@ class DiscreteTokenizer(DiscreteImageTokenizer, Fitted):
         grid: Rows and columns of tokens.
         stride: Pixels that a token covers, in height and in width.
         channels: C, of a token.
-        codebook_size: K.
+        codebook_size: K, how many codes there are.
         codes_per_token: ``patch^2``.
 
     Raises:

@@ -34,7 +34,7 @@ class TextEncoder(nn.Module, ABC):
     """A pretrained encoder, as :class:`FrozenText` reads it.
 
     Attributes:
-        width: E.
+        width: E, channels of the text.
         activation: Its non-linearity, which is part of its hash.
         kept: The precision in which its features are kept.
         specials: How many special tokens each caption has: the last is one, and the first where there are two.

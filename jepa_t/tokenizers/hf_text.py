@@ -48,7 +48,7 @@ class HFEncoder(TextEncoder):
         model: As in :class:`HFText`.
 
     Attributes:
-        width: E.
+        width: E, channels of the text.
         activation: Its non-linearity.
         longest: How many tokens it has positions for.
     """

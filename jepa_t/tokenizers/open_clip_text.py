@@ -61,7 +61,7 @@ class OpenCLIPEncoder(TextEncoder):
         model, pretrained, quick_gelu, length: As in :class:`OpenCLIPText`.
 
     Attributes:
-        width: E.
+        width: E, channels of the text.
         activation: Its non-linearity.
     """
 
