@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 WORK := work_dirs/jepat_digits
 
-.PHONY: demo emoji test lint slow docs
+.PHONY: demo emoji test lint slow storm docs
 
 demo: .venv/installed
 	$(RUN) -m jepa_t train jepat_digits --work-dir $(WORK)
@@ -24,6 +24,9 @@ emoji: .venv/installed
 
 test: .venv/installed
 	$(RUN) -m pytest -n auto
+
+storm: .venv/installed
+	$(RUN) tests/storm
 
 slow: .venv/installed
 	$(RUN) -m pytest -m slow

@@ -1,7 +1,6 @@
 """The card of a model that is shared: what it draws, from which data, under which licence, and how well."""
 
 import hashlib
-import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import UserError
-from .files import weights_hash, write_atomically
+from .files import read_json, weights_hash, write_atomically
 from .saved import CARD, CONFIG, WEIGHTS
 from .sheets import contact_sheet, enlarge
 
@@ -149,10 +148,7 @@ def read_metrics(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: It is no such file.
     """
-    try:
-        return dict(json.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"metrics '{path}' can't be read; give the metrics.json of jepa-t test: {error}") from error
+    return read_json(path, "give the metrics.json of jepa-t test")
 
 
 def commit() -> str:

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from numbers import Integral, Real
 from types import ModuleType
 
+LARGEST = 2**63  # beyond it whole numbers fit into no tensor
 LISTED = 30  # of more choices only the nearest are told
 
 
@@ -39,7 +40,7 @@ def check_number(name: str, value: object, remedy: str) -> float:
     Raises:
         UserError: It isn't; the message calls it ``name`` and ends with ``remedy``.
     """
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < float("inf"):
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < LARGEST:
         raise UserError(f"{name} is {value!r}; {remedy}")
     return value
 

@@ -3,13 +3,17 @@
 import argparse
 import functools
 import hashlib
+import json
 import logging
 import os
 import pickle
 import re
+import shutil
+import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
@@ -72,6 +76,28 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> 
         unfinished.unlink(missing_ok=True)
 
 
+@contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """A neighbour of ``path`` to fill, which then takes its place: the folder is whole, or isn't there.
+
+    Raises:
+        OSError: It can't be written; the error names it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    except (OSError, SafetensorError) as error:  # which hides the first
+        number = error.errno if isinstance(error, OSError) else None
+        raise OSError(number, first_line(error) if number is None else error.strerror, str(path)) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
 def read_safely(path: str, map_location: Any = "cpu") -> Any:
     """What ``torch.save`` wrote, of tensors and plain data; nothing else is read, and nothing is run.
 
@@ -96,6 +122,27 @@ def read_safely(path: str, map_location: Any = "cpu") -> Any:
                 f"checkpoint {path!r} refused: it calls {foreign[1]!r}; only tensors and plain data are read"
             ) from error
         raise UserError(f"checkpoint {path!r} is damaged or no checkpoint; use an earlier one") from error
+
+
+def read_json(path: str | Path, what: str) -> dict[str, Any]:
+    """A JSON file that holds an object.
+
+    Args:
+        path: The file.
+        what: What to call it, or do about it, at the end of the message.
+
+    Raises:
+        UserError: It is absent, damaged, nested too deep, or holds something else.
+    """
+    try:
+        if not os.path.isfile(path):
+            raise ValueError("it is no file")
+        found = json.loads(Path(path).read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds a {type(found).__name__}, not an object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{str(path)!r} is damaged or no JSON: {first_line(error)}; {what}") from error
+    return found
 
 
 def write_weights(path: str | Path, weights: Mapping[str, Tensor]) -> None:
@@ -123,7 +170,8 @@ def refuse_damaged(path: str | Path) -> None:
         UserError: A part has changed since it was written, or the file has no such parts.
     """
     found = os.stat(path)
-    damage = _damage(str(path), found.st_size, found.st_mtime_ns)
+    regular = stat.S_ISREG(found.st_mode)
+    damage = _damage(str(path), found.st_size, found.st_mtime_ns) if regular else "it is no file"
     if damage:
         raise UserError(f"checkpoint {str(path)!r} is damaged ({damage}); use an earlier one")
 
@@ -136,6 +184,8 @@ def _damage(path: str, _size: int, _modified: int) -> str:
             return "" if file.read(1) == b"\x80" else "it is no file of torch.save"
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                return "it is compressed, as torch.save never does"
             part = archive.testzip()
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, zlib.error) as error:
         return first_line(error)
@@ -154,8 +204,13 @@ def load_checkpoint(path: str, map_location: Any = "cpu") -> dict:
     """
     checkpoint = read_safely(path, map_location)
     weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
-    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise UserError(f"checkpoint {path!r} holds no weights; use a file written by jepa-t train")
+    named = isinstance(weights, dict) and all(isinstance(name, str) for name in weights)
+    if not weights or not named or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise UserError(f"checkpoint {path!r} holds no weights by name; use a file written by jepa-t train")
+    if sparse := next((name for name, value in weights.items() if value.layout != torch.strided), None):
+        raise UserError(f"checkpoint {path!r}: {sparse} is a sparse tensor; weights are dense")
+    if not isinstance(checkpoint.get("meta", {}), dict):
+        raise UserError(f"checkpoint {path!r} is damaged: its meta is no dict; use an earlier one")
     return checkpoint
 
 
@@ -173,7 +228,8 @@ def find_checkpoint(where: str) -> str:
     files = {file.name: file for file in sorted(checkpoints(path), key=lambda file: -file.stat().st_mtime_ns)}
     pointer, passed = path / LAST, []
     if pointer.is_file():
-        named = Path(pointer.read_bytes().decode(errors="replace").strip()).name
+        with pointer.open("rb") as file:
+            named = Path(file.read(255).decode(errors="replace").replace("\0", "?").strip()).name
         if (path / named).is_file():
             files = {named: path / named} | files
         else:
@@ -205,7 +261,8 @@ def located(path: Path) -> Path:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a work dir, by their steps."""
-    return sorted((file for file in folder.glob("iter_*.pth") if file.stem[5:].isdecimal()), key=step_of)
+    found = (file for file in folder.glob("iter_*.pth") if file.stem[5:].isdecimal() and file.is_file())
+    return sorted(found, key=step_of)
 
 
 def step_of(checkpoint: Path) -> int:
@@ -237,7 +294,7 @@ def check_weights(expected: dict[str, Tensor], found: dict[str, Tensor], filenam
     """Compare names and shapes of two sets of weights, and see that those found are numbers.
 
     Raises:
-        UserError: They differ; the message names the first difference and both values. Or one is NaN.
+        UserError: They differ; the message names the first difference and both values. Or one is no number.
     """
     ours = {name: list(value.shape) for name, value in expected.items()}
     theirs = {name: list(value.shape) for name, value in found.items()}
@@ -249,8 +306,20 @@ def check_weights(expected: dict[str, Tensor], found: dict[str, Tensor], filenam
             )
         if expected[name].is_floating_point() != found[name].is_floating_point():
             raise UserError(f"checkpoint {filename!r}: {name} is of {found[name].dtype}, not of {expected[name].dtype}")
-        if found[name].isnan().any():
-            raise UserError(f"checkpoint {filename!r} holds NaN in {name}; use an earlier one")
+    refuse_nan(found, filename)
+
+
+def refuse_nan(weights: Mapping[str, Tensor], filename: str) -> None:
+    """See that weights are numbers.
+
+    Raises:
+        UserError: One isn't.
+    """
+    for name, value in weights.items():
+        if value.is_meta or value.isnan().any():
+            raise UserError(
+                f"checkpoint {filename!r} holds {'nothing' if value.is_meta else 'NaN'} in {name}; use an earlier one"
+            )
 
 
 def weights_hash(module: nn.Module) -> str:

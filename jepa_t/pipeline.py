@@ -286,7 +286,10 @@ class Pipeline:
         sampler: dict[str, Any],
     ) -> Request:
         """All that is asked for, checked."""
-        captions = [captions] if isinstance(captions, str | Between) else list(captions)
+        captions = [captions] if isinstance(captions, str | Between) else captions
+        if not isinstance(captions, Iterable):
+            raise UserError(f"captions is {captions!r}; give a text, or several")
+        captions = list(captions)
         if output not in OUTPUTS:
             raise unknown("output", output, OUTPUTS)
         drawn = [secrets.randbelow(SEEDS) for _ in captions] if seeds is None else seeds

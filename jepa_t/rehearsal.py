@@ -28,7 +28,7 @@ def rehearse(
     images: Tensor | Mapping[str, Tensor],
     captions: Sequence[str],
     others: Mapping[str, Sequence[str]] | None = None,
-) -> None:
+) -> Tensor:
     """Go once through all that a training will do, and leave no trace.
 
     Args:
@@ -37,6 +37,9 @@ def rehearse(
         captions: Their captions.
         others: Captions that are read later, by where they stand, such as ``{"PreviewHook": [...]}``.
 
+    Returns:
+        Two images ``[2, 3, H, W]`` in [-1, 1], as the model draws them now.
+
     Raises:
         UserError: A component breaks its contract; the message names it and its site.
     """
@@ -44,7 +47,7 @@ def rehearse(
         check_captions(model.network.text_tokenizer, texts, where)
     with _untouched(model):
         _loss(model, images, captions)
-        _images(model, [*captions, *captions][:2])
+        return _images(model, [*captions, *captions][:2])
 
 
 def check_captions(tokenizer: TextTokenizer, captions: Sequence[str], where: str) -> None:
@@ -197,7 +200,7 @@ def _check_shape(where: str, output: Any, shape: list[int]) -> None:
         raise UserError(f"{where} returned {list(output.shape)}; {shape} is expected")
 
 
-def _images(model: JEPAT, captions: list[str]) -> None:
+def _images(model: JEPAT, captions: list[str]) -> Tensor:
     """Two images under guidance, in few steps where the sampler can be shortened."""
     model.eval()
     sampler, (rows, columns) = model.sampler, model.image_tokenizer.grid
@@ -212,3 +215,4 @@ def _images(model: JEPAT, captions: list[str]) -> None:
     stride = model.image_tokenizer.stride
     where = f"image_tokenizer: {type(model.image_tokenizer).__name__}.decode"
     _check_shape(where, drawn, [2, 3, rows * stride, columns * stride])
+    return drawn

@@ -4,8 +4,8 @@ What is read is not trusted: nothing in it is executed, components are found by 
 that asks for far more memory than its weights have is refused.
 """
 
-import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,16 @@ from torch.overrides import TorchFunctionMode
 
 from . import hub, registry
 from .errors import UserError, unknown
-from .files import WEIGHTS, check_weights, find_checkpoint, load_checkpoint, located, read_safely, shipped_models
+from .files import (
+    WEIGHTS,
+    check_weights,
+    find_checkpoint,
+    load_checkpoint,
+    located,
+    read_json,
+    read_safely,
+    shipped_models,
+)
 from .model import JEPAT
 
 CONFIG, CARD = hub.CONFIG, "README.md"
@@ -112,13 +121,13 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
         checkpoint = load_checkpoint(find_checkpoint(str(path)))
         return checkpoint.get("state_dict", checkpoint), checkpoint.get("meta", {}).get("model")
     try:
-        return read_safely(str(path / WEIGHTS)), json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return read_safely(str(path / WEIGHTS)), read_json(path / CONFIG, "get it again")
+    except (OSError, UserError) as error:
         raise UserError(f"folder '{path}' holds no whole model: {error}") from error
 
 
 def _trust(config: Any) -> None:
-    """Let only registered names pass as ``type``.
+    """Let only registered names pass as ``type``, and as the functions that a sampler names by a text alone.
 
     Raises:
         UserError: Something else is named.
@@ -127,12 +136,21 @@ def _trust(config: Any) -> None:
     for own in ours:
         own.import_from_location()
     known = {name for own in ours for name in own.module_dict}
+    named = [node["type"] for node in _nodes(config) if isinstance(node, dict) and node.get("type") is not None]
+    named += [node for node in _nodes(config.get("sampler")) if isinstance(node, str) and "." in node]
+    for name in named:
+        if not (isinstance(name, str) and name in known):
+            said = unknown("component", name, known)
+            raise UserError(f"{said}; for a component of your own, give the config file")
+
+
+def _nodes(config: Any) -> Iterator[Any]:
+    """Every part of a config, itself among them."""
     nodes = [config]
     while nodes:
-        node = nodes.pop()
-        children = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
-        nodes += children
-        kind = node.get("type") if isinstance(node, dict) else None
-        if kind is not None and not (isinstance(kind, str) and kind in known):
-            said = unknown("component", kind, known)
-            raise UserError(f"{said}; for a component of your own, give the config file")
+        nodes += _children(node := nodes.pop())
+        yield node
+
+
+def _children(node: Any) -> list[Any]:
+    return [*node.values()] if isinstance(node, dict) else [*node] if isinstance(node, (list, tuple)) else []

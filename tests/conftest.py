@@ -20,6 +20,7 @@ settings.register_profile(
 settings.load_profile("ci")
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
 torch.set_num_threads(1)
+sys.path.insert(0, str(Path(__file__).parent / "storm"))  # for the storms
 sys.path.insert(0, str(Path(__file__).parent / "engine"))  # for engine_fakes
 sys.path.insert(0, str(Path(__file__).parent / "data"))  # for image_files
 sys.path.insert(0, str(Path(__file__).parent / "sampling"))  # for watched

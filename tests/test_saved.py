@@ -37,6 +37,8 @@ def test_the_folder_gives_the_model_back(folder):
         ({"type": ["JEPAT"]}, r"unknown component \['JEPAT'\]"),
         ({"fusion": {"features": {"type": "os.system"}}}, "unknown component 'os.system'"),
         ({"text_tokenizer": {"type": {"type": "JEPAT"}}}, "unknown component"),
+        ({"sampler": {"draw": {"solver": "os.system"}}}, "unknown component 'os.system'"),
+        ({"sampler": {"order": "os.system"}}, "unknown component 'os.system'"),
     ],
 )
 def test_a_hostile_config_is_refused_in_a_line(folder, changes, says):

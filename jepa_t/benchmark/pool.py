@@ -4,11 +4,14 @@ import logging
 import multiprocessing
 import os
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -23,7 +26,7 @@ KILLED = (
     "on, with fewer --jobs"
 )
 _events: Any = None  # in a worker: the queue to the display
-_stopped = False  # in a worker: whether Ctrl-C has come to it
+_stopped = _busy = False  # in a worker: whether Ctrl-C has come to it, and whether it is making a run
 
 
 def run_all(
@@ -59,7 +62,8 @@ def run_all(
         devices.put(visible[number % gpus] if gpus else None)
     results, failed = {}, {}
     with ProcessPoolExecutor(jobs, context, _start, (events, devices)) as pool:
-        pending = {pool.submit(_do, work, key, cfg, folder / key): key for key, cfg in runs.items()}
+        with _without_interrupts():  # which processes that are being started would show at length
+            pending = {pool.submit(_do, work, key, cfg, folder / key): key for key, cfg in runs.items()}
         try:
             while pending:
                 done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -100,9 +104,33 @@ def _arrived(events: Any) -> Iterator[tuple[str, int]]:
             return
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ctrl-C comes once this is over, and to processes that are started meanwhile when they are ready for it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    """A worker's Ctrl-C: it ends the run that is being made, and none follows."""
+    global _stopped
+    _stopped = True
+    if _busy:
+        raise KeyboardInterrupt
+
+
 def _start(events: Any, devices: Any) -> None:
     global _events
     _events = events
+    signal.signal(signal.SIGINT, _stop)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     events.cancel_join_thread()  # a worker that leaves doesn't wait until its last steps have been read
     threading.Thread(target=_leave_with_the_parent, daemon=True).start()
     multiprocessing.set_start_method("fork", force=True)  # as MMEngine does, which warns when it isn't yet so
@@ -118,14 +146,17 @@ def _leave_with_the_parent() -> None:
 
 
 def _do(work: Callable[..., Any], key: str, cfg: Config, folder: Path) -> Any:
-    global _stopped
+    global _stopped, _busy
     if _stopped:  # the pool hands out one run more than it has processes
         raise KeyboardInterrupt
-    load_plugins()  # a spawned process knows nothing of what its parent has registered
-    if cfg.get("custom_imports"):
-        import_modules_from_strings(**cfg.custom_imports)
+    _busy = True
     try:
+        load_plugins()  # a spawned process knows nothing of what its parent has registered
+        if cfg.get("custom_imports"):
+            import_modules_from_strings(**cfg.custom_imports)
         return work(cfg, folder, lambda step: _events.put((key, step)))
     except KeyboardInterrupt:
         _stopped = True
         raise
+    finally:
+        _busy = False

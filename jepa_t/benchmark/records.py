@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
-from ..files import write_atomically
+from ..files import read_json, write_atomically
 
 RESULTS = "results.json"
+AGAIN = "delete it and run the suite again, finished runs are kept"
 Results = dict[str, Any]  # {"suites": {suite: {"made": {task: {command, date}}, "records": [...]}}}
 
 
@@ -105,12 +106,12 @@ def load(folder: str | Path) -> Results:
     path = Path(folder) / RESULTS
     if not path.is_file():
         raise UserError(f"no {RESULTS} in '{folder}'; run a suite with --out {folder} first")
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(
-            f"'{path}' is damaged: {error}; delete it and run the suite again, finished runs are kept"
-        ) from error
+    results = read_json(path, AGAIN)
+    suites = results.get("suites")
+    kept = suites.values() if isinstance(suites, dict) else [None]
+    if not all(isinstance(one, dict) and {"records", "made"} <= one.keys() for one in kept):
+        raise UserError(f"'{path}' holds no suites of this benchmark; {AGAIN}")
+    return results
 
 
 def keep(folder: Path, suite: str, records: Sequence[Record | Timing], command: str, date: str) -> None:
@@ -131,7 +132,10 @@ def read(kept: Iterable[dict[str, Any]], task: str) -> list[Any]:
         if record["task"] == task:
             kind = Timing if "ratios" in record else Record
             named = {name.replace(" ", "_"): value for name, value in record.items()}  # the first files' share of peak
-            found.append(kind(**{one.name: named[one.name] for one in fields(kind) if one.name in named}))
+            try:
+                found.append(kind(**{one.name: named[one.name] for one in fields(kind) if one.name in named}))
+            except TypeError as error:
+                raise UserError(f"a record of {task!r} in {RESULTS} is damaged: {error}; {AGAIN}") from error
     return found
 
 

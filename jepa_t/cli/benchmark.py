@@ -75,6 +75,8 @@ def run(args: Namespace) -> None:
     if args.suite == "report":
         if not args.folder:
             raise UserError("report needs a folder with results.json, such as work_dirs/benchmark_quick")
+        if given := [word for word in args.words[1:] if word.startswith("--")]:
+            raise UserError(f"report makes the tables again of what is there, and takes no {given[0]}")
         print(f"written: {write_report(args.folder)}")
         return
     _check(args)

@@ -15,9 +15,10 @@ from torch.autograd import DeviceType
 from ..contracts import Fitted
 from ..ema import update_ema
 from ..engine import set_threads
+from ..errors import UserError, check_integer
 from ..layers import Block
 from ..registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, build
-from .shared import add_run_arguments, run_config
+from .shared import add_config_arguments, run_config
 
 
 def now() -> float:
@@ -56,7 +57,7 @@ class Clock:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add what ``profile`` takes."""
-    add_run_arguments(parser)
+    add_config_arguments(parser)
     parser.add_argument("--batch-size", type=int, help="images of a step; default the config's batch_size, or 64")
     parser.add_argument("--steps", type=int, default=20, help="steps counted, after 5 to warm up")
 
@@ -74,7 +75,10 @@ def run(args: Namespace) -> None:
     options = cfg.optim_wrapper.to_dict()
     constructor = OPTIM_WRAPPER_CONSTRUCTORS.get(options.pop("constructor"))
     wrapper = constructor(options)(model)
-    size = args.batch_size or cfg.train_dataloader.get("batch_size", 64)
+    size = cfg.train_dataloader.get("batch_size", 64) if args.batch_size is None else args.batch_size
+    for name, value, most in (("--batch-size", size, 2**20), ("--steps", args.steps, 10**6)):
+        if check_integer(name, value) > most:
+            raise UserError(f"{name} is {value}; it must be at most {most}")
     batches = [torch.randint(len(dataset), (size,)).tolist() for _ in range(5 + args.steps)]
 
     def step(clock: Clock, indices: list[int]) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from .. import hub
 from ..card import TEMPLATE, Card, read_metrics
+from ..data.text_files import NotText, decode_text
 from ..errors import UserError
 from ..files import find_checkpoint
 from ..pipeline import Pipeline
@@ -34,7 +35,10 @@ def run(args: Namespace) -> None:
     elif args.private or args.revision:
         raise UserError("--private and --revision belong to --push USER/MODEL")
     metrics = read_metrics(args.metrics) if args.metrics else metrics_beside(args.checkpoint)
-    template = Path(args.card).read_text(encoding="utf-8") if args.card else TEMPLATE
+    try:
+        template = decode_text(Path(args.card).read_bytes()) if args.card else TEMPLATE
+    except NotText as error:
+        raise UserError(f"the card {args.card!r} {error}; save it as UTF-8") from error
     card = Card(args.push or "", args.data, args.licence, metrics, args.captions, template)
     Pipeline.from_pretrained(args.checkpoint, device="cpu").save_pretrained(args.folder, torch.float16, card)
     print(f"{args.folder}: {(Path(args.folder) / WEIGHTS).stat().st_size / 1e6:.1f} MB")

@@ -17,12 +17,22 @@ from ..files import write_atomically
 from ..registry import load_plugins
 
 
-def add_run_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of every command that runs a config."""
+def add_config_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of every command that reads a config."""
     parser.add_argument("config", help="a config that comes with jepa_t, such as jepat_digits, or a file of your own")
-    parser.add_argument("--work-dir", help="where to write; default work_dirs/<config name>")
     add_cfg_options(parser, "the config")
+
+
+def add_launcher(parser: ArgumentParser) -> None:
+    """Add ``--launcher``."""
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+
+
+def add_run_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of every command that runs a config in a work dir."""
+    add_config_arguments(parser)
+    parser.add_argument("--work-dir", help="where to write; default work_dirs/<config name>")
+    add_launcher(parser)
 
 
 def add_cfg_options(parser: ArgumentParser, what: str) -> None:
@@ -37,10 +47,10 @@ def add_cfg_options(parser: ArgumentParser, what: str) -> None:
 
 
 def run_config(args: Namespace) -> Config:
-    """The checked config that the arguments of :func:`add_run_arguments` ask for, with processes started."""
+    """The checked config that the arguments ask for, with processes started."""
     load_plugins()
-    cfg = load_config(args.config, args.cfg_options, args.work_dir)
-    cfg.launcher = args.launcher
+    cfg = load_config(args.config, args.cfg_options, vars(args).get("work_dir"))
+    cfg.launcher = vars(args).get("launcher", "none")
     compat.distribute(cfg)
     return cfg
 

@@ -7,9 +7,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..engine.options import apply_option
+from ..errors import UserError
 from ..evaluation.distribution import save_statistics
 from ..evaluation.features import extract
-from ..evaluation.images import open_images, read
+from ..evaluation.images import Packed, open_images, read
 from ..registry import FEATURES, build
 
 
@@ -46,6 +47,8 @@ def feature_config(args: Namespace) -> dict:
 def run(args: Namespace) -> None:
     """Read the images, extract their features, and write the statistics."""
     images = open_images(args.images, args.size)
+    if args.size and isinstance(images, Packed):
+        raise UserError(f"--size {args.size}: the images of '{args.images}' have their size already; leave it out")
     extractor = build(feature_config(args), FEATURES)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         batches = bar.track(read(images, args.batch_size, args.workers), -(-len(images) // args.batch_size))

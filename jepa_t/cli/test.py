@@ -36,7 +36,7 @@ def run(args: Namespace) -> None:
     set_threads(cfg.get("threads", "auto"))
     cfg.resume, cfg.load_from = False, find_checkpoint(args.checkpoint or cfg.work_dir)
     runner = JEPATRunner.from_cfg(cfg)
-    if args.preset:
+    if args.preset is not None:
         model, options = unwrap(runner.model), cfg.model.get("sampler", "balanced")
         if not isinstance(model, JEPAT):
             raise UserError(f"--preset is of a sampler, and {type(model).__name__} draws nothing")

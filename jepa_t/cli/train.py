@@ -36,7 +36,8 @@ def run(args: Namespace) -> None:
         cfg.optim_wrapper.precision = "bf16"
     if args.resume or cfg.get("resume"):
         cfg.resume = True
-        cfg.load_from = find_checkpoint(args.resume if args.resume not in (None, "auto") else cfg.work_dir)
+        named = args.resume or cfg.get("load_from")  # a config's resume goes on from its own load_from
+        cfg.load_from = find_checkpoint(named if named not in (None, "auto") else cfg.work_dir)
     cfg.overwrite = args.overwrite or cfg.get("overwrite", False)
     _add_tensorboard(cfg)
     runner = JEPATRunner.from_cfg(cfg)

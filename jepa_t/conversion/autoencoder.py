@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from ..errors import UserError
+from ..files import new_folder
 from ..tokenizers.ldm import is_autoencoder, load_ldm, read_ldm
 from .network import SCALE, Row
 
@@ -27,7 +28,8 @@ def convert_autoencoder(source: str, out: str | Path, scale: float = SCALE) -> l
         raise UserError(f"{str(out)!r} holds something; give a new folder")
     model = load_ldm(source, "mar-vae")
     model.register_to_config(scaling_factor=scale)
-    model.save_pretrained(out)
+    with new_folder(out) as unfinished:
+        model.save_pretrained(unfinished)
     parts: Counter[tuple[str, bool]] = Counter(
         (name.removeprefix("first_stage_model.").split(".")[0], is_autoencoder(name)) for name in read_ldm(source)
     )

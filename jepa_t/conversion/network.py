@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError, unknown
-from ..files import read_safely, write_atomically
+from ..files import read_safely, refuse_nan, write_atomically
 from ..model import Network
 from ..registry import BACKBONES, TOKENIZERS, build
 from .rules import BACKBONE, RULES, Rule
@@ -148,6 +148,7 @@ def read_public(path: str, weights: str | None = None) -> tuple[Public, Public, 
 def _public(path: str, kind: str, tensors: Any) -> Public:
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise UserError(f"{path!r}: its {kind} weights aren't tensors by name")
+    refuse_nan(tensors, path)
     return Public(path, {name.replace("_orig_mod.", ""): value.float() for name, value in tensors.items()})
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import UserError, first_line
 from .broken import BrokenSample
-from .decoding import is_image
+from .decoding import is_folder, is_image
 from .storage import MappedFiles, PackedTexts
 from .text_files import NO_TEXT, decode_text
 
@@ -106,17 +106,10 @@ def _walk(root: Path, below: str, above: frozenset) -> Iterator[tuple[str, dict[
     above |= {(status.st_dev, status.st_ino)}
     with os.scandir(root / below) as entries:
         found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    folders = [entry.name for entry in found if not is_image(entry.name) and _is_folder(entry)]
+    folders = [entry.name for entry in found if not is_image(entry.name) and is_folder(entry, "CaptionedImages")]
     yield below, {entry.name: entry for entry in found if entry.name not in folders}
     for name in folders:
         yield from _walk(root, f"{below}{name}/", above)
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError as error:
-        raise UserError(f"CaptionedImages: {entry.path!r} can't be followed ({error.strerror}); remove it") from error
 
 
 class Manifest:
@@ -193,12 +186,23 @@ class Shards:
 
 def _members(path: Path) -> dict[str, tuple[int, int]]:
     """Where each file in a tar file lies, and how long it is, by name; hidden ones are left out."""
+    found, links, end = {}, [], path.stat().st_size
     try:
         with tarfile.open(path, "r:") as tar:
-            return {
-                member.name: (member.offset_data, member.size)
-                for member in tar
-                if not member.isdir() and not member.name.rpartition("/")[2].startswith(".")
-            }
-    except (tarfile.TarError, OSError) as error:
+            for member in tar:
+                if member.isdir() or member.name.rpartition("/")[2].startswith("."):
+                    continue
+                if not member.isreg() or member.issparse():  # links and devices lead out of the shard
+                    links.append(member.name)
+                elif member.offset_data + member.size > end:
+                    raise tarfile.ReadError(f"{member.name!r} ends beyond the file's end")
+                else:
+                    found[member.name] = member.offset_data, member.size
+    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
         raise UserError(f"CaptionedImages: the shard {str(path)!r} is damaged or no tar file: {error}") from error
+    if links:
+        logging.getLogger("jepa_t").warning(
+            "CaptionedImages: %d entries of %s are links, devices or sparse and are left out, such as %s",
+            *(len(links), path, links[0]),
+        )
+    return found

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,12 @@ import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
-from ..errors import first_line
+from ..errors import UserError, first_line
 from .broken import BrokenSample
 
 SUFFIXES = {"bmp", "gif", "jfif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"}  # of files taken as such
+# Of PIL's readers those that compute in this process alone; that of EPS, for one, starts Ghostscript.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 HALVED = 2**26  # pixels; a JPEG of more is decoded at half its size, or less
 NARROW = 16  # times as long as wide; what is longer loses its ends before it is scaled
 UPRIGHT = {
@@ -36,12 +39,14 @@ def decode(source: str | Path | bytes) -> Image.Image:
     ``Image.MAX_IMAGE_PIXELS``, which is 179 million, are refused.
 
     Raises:
-        BrokenSample: It is truncated, damaged, too large, or no image.
+        BrokenSample: It is truncated, damaged, too large, no file, or no image of :data:`FORMATS`.
     """
+    if not isinstance(source, bytes) and os.path.exists(source) and not os.path.isfile(source):
+        raise BrokenSample("no file, but a folder, a pipe or a device, which is never read")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # of metadata (some of ImageNet's are damaged), and of size
         try:
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
                 if image.format == "JPEG" and image.width * image.height > HALVED:
                     image.draft(None, (image.width // 2, image.height // 2))
                 image.load()
@@ -110,6 +115,18 @@ def is_image(name: str) -> bool:
     """Whether a file's name ends as those of images do."""
     stem, _, suffix = name.rpartition("/")[2].rpartition(".")
     return bool(stem) and not stem.startswith(".") and suffix.lower() in SUFFIXES
+
+
+def is_folder(entry: os.DirEntry, user: str) -> bool:
+    """Whether an entry of a folder is one too, or a link to one.
+
+    Raises:
+        UserError: It is a link that leads nowhere but back to itself; the message begins with ``user``.
+    """
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        raise UserError(f"{user}: {entry.path!r} can't be followed ({error.strerror}); remove it") from error
 
 
 def to_inputs(pixels: Sequence[np.ndarray]) -> Tensor:

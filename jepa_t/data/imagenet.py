@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..registry import DATASETS
 from .broken import REPORT
 from .class_captions import Captions, in_label_order
-from .decoding import is_image
+from .decoding import is_folder, is_image
 from .image_dataset import ImageDataset
 from .storage import PackedTexts
 
@@ -117,7 +117,10 @@ def class_folders(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise UserError(f"ImageNet: {str(folder)!r} is no folder; expected class folders with images in it")
     with os.scandir(folder) as entries:
-        classes = in_label_order(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+        found = {e.name: is_folder(e, "ImageNet") for e in entries if not e.name.startswith(".")}
+    classes = in_label_order(name for name, is_class in found.items() if is_class)
+    if left := sorted(found.keys() - classes):
+        _log.warning("ImageNet: %d files beside the class folders of %s, such as %s", len(left), folder, left[0])
     if not classes:
         raise UserError(f"ImageNet: {str(folder)!r} has no class folders; expected {folder}/<class>/*.JPEG")
     if classes != sorted(classes):

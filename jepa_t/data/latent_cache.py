@@ -13,7 +13,7 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..contracts import LatentImageTokenizer
 from ..errors import UserError, check_integer
-from ..files import write_atomically
+from ..files import read_json, write_atomically
 from ..registry import DATASETS, resolve
 from .broken import BrokenSample, Tally
 from .decoding import to_inputs
@@ -33,7 +33,13 @@ from .image_dataset import ImageDataset
 
 FORMAT = 2
 SETTINGS = "cache.json"
+AGAIN = "remove it and run jepa-t cache-latents again"
 BROKEN = "broken_images"  # folder in the cache's, of the reports
+FACTS: dict[str, Callable[[Any], bool]] = {  # what a shard says of an image, by kind
+    "labels": lambda label: isinstance(label, int) and 0 <= label < 2**31,
+    "captions": lambda some: isinstance(some, list) and bool(some) and all(isinstance(one, str) for one in some),
+}
+MOST, MOST_SHARDS = 10**12, 10**7  # images, and shards, that a cache may say it has
 SHARD = 4096  # images; 134 MB of KL-16's moments at 256 pixels
 
 
@@ -56,13 +62,29 @@ class Cache:
         self.folder = Path(folder).expanduser()
         if not (self.folder / SETTINGS).is_file():
             raise UserError(f"{str(folder)!r} holds no cache of latents; write one with jepa-t cache-latents")
-        self.settings = _read_json(self.folder / SETTINGS)
+        self.settings = read_json(self.folder / SETTINGS, AGAIN)
         if self.settings.get("format") != FORMAT:
             raise UserError(f"the cache {str(folder)!r} has another format than {FORMAT}; write it anew")
+        for name in ("count", "shard"):
+            if check_integer(f"{name} in '{self.folder / SETTINGS}'", self.settings.get(name)) > MOST:
+                raise UserError(f"{name} in '{self.folder / SETTINGS}' is {self.settings[name]}; at most {MOST}")
+        if self.settings["count"] > MOST_SHARDS * self.settings["shard"]:
+            raise UserError(f"'{self.folder / SETTINGS}' asks for more than {MOST_SHARDS} shards; it is damaged")
+        _check_kinds(self.folder / SETTINGS, self.settings, {"tokenizer": dict, "images": dict, "kind": str})
+        shape = self.settings["tokenizer"].get("shape")
+        if (
+            not isinstance(shape, list)
+            or len(shape) != 3
+            or not all(isinstance(n, int) and 0 < n < 2**20 for n in shape)
+        ):
+            raise UserError(f"the shape of latents in '{self.folder / SETTINGS}' is {shape!r}; {AGAIN}")
         names = shard_names(self.settings)
         self.absent = [name for name in names if not (self.folder / f"{name}.json").is_file()]
-        self.shards = {name: _read_json(self.folder / f"{name}.json") for name in names if name not in self.absent}
+        self.shards = {
+            name: read_json(self.folder / f"{name}.json", AGAIN) for name in names if name not in self.absent
+        }
         for name, shard in self.shards.items():
+            _check_shard(self.folder / f"{name}.json", shard, self.settings)
             path = self.folder / f"{name}.bin"
             size = path.stat().st_size if path.is_file() else None
             if size != shard["bytes"]:
@@ -80,10 +102,10 @@ class Cache:
             UserError: They differ.
         """
         for key, theirs in self.settings["tokenizer"].items():
-            if identity[key] != theirs:
+            if identity.get(key) != theirs:
                 raise UserError(
                     f"the cache {str(self.folder)!r} is of another tokenizer: {key} {_short(theirs)}, "
-                    f"model.image_tokenizer has {_short(identity[key])}; use that tokenizer, or write another cache"
+                    f"model.image_tokenizer has {_short(identity.get(key))}; use that tokenizer, or write another cache"
                 )
 
 
@@ -100,11 +122,31 @@ def _short(value: object) -> str:
     return f"{value[:12]}..." if isinstance(value, str) else str(value)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{str(path)!r} is damaged; remove it and run jepa-t cache-latents again") from error
+def _check_shard(path: Path, shard: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """See that a shard's facts are of their kinds, and agree with each other and with the cache's."""
+    kind = settings["kind"]
+    _check_kinds(path, shard, {"bytes": int, "sha256": str, "names": list, "broken": list, kind: list})
+    first, names, broken, facts = int(path.stem) * settings["shard"], shard["names"], shard["broken"], shard[kind]
+    count = min(settings["shard"], settings["count"] - first)
+    right = {
+        "names": all(isinstance(name, str) for name in names) and len(names) + len(broken) == count,
+        "bytes": shard["bytes"] == 4 * len(names) * math.prod(settings["tokenizer"]["shape"]),
+        kind: len(facts) == len(names) and all(map(FACTS.get(kind, lambda _: False), facts)),
+        "broken": all(
+            isinstance(one, dict) and isinstance(number := one.get("number"), int) and first <= number < first + count
+            for one in broken
+        ),
+    }
+    for name, agrees in right.items():
+        if not agrees:
+            raise UserError(f"{name} in {str(path)!r} don't agree with the cache; {AGAIN}")
+
+
+def _check_kinds(path: Path, facts: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
+    for name, kind in kinds.items():
+        if not isinstance(facts.get(name), kind):
+            given = type(facts.get(name)).__name__
+            raise UserError(f"{name} in {str(path)!r} is a {given}, not a {kind.__name__}; {AGAIN}")
 
 
 def _sha256(path: Path) -> str:
@@ -149,6 +191,7 @@ def write_cache(
         name = type(tokenizer).__name__
         raise UserError(f"latents of a {name} aren't cached: it is cheap, or discrete; use a KLTokenizer")
     folder, (rank, processes) = Path(folder).expanduser(), get_dist_info()
+    check_integer("batch_size", batch_size)
     settings = {
         "format": FORMAT,
         "tokenizer": tokenizer.identity,
@@ -183,7 +226,7 @@ def write_cache(
 def _begin(folder: Path, settings: dict[str, Any]) -> None:
     """Say what the folder is to hold, or see that it says so already."""
     if (folder / SETTINGS).is_file():
-        found = _read_json(folder / SETTINGS)
+        found = read_json(folder / SETTINGS, AGAIN)
         for key in ("format", "tokenizer", "kind", "count", "listing", "shard"):
             if found.get(key) != settings[key]:
                 raise UserError(

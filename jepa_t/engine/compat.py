@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -46,9 +47,15 @@ def base_config(name: str, user: str) -> tuple[str, str | None]:
     Args:
         name: What it says.
         user: The file of the config that says it.
+
+    Raises:
+        SyntaxError: It is no Python; MMEngine's own error doesn't say which file isn't.
     """
     ours = CONFIGS / f"{name}.py"
-    return (str(ours), None) if ours.is_file() else _path_beside(name, user)
+    path, scope = (str(ours), None) if ours.is_file() else _path_beside(name, user)
+    if path.endswith(".py") and Path(path).is_file():
+        compile(Path(path).read_bytes(), path, "exec")
+    return path, scope
 
 
 def save_checkpoint(checkpoint: dict, filename: str, **_: Any) -> None:

@@ -1,6 +1,8 @@
 """What a part of a config is for, which options it has, and what they take."""
 
+import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,9 +17,13 @@ from torch.utils.data import DataLoader
 from .. import registry as ours
 from ..errors import UserError, unknown
 
-# Keys that MMEngine takes out of a component's dict before it calls the component.
-CONSUMED = {"type", "_scope_", "priority", "constructor", "paramwise_cfg", "optimizer", "convert_to_iter_based"}
-CONSUMED |= {"num_batch_per_epoch", "disable_subprocess_warning"}  # of a data loader
+# Keys that MMEngine takes out of a component's dict before it calls the component, by the places where it does.
+CONSUMED = {
+    r"(default_hooks|custom_hooks)\.\w+": {"priority"},
+    r"optim_wrapper": {"constructor", "paramwise_cfg", "optimizer"},
+    r"param_scheduler(\.\d+)?": {"convert_to_iter_based"},
+    r"(train|val|test)_dataloader": {"num_batch_per_epoch", "disable_subprocess_warning"},
+}
 # Parts without a type.
 IMPLIED = {"": Runner, **{f"{use}_dataloader": DataLoader for use in ("train", "val", "test")}}
 # Topmost keys beside the arguments of MMEngine's Runner, with what they take.
@@ -79,8 +85,14 @@ def component(kind: Any) -> Callable | None:
     raise unknown("component", kind, {name for registry in registries for name in registry.module_dict})
 
 
-def options(component: Callable | None) -> set[str]:
-    """The names that a component takes, with those that MMEngine consumes; empty if it takes any."""
+def consumed(component: Callable | None, place: str) -> set[str]:
+    """The keys of a part of a config that MMEngine takes out of it."""
+    keys = {"type", "_scope_"} if inspect.isclass(component) else {"type"}
+    return keys.union(*(found for where, found in CONSUMED.items() if re.fullmatch(where, place)))
+
+
+def options(component: Callable | None, place: str) -> set[str]:
+    """The names that the component of a part of a config takes, with those consumed; empty if it takes any."""
     if component is None:
         return set()
     if component is Runner:
@@ -88,10 +100,11 @@ def options(component: Callable | None) -> set[str]:
     parameters = inspect.signature(component).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return set()
-    return {p.name for p in parameters} | CONSUMED
+    return {p.name for p in parameters} | consumed(component, place)
 
 
-def hints(component: Callable | None) -> dict[str, Any]:
+@functools.cache
+def hints(component: Callable | None) -> Mapping[str, Any]:
     """The annotations of its options."""
     function = component.__init__ if inspect.isclass(component) else component
     found = dict(OWN_KEYS) if component is Runner else {}

@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.config.config import BASE_KEY
 
 from ..errors import UserError, first_line, unknown
 from ..files import find_config
 from ..registry import import_named
 from . import compat
-from .components import CONSUMED, component, component_at, hints, in_words, kind_of, kinds_of, options
+from .components import component, component_at, consumed, hints, in_words, kind_of, kinds_of, options
 from .options import apply_option
 
 
@@ -112,16 +113,25 @@ def _read(path: str) -> Config:
         cfg = Config.fromfile(path, lazy_import=False, import_custom_modules=False)
     except SyntaxError as error:
         traceback.clear_frames(error.__traceback__)
-        raise UserError(f"config {path!r}, line {error.lineno}: {error.msg}") from error
+        file = error.filename if error.filename and os.path.isfile(error.filename) else path
+        raise UserError(f"config {file!r}, line {error.lineno}: {error.msg}") from error
     except Exception as error:  # a config is a program: whatever it raises is for its author to mend
+        where = _place_in_configs(error) or f"config {path!r}"
         traceback.clear_frames(error.__traceback__)  # closes the copy of the file that MMEngine left open
-        raise UserError(f"config {path!r}: {type(error).__name__}: {first_line(error)}") from error
+        raise UserError(f"{where}: {type(error).__name__}: {first_line(error)}") from error
     imports = cfg.get("custom_imports") or {}
     for module in [names] if isinstance(names := imports.get("imports", []), str) else names:
         import_named(module, f"config {path!r}: custom_imports")
     kept = {key: value for key, value in cfg.to_dict().items() if not isinstance(value, type)}  # the rest it imported
     plain = {key: _plain(value, f"config {path!r}: {key}") for key, value in kept.items()}
     return Config(plain, cfg_text=cfg.text, filename=path)
+
+
+def _place_in_configs(error: BaseException) -> str:
+    """Where the config, or the one that it is based on, raised an error; nothing where it didn't."""
+    frames = traceback.walk_tb(error.__traceback__)
+    lines = [(frame.f_code.co_filename, line) for frame, line in frames if BASE_KEY in frame.f_globals]
+    return f"config {lines[-1][0]!r}, line {lines[-1][1]}" if lines else ""
 
 
 def _plain(value: Any, place: str) -> Any:
@@ -157,13 +167,13 @@ def _check(node: Any, place: str, path: str) -> None:
     if not isinstance(node, dict):
         return
     user = component_at(node, place)
-    known, annotations = options(user), hints(user)
+    known, annotations = options(user, place), hints(user)
     for key, child in node.items():
         if not place and key.startswith("_"):  # a variable of the file
             continue
         if known and key not in known:
             of = f"option of {user.__name__} at {place}:" if place else f"top-level key of {path}"
-            raise unknown(of, key, known - CONSUMED)
+            raise unknown(of, key, known - consumed(user, place))
         kinds = kinds_of(annotations.get(key))
         if kinds and child is not None and kind_of(child) not in kinds:
             raise UserError(f"{place}.{key} is {child!r}; {user.__name__} takes {in_words(kinds)}".lstrip("."))

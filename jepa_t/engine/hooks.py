@@ -3,15 +3,18 @@
 import statistics
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook, IterTimerHook, RuntimeInfoHook
 from mmengine.runner import Runner
 
 from ..contracts import Fitted
 from ..data.sets import HoldsTokens, PromptSet, TrainingSet
-from ..errors import UserError
+from ..errors import UserError, first_line
+from ..evaluation.verdicts import PromptMetric
 from ..model import JEPAT
 from ..registry import HOOKS
 from ..rehearsal import rehearse
@@ -65,7 +68,30 @@ class RehearsalHook(Hook):
             later["test_dataloader"] = list(dict.fromkeys(prompts.captions))
         batch = loader.collate_fn(loader.dataset.__getitems__(list(range(min(2, len(loader.dataset))))))
         data = model.data_preprocessor(batch, training=True)
-        rehearse(model, data["inputs"], data["data_samples"]["caption"], later)
+        drawn = rehearse(model, data["inputs"], data["data_samples"]["caption"], later)
+        if isinstance(prompts, PromptSet) and prompts.images is None:
+            judge(runner.test_loop.evaluator.metrics, prompts, drawn)
+
+
+def judge(metrics: Sequence[BaseMetric], prompts: PromptSet, images: torch.Tensor) -> None:
+    """Let the metrics that judge by prompts look at two images ``[2, 3, H, W]``, and forget them.
+
+    Raises:
+        UserError: Prompts, images and a metric don't go together.
+    """
+    samples = prompts.__getitems__([0, len(prompts) - 1])["data_samples"]
+    rows = [dict(zip(samples, row, strict=True)) for row in zip(*samples.values(), strict=True)]
+    rows = [row | {"image": image} for row, image in zip(rows, images, strict=True)]
+    for metric in metrics:
+        if isinstance(metric, PromptMetric):
+            try:
+                metric.process(None, rows)
+            except (KeyError, IndexError, TypeError) as error:
+                raise UserError(
+                    f"{type(metric).__name__} can't judge the prompts of test_dataloader: {type(error).__name__}: "
+                    f"{first_line(error)}"
+                ) from error
+            metric.results.clear()
 
 
 @HOOKS.register_module()

@@ -18,6 +18,8 @@ from .checkpoint import last_checkpoint
 from .compat import end_workers
 from .sampler import SeededSampler, mix
 
+MOST_STEPS = 10**9  # years of training
+
 
 def seed_batch(seed: int, number: int, rank: int) -> int:
     """Give one batch of one process its own randomness, whatever happened before it.
@@ -71,7 +73,9 @@ class TrainLoop(BaseLoop):
         total_batch: int | None = None,
         val_interval: int = 0,
     ) -> None:
-        self.max_iters = check_integer("train_cfg.max_iters", max_iters)
+        if check_integer("train_cfg.max_iters", max_iters) > MOST_STEPS:
+            raise UserError(f"train_cfg.max_iters is {max_iters}; it is at most {MOST_STEPS}")
+        self.max_iters = max_iters
         self.accumulated = _accumulated(runner.optim_wrapper)
         if total_batch is not None:
             dataloader = dict(dataloader, batch_size=self._share(total_batch, dataloader, runner.world_size))

@@ -31,7 +31,7 @@ def apply_option(tree: dict, option: str, flag: str = "--cfg-options") -> None:
     place, hint = ".".join(parents), None
     if isinstance(node, dict):
         user = component_at(node, place)
-        if last not in (known := {*node, *options(user)}):
+        if last not in (known := {*node, *options(user, place)}):
             raise unknown(f"option {key!r} of {flag}: key", last, known)
         old, hint = node.get(last), hints(user).get(last)
     elif isinstance(node, list):

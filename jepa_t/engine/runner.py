@@ -15,7 +15,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import LoggerHook
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, _ParamScheduler
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.distributed import init_process_group
 from torch.utils.data import DataLoader, Dataset
@@ -26,8 +26,9 @@ from ..registry import DATASETS, FUNCTIONS, build, place_of, resolve
 from ..trainable import unwrap
 from .checkpoint import last_checkpoint
 from .config import set_threads
+from .loops import TrainLoop
 from .optim import GuardedOptimWrapper
-from .resume import NEW_STATE, differences, in_lines, restore_optimizer, restore_schedules, settings
+from .resume import NEW_STATE, check_meta, differences, in_lines, restore_optimizer, restore_schedules, settings
 from .schedule import count_steps, disagreements, stand_in
 from .work_dir import claim, locked
 
@@ -51,7 +52,7 @@ def as_user_errors(place: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (ValueError, TypeError, KeyError, AssertionError, AttributeError, ArithmeticError) as error:
+    except (ValueError, TypeError, LookupError, AssertionError, AttributeError, ArithmeticError) as error:
         raise UserError(f"{place}: {type(error).__name__}: {first_line(error)}{place_of(error)}") from error
 
 
@@ -95,6 +96,10 @@ class JEPATRunner(Runner):
             if isinstance(self._test_loop, dict):
                 with as_user_errors("test_dataloader, test_cfg and test_evaluator"):
                     self._test_loop = self.build_test_loop(self._test_loop)
+            for hook in self.hooks:
+                if vars(hook).get("by_epoch"):
+                    name = type(hook).__name__
+                    raise UserError(f"{name} counts epochs, and this training counts steps: give it by_epoch=False")
             self.logger.info(f"threads: {torch.get_num_threads()}; work dir: {self.work_dir}")
             try:
                 return super().train()
@@ -134,18 +139,21 @@ class JEPATRunner(Runner):
         meta, loop = self.checkpoint_meta, self.train_loop
         if not {"optimizer", "message_hub"} <= checkpoint.keys() or "iter" not in meta:
             raise UserError(f"checkpoint {filename!r} holds weights alone; start from them with load_from={filename!r}")
-        loop._iter = check_integer(f"the step of {filename!r}", meta["iter"])
+        check_meta(filename, checkpoint)
+        loop._iter = meta["iter"]
         self._restore_seed(meta.get("seed"))
         self._restore_threads(meta.get("threads"))
         own = dict(self.message_hub.runtime_info)
-        self.message_hub.load_state_dict(checkpoint["message_hub"])
-        self.message_hub.update_info_dict(own)
-        changed = differences(meta["settings"], settings(self.cfg.to_dict())) if "settings" in meta else {}
-        for line in in_lines(changed):
-            self.logger.warning(f"since {Path(filename).name}, {line}")
-        if changed.keys().isdisjoint(NEW_STATE):
-            restore_optimizer(self.optim_wrapper, checkpoint["optimizer"])
-        restore_schedules(self.param_schedulers or [], self.optim_wrapper, checkpoint, loop.iter)
+        with as_user_errors(f"checkpoint {filename!r} can't be gone on from; use an earlier one"):
+            self.message_hub.load_state_dict(checkpoint["message_hub"])
+            self.message_hub.update_info_dict(own)
+            changed = differences(meta["settings"], settings(self.cfg.to_dict())) if "settings" in meta else {}
+            for line in in_lines(changed):
+                self.logger.warning(f"since {Path(filename).name}, {line}")
+            if changed.keys().isdisjoint(NEW_STATE):
+                restore_optimizer(self.optim_wrapper, checkpoint["optimizer"])
+            done = min(loop.iter, loop.max_iters)
+            restore_schedules(self.param_schedulers or [], self.optim_wrapper, checkpoint, done)
         before = meta.get("total_batch", loop.total_batch)
         if loop.total_batch != before:
             self.logger.warning(
@@ -242,6 +250,17 @@ class JEPATRunner(Runner):
         options.setdefault("pin_memory", torch.cuda.is_available() and not held)  # else the host waits for the copy
         with as_user_errors(f"data loader of {type(options['dataset']).__name__}"):
             return Runner.build_dataloader(options, **seeds)
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> TrainLoop:
+        """MMEngine's method, of a loop of ours.
+
+        Raises:
+            UserError: It is another.
+        """
+        built = super().build_train_loop(loop)
+        if not isinstance(built, TrainLoop):
+            raise UserError(f"train_cfg is a {type(built).__name__}; use TrainLoop, or a class derived from it")
+        return built
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> GuardedOptimWrapper:
         """MMEngine's wrapper, which must be a guarded one.

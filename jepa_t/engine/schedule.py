@@ -14,6 +14,7 @@ from ..errors import UserError, unknown
 from ..registry import PARAM_SCHEDULERS, resolve
 
 DECAYS = {"linear": lambda done: 1 - done, "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2}
+WALKED = 10**7  # steps of the longest training whose schedule is gone through beforehand
 LENGTHS = {"end", "T_max", "total_steps", "milestones"}  # of MMEngine's schedulers: steps that a training must reach
 
 
@@ -149,7 +150,7 @@ def disagreements(
                 f"param_scheduler: a warm-up of {scheduler.warmup} and a decay of {scheduler.decay} steps don't fit in "
                 f"the training's {steps}"
             )
-    if not follow and not any(map(follows_validation, schedulers)):
+    if not follow and steps <= WALKED and not any(map(follows_validation, schedulers)):
         moving = _last_moving(schedulers, optimizer, steps)
         if moving < steps - 1:  # a decay may well end at 0
             lines.append(

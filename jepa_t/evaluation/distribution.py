@@ -16,18 +16,19 @@ from mmengine.device import get_device
 from mmengine.dist import get_dist_info
 from torch import Tensor, nn
 
-from ..errors import UserError, optional
+from ..errors import UserError, first_line, optional
 from ..files import write_atomically
 from ..registry import FEATURES, METRICS, build
 from ..sheets import to_bytes
 from .features import FeatureExtractor, extract
 from .frechet import Gaussian, Moments, frechet_distance
-from .images import PACKED, Images, Packed, open_images, read
+from .images import PACKED, UNREADABLE, Images, Packed, open_images, read, refuse_inflated
 from .metric import Metric
 
 NEIGHBOURS = 3  # of precision and recall
 PARTS = 10  # of the Inception Score
 SUBSET = 1000  # images of each subset of KID
+STATISTICS = ("mu", "sigma", "mu_s", "sigma_s", "count", "features", "features_sha256")  # arrays of a reference
 STANDARD = 50_000  # images of an FID that needs no number beside it
 
 
@@ -150,15 +151,22 @@ def open_reference(source: str, extractor: FeatureExtractor) -> Reference:
         return Reference(images=images, count=len(images))
     known, packed = _arrays(path)
     fitted = {
-        ending: Gaussian(*(torch.from_numpy(known[name + ending]).double() for name in ("mu", "sigma")))
+        ending: _gaussian(path, known, ending)
         for ending in ("", "_s")
         if {f"mu{ending}", f"sigma{ending}"} <= known.keys()
     }
     if not fitted and not packed:
         raise UserError(f"reference '{path}' holds {', '.join(known) or 'nothing'}; it needs mu and sigma, or {PACKED}")
     _check_made_by(extractor, path, known, fitted.get(""))
-    rows = torch.from_numpy(known["features"]) if "features" in known else None
+    rows = known.get("features")
+    if rows is not None and (rows.dtype.kind != "f" or rows.shape[1:] != (extractor.width,)):
+        raise UserError(
+            f"reference '{path}': features are {rows.dtype} {rows.shape}, not numbers [M, {extractor.width}]"
+        )
+    rows = None if rows is None else torch.from_numpy(rows)
     images = Packed(path) if packed and rows is None else None
+    if "count" in known and (known["count"].shape or known["count"].dtype.kind not in "iu"):
+        raise UserError(f"reference '{path}': count is {known['count']!r}, not a whole number")
     count = int(known["count"]) if "count" in known else len(images) if images and not fitted else None
     return Reference(fitted.get(""), fitted.get("_s"), rows, images, count)
 
@@ -169,9 +177,27 @@ def _arrays(path: Path) -> tuple[dict[str, np.ndarray], bool]:
         raise UserError(f"reference '{path}' doesn't exist; docs/evaluation.md says where ADM's files are")
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files if name != PACKED}, PACKED in file.files
-    except (OSError, ValueError) as error:
-        raise UserError(f"reference '{path}' is damaged or no .npz: {error}") from error
+            for part in file.zip.infolist():
+                if part.filename != f"{PACKED}.npy":
+                    refuse_inflated(part)
+            return {name: file[name] for name in STATISTICS if name in file.files}, PACKED in file.files
+    except (*UNREADABLE, AttributeError) as error:  # a lone array has no members
+        raise UserError(f"reference '{path}' is damaged or no .npz of statistics: {first_line(error)}") from error
+
+
+def _gaussian(path: Path, known: dict[str, np.ndarray], ending: str) -> Gaussian:
+    """A normal distribution among the arrays of a file.
+
+    Raises:
+        UserError: It is none.
+    """
+    mean, covariance = known[f"mu{ending}"], known[f"sigma{ending}"]
+    numbers = all(array.dtype.kind == "f" and np.isfinite(array).all() for array in (mean, covariance))
+    if mean.ndim != 1 or covariance.shape != (len(mean),) * 2 or not numbers or (covariance.diagonal() < 0).any():
+        raise UserError(
+            f"reference '{path}': mu{ending} and sigma{ending} are no mean [F] and covariance [F, F] of finite numbers"
+        )
+    return Gaussian(torch.from_numpy(mean).double(), torch.from_numpy(covariance).double())
 
 
 def _check_made_by(

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import barrier, broadcast_object_list, get_dist_info, is_main_process
 from mmengine.runner import Runner, TestLoop
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
 
 from ..files import installed, weights_hash, write_atomically
 from ..model import JEPAT
@@ -108,13 +108,15 @@ class GenerationLoop(TestLoop):
         missing = [None]
         if is_main_process():  # alone: another process may be writing already when the next one looks
             there = {path.name for path in folder.iterdir()}
-            missing = [[index for index in range(len(prompts)) if name_of(index) not in there]]
+            # Whole batches, since the last bits of an image may depend on its place in one.
+            missing = [[b for b in blocks(len(prompts), size) if not there.issuperset(map(name_of, b))]]
         broadcast_object_list(missing)
         rank, processes = get_dist_info()
-        mine = [missing[0][place] for block in blocks(len(missing[0]), size, rank, processes) for place in block]
-        runner.logger.info(f"{folder}: {len(prompts) - len(missing[0])} of {len(prompts)} images are there")
-        done = len(runner.test_dataloader) - -(-len(mine) // size)
-        for step, batch in enumerate(DataLoader(Subset(prompts, mine), size, collate_fn=self.dataloader.collate_fn)):
+        mine = [list(block) for block in missing[0][rank::processes]]
+        left = sum(map(len, missing[0]))
+        runner.logger.info(f"{folder}: {len(prompts) - left} of {len(prompts)} images are there")
+        done = len(runner.test_dataloader) - len(mine)
+        for step, batch in enumerate(DataLoader(prompts, batch_sampler=mine, collate_fn=self.dataloader.collate_fn)):
             runner.call_hook("before_test_iter", batch_idx=done + step, data_batch=batch)
             outputs = runner.model.test_step(batch)
             images = torch.stack([output["image"] for output in outputs]).float()

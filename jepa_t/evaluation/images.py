@@ -4,6 +4,7 @@ import io
 import logging
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,9 +18,13 @@ from torch.utils.data import DataLoader
 
 from ..data.broken import BrokenSample
 from ..data.decoding import centre_crop, decode, is_image
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..files import write_atomically
 
+# What reading an array of an archive can raise, of a damaged file or a hostile one.
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, OverflowError)
+UNREADABLE += (zipfile.BadZipFile, zlib.error, struct.error, SyntaxError, TypeError)
+INFLATED, TIMES = 2**26, 20  # bytes that an array may swell by, and how many times
 THREADS = 8  # that encode at once; the work is done outside of Python's lock
 PACKED = "arr_0"  # ADM's name of the images
 IMAGES = "images"  # folder of images, beside what is made of them for the eye
@@ -119,12 +124,15 @@ def open_images(source: str | Path, size: int | None = None) -> Images:
     if path.is_file():
         return Packed(path)
     inner = path / IMAGES if (path / IMAGES).is_dir() else path
-    every = sorted(file for file in path.rglob("*") if is_image(file.name))
+    files = sorted(file for file in path.rglob("*") if not file.name.startswith(".") and not file.is_dir())
+    every = [file for file in files if is_image(file.name)]
     found = [file for file in every if file.is_relative_to(inner)]
     if not found:
         raise UserError(f"no images in '{inner}'; give a folder that has some, or an .npz with {PACKED}")
     if beside := [file for file in every if not file.is_relative_to(inner)]:
         _log.warning("reading %s; left out are %d images beside it, such as %s", inner, len(beside), beside[0])
+    if others := [file for file in files if not is_image(file.name)]:
+        _log.warning("left out of %s are %d files that are no images, such as %s", path, len(others), others[0])
     return Files(found, size)
 
 
@@ -186,6 +194,7 @@ def _mapped(path: Path, member: str) -> np.ndarray:
                 raise UserError(f"'{path}' holds no {member.removesuffix('.npy')}: {', '.join(archive.namelist())}")
             info = archive.getinfo(member)
             if info.compress_type != zipfile.ZIP_STORED:
+                refuse_inflated(info)
                 with archive.open(member) as file:
                     return np.lib.format.read_array(file, allow_pickle=False)
         with path.open("rb") as file:
@@ -195,5 +204,17 @@ def _mapped(path: Path, member: str) -> np.ndarray:
             read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
             shape, fortran, dtype = read(file)
             return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
-    except (zipfile.BadZipFile, ValueError, KeyError) as error:
-        raise UserError(f"'{path}' is damaged or no .npz: {error}") from error
+    except UserError:
+        raise
+    except UNREADABLE as error:
+        raise UserError(f"'{path}' is damaged or no .npz: {first_line(error)}") from error
+
+
+def refuse_inflated(part: zipfile.ZipInfo) -> None:
+    """See that a member of an archive isn't far larger than what was sent of it.
+
+    Raises:
+        ValueError: It is.
+    """
+    if part.file_size > INFLATED + TIMES * part.compress_size:
+        raise ValueError(f"{part.filename} has {part.compress_size} bytes and swells to {part.file_size}")

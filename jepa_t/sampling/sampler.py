@@ -234,7 +234,7 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """One config of several, later ones first; options in ``draw`` one by one."""
     merged: dict[str, Any] = {}
     for layer in layers:
-        draw = layer.get("draw") or {}
+        draw = {} if layer.get("draw") is None else layer["draw"]
         if not isinstance(draw, Mapping):
             raise UserError(f"sampler.draw is {draw!r}; give the objective's options, such as dict(solver_steps=8)")
         draw = merged.get("draw", {}) | {name: value for name, value in draw.items() if value is not None}
@@ -245,7 +245,7 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
 def _preset(name: str | None, known: list[str] | None) -> dict[str, Any]:
     if name is None:
         return {}
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise unknown("sampler preset", name, PRESETS)
     draw = {key: value for key, value in PRESETS[name]["draw"].items() if known is None or key in known}
     return PRESETS[name] | {"draw": draw}

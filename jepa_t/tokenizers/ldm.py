@@ -37,9 +37,12 @@ def load_ldm(path: str, name: str) -> Any:
     Raises:
         UserError: diffusers isn't installed, or the file is damaged, refused or no such autoencoder.
     """
+    from ..files import refuse_nan
+
     diffusers = optional("diffusers", name, "pretrained")
     found = read_ldm(path)
     weights = {key.removeprefix(WHOLE): value for key, value in found.items() if is_autoencoder(key)}
+    refuse_nan({key: value for key, value in weights.items() if value.is_floating_point()}, path)
     try:
         model = diffusers.AutoencoderKL(**_architecture(weights))
         model.load_state_dict(_convert(weights))

@@ -76,14 +76,14 @@ def test_a_killed_run_and_two_processes_write_what_one_writes(config, tmp_path, 
 def test_verify_names_what_is_damaged(config, tmp_path, capsys):
     assert main(words(config)) == 0
     assert "1 are broken, named in" in capsys.readouterr().out
-    assert main(words(config, "--verify")) == 0
+    assert main(["cache-latents", str(config), "--verify"]) == 0
     assert "60 of 60 shards are whole" in capsys.readouterr().out
     path = tmp_path / "cache" / "00003.bin"
     data = bytearray(path.read_bytes())
     data[-1] ^= 4
     path.write_bytes(data)
     (tmp_path / "cache" / "00005.json").unlink()
-    assert main(words(config, "--verify")) == 2
+    assert main(["cache-latents", str(config), "--verify"]) == 2
     out = capsys.readouterr().out
     assert "shard 00003 is damaged" in out
     assert "shard 00005 isn't there" in out

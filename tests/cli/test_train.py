@@ -80,6 +80,9 @@ def test_train_go_on_and_evaluate(config, tmp_path):
     assert report["protocol/count"] == 5
     assert report["protocol/weights"] == "as trained"
     assert len(report["protocol/weights_sha256"]) == 64
+    anew = run("train.py", config, "--work-dir", work, "--overwrite")
+    assert anew.returncode == 0, anew.stderr
+    assert sorted(path.name for path in work.glob("*.pth")) == ["iter_3.pth", "iter_6.pth"]
 
 
 def test_ctrl_c_saves_and_tells_how_to_go_on(config, tmp_path):

@@ -118,7 +118,8 @@ def test_damaged_exif_says_nothing():
         (encoded(flat("F", 0.5), "TIFF"), "fractions"),
         (encoded(flat("I", 70000), "TIFF"), "more than 16 bits"),
         ("absent.jpg", "No such file"),
-        (".", "directory"),
+        (".", "no file, but a folder"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "no image"),
     ],
 )
 def test_what_cant_be_read_is_refused_with_a_reason(data, reason):

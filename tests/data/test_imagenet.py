@@ -157,6 +157,8 @@ def test_files_that_are_no_images_and_hidden_folders_are_left_out(tmp_path, capl
     (train / "list.txt").write_text("x")
     assert len(make(tmp_path, flip=False)) == 9
     assert "1 files of" in caplog.text
+    assert "1 files beside the class folders" in caplog.text
+    assert "such as list.txt" in caplog.text
     assert "n00000000/notes.txt" in caplog.text
 
 
@@ -175,6 +177,10 @@ def test_mistakes_are_one_line(tmp_path):
         make(tmp_path / "more", max_broken=2)
     with pytest.raises(UserError, match="size is 0"):
         make(tmp_path / "more", size=0)
+    (tmp_path / "more" / "train" / "loop").symlink_to("loop")
+    with pytest.raises(UserError, match=r"ImageNet: '.*loop' can't be followed \(Too many levels .*\); remove it"):
+        make(tmp_path / "more")
+    (tmp_path / "more" / "train" / "loop").unlink()
     (tmp_path / "more" / "train" / "n00000003").mkdir()
     with pytest.raises(UserError, match="n00000003' has no images"):
         make(tmp_path / "more", names=[*NAMES, "empty"])

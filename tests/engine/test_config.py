@@ -86,6 +86,9 @@ def test_a_wrong_option_is_told(path, option, says):
 def written(path, tmp_path):
     """The path of a config with these lines after the tiny one's."""
 
+    (tmp_path / "broken.py").write_text("a = 1\nb = = 2\n")
+    (tmp_path / "failing.py").write_text("a = 1\nb = a / 0\n")
+
     def written(*lines):
         (tmp_path / "more.py").write_text("\n".join([Path(path).read_text(), *lines, ""]))
         return str(tmp_path / "more.py")
@@ -106,6 +109,8 @@ def written(path, tmp_path):
         ("load_from = 7", "load_from is 7; Runner takes None or a text"),
         ("b = = 2", "line"),
         ("a = 1 / 0", "ZeroDivisionError"),
+        ("_base_ = ['./broken.py']", "broken.py', line 2: invalid syntax"),
+        ("_base_ = ['./failing.py']", "failing.py', line 2: ZeroDivisionError"),
         ("custom_imports = dict(imports=['no_such_plug'])", "custom_imports: no module 'no_such_plug'"),
         ("_base_ = ['./absent.py']", "absent.py"),
         ("model = dict(type=lambda: 1)", "model.type: <lambda> is made in the config; move it to a module"),

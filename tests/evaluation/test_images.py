@@ -64,6 +64,13 @@ def test_processes_share_all_in_the_same_blocks(count, size, processes):
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
+def test_files_that_are_no_images_are_counted(tmp_path, caplog):
+    write_images(tmp_path, [0], torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
+    (tmp_path / "notes.txt").touch()
+    assert len(open_images(tmp_path)) == 1
+    assert "1 files that are no images, such as" in caplog.text
+
+
 def test_mistakes_are_told(tmp_path):
     with pytest.raises(UserError, match="no images in"):
         open_images(tmp_path)

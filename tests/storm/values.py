@@ -1,0 +1,241 @@
+"""Wrong values for every option there is: each must be a clear line, or mean what the documentation says."""
+
+import copy
+import json
+import math
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import children
+import tiny_run
+from meanings import meaning
+from rows import Row
+
+from jepa_t import cli
+from jepa_t.cli import COMMANDS, Parser
+from jepa_t.engine import JEPATRunner, config, load_config, loops
+from jepa_t.engine.components import component_at, options
+from jepa_t.errors import UserError
+from jepa_t.pipeline import Pipeline
+
+WRONG: list[Any] = [
+    None, True, -1, 0, 1.5, -0.5, 2**63, 10**20, math.inf, math.nan, "", "é", "no such thing", "../../x",
+    [], {}, [[1]], [None], {"type": "os.system"},
+]  # fmt: skip
+GIVEN = ["-1", "0", "1.5", "nan", "inf", str(10**20), "", "é", "no such thing", "-"]  # on a command line
+PROCESSOR, MEMORY = 40, 3 * 2**30  # seconds and bytes that one value may cost
+REFUSED, ACCEPTED, LATE, BROKEN = "refused", "accepted", "late", "broken"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A value for an option.
+
+    Attributes:
+        where: The option's name, for people.
+        value: The wrong value.
+        try_it: Tries it; raises what a user would meet.
+    """
+
+    where: str
+    value: Any
+    try_it: Callable[[], object]
+
+    def __str__(self) -> str:
+        return f"{self.where}={self.value!r}"
+
+
+_begun = False
+
+
+def storm(count: int, random: Random) -> Row:
+    """Try ``count`` cases, drawn at random from all."""
+    row, tally = Row("wrong values"), dict.fromkeys((REFUSED, ACCEPTED), 0)
+    with children.scratch() as folder:
+        (folder / "small.py").write_text(tiny_run.CONFIG)
+        (folder / "card.md").write_text("$size")
+        (folder / "metrics.json").write_text("{}")
+        pipeline = Pipeline.from_pretrained(tiny_run.checkpoint(), device="cpu")
+        every = [*config_cases(folder), *command_cases(folder), *pipeline_cases(pipeline)]
+        cases = random.sample(every, min(count, len(every)))
+        for case, outcome, said in outcomes(cases, folder):
+            row.tried += 1
+            meant = outcome == ACCEPTED and meaning(case.where, case.value)
+            if outcome == REFUSED or meant:
+                tally[outcome] += 1
+            else:
+                row.wrong(f"{case}: {outcome}: {said}")
+    row.facts = f"of {len(every):,}; {tally[REFUSED]:,} told in a line, {tally[ACCEPTED]} with a meaning"
+    return row
+
+
+def outcomes(cases: list[Case], folder: Path) -> Iterator[tuple[Case, str, str]]:
+    """What became of each: as many in one child as it bears; one that a child died of is tried alone."""
+    done = 0
+    while done < len(cases):
+        left = cases[done:]
+        ended = children.run(lambda: _look(left), folder, memory=MEMORY, processor=PROCESSOR)  # noqa: B023
+        found = [json.loads(line[2:]) for line in ended.said.splitlines() if line.startswith("# ")]
+        for case, (outcome, said) in zip(left, found, strict=False):
+            yield case, outcome, said
+        done += len(found)
+        if done < len(cases) and len(found) < len(left):
+            yield cases[done], *_alone(cases[done], folder)
+            done += 1
+
+
+def _look(cases: list[Case]) -> None:
+    """Try cases until one begins to train, after which other cases need another child."""
+    loops.TrainLoop._step = _noting(loops.TrainLoop._step)
+    for case in cases:
+        outcome, said = _outcome(case)
+        print("#", json.dumps([outcome, said]), flush=True)
+        if _begun:
+            return
+
+
+def _alone(case: Case, folder: Path) -> tuple[str, str]:
+    ended = children.run(lambda: _look([case]), folder, memory=MEMORY, processor=PROCESSOR)
+    found = [json.loads(line[2:]) for line in ended.said.splitlines() if line.startswith("# ")]
+    return found[0] if found else (BROKEN, f"code {ended.code}: {ended.line}")
+
+
+def _outcome(case: Case) -> tuple[str, str]:
+    global _begun
+    try:
+        case.try_it()
+    except UserError as error:
+        said = str(error)
+        if "\n" in said or not said:
+            return BROKEN, f"not one line: {said!r}"
+        return (LATE if _begun else REFUSED), said
+    except SystemExit as stop:
+        return BROKEN, f"left with {stop.code!r}"
+    except BaseException as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        return BROKEN, f"{type(error).__name__}: {error} ({frames[-1].filename}:{frames[-1].lineno})"
+    return ACCEPTED, ""
+
+
+# Keys of a config
+
+
+def config_cases(folder: Path) -> Iterator[Case]:
+    """Every key of a small training's config, and every further option of its components."""
+    read = config._read(str(folder / "small.py"))
+    for place, node in _nodes(read.to_dict(), ""):
+        for key in sorted(
+            {*node, *options(component_at(node, place), place)} - {"self", "cfg", "custom_imports", "_scope_"}
+        ):
+            where = f"{place}.{key}".lstrip(".")
+            for value in WRONG:
+                yield Case(where, value, lambda w=where, v=value: _train(read, w, v, folder))
+
+
+def _nodes(node: Any, place: str) -> Iterator[tuple[str, dict]]:
+    if isinstance(node, dict):
+        yield place, node
+        for key, child in node.items():
+            if not key.startswith("_"):
+                yield from _nodes(child, f"{place}.{key}".lstrip("."))
+    elif isinstance(node, list):
+        for number, child in enumerate(node):
+            yield from _nodes(child, f"{place}.{number}")
+
+
+def _train(read: Any, where: str, value: Any, folder: Path) -> None:
+    """Train two steps, draw two prompts and measure them, with one value of a config changed."""
+    before, config._read = config._read, lambda _path: copy.deepcopy(read)
+    try:
+        changed = copy.deepcopy(read.to_dict())
+        changed["train_cfg"]["max_iters"] = 2
+        changed["test_dataloader"]["dataset"]["per_split"] = 2
+        node, (*parents, last) = changed, where.split(".")
+        for part in parents:
+            node = node[int(part)] if isinstance(node, list) else node[part]
+        node[last] = value
+        config._read = lambda _path: type(read)(changed, cfg_text="", filename=str(folder / "small.py"))
+        cfg = load_config(str(folder / "small.py"), None, str(folder / "work"))
+    finally:
+        config._read = before
+    if cfg.get("train_cfg") is None:
+        raise UserError("it has no train_cfg")
+    runner = JEPATRunner.from_cfg(cfg)
+    runner.train()
+    if runner.test_loop:
+        runner.test()
+
+
+def _noting(step: Callable) -> Callable:
+    def noted(self: Any, batches: Any) -> None:
+        global _begun
+        _begun = True
+        step(self, batches)
+        self.stop_training = self._iter >= 2
+
+    return noted
+
+
+# Options of commands
+
+
+def command_cases(folder: Path) -> Iterator[Case]:
+    """Every option of every command that takes a value."""
+    for name in COMMANDS:
+        command = cli.importlib.import_module(f"jepa_t.cli.{name.replace('-', '_')}")
+        parser = Parser(name)
+        command.add_arguments(parser)
+        for action in parser._actions:
+            served = name == "demo" and "--device" in action.option_strings  # which would wait for a browser
+            if action.option_strings and action.nargs != 0 and not served:
+                for text in GIVEN:
+                    words = [name, *_rest(name, folder), action.option_strings[0], text]
+                    yield Case(f"{name} {action.option_strings[0]}", text, lambda w=words: _command(w))
+
+
+def _rest(name: str, folder: Path) -> list[str]:
+    """The least that a command needs."""
+    checkpoint, steps = str(tiny_run.checkpoint()), ["train_cfg.max_iters=1"]
+    return {
+        "train": ["small.py", "--work-dir", "other", "--overwrite", "--cfg-options", *steps],
+        "test": ["small.py", checkpoint, "--cfg-options", "test_dataloader.dataset.per_split=2"],
+        "sample": [checkpoint, "a red three"],
+        "publish": [checkpoint, "published", "--card", "card.md", "--metrics", "metrics.json"],
+        "benchmark": ["fusion", "--configs", "absent.py"],
+        "cache-latents": ["small.py"],
+        "convert": ["mar-vae", "absent.pth", "out"],
+        "statistics": ["absent", "out.npz"],
+        "evaluate": ["absent", "absent.npz"],
+        "profile": ["small.py", "--steps", "2"],
+        "demo": [],
+    }[name]
+
+
+def _command(words: list[str]) -> None:
+    try:
+        code = cli._run(words)
+    except OSError as error:  # as cli.main does
+        raise UserError(str(error)) from error
+    if code:
+        raise UserError(f"code {code}")
+
+
+# A pipeline's call
+
+
+def pipeline_cases(pipeline: Pipeline) -> Iterator[Case]:
+    """Every option of a pipeline's call, of its sampler, and of what its objective draws with."""
+    plain = {"captions": ["a red three"], "seeds": [0]}
+    sampler = [*vars(pipeline.model.sampler), "preset"]
+    for name in ("captions", "seeds", "batch_size", *sampler):
+        for value in WRONG:
+            given = plain | {name: value}
+            yield Case(f"draw {name}", value, lambda g=given: pipeline(**g))
+    for name in ("solver", "solver_steps"):
+        for value in WRONG:
+            given = plain | {"draw": {name: value}}
+            yield Case(f"draw draw.{name}", value, lambda g=given: pipeline(**g))
