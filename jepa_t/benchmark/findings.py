@@ -61,13 +61,13 @@ def _names(arms: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def timed(title: str, timings: Sequence[Timing]) -> Finding:
+def fastest(title: str, timings: Sequence[Timing]) -> Finding:
     """Which arm is fastest."""
     reference = timings[0].arm
-    fastest = min(timings, key=lambda timing: float(np.median(timing.ratios)))
-    if fastest.arm == reference:
+    quickest = min(timings, key=lambda timing: float(np.median(timing.ratios)))
+    if quickest.arm == reference:
         return Finding(title, f"`{reference}` is fastest.")
-    return Finding(title, f"`{fastest.arm}` is {times(fastest.ratios)} times as fast as `{reference}`.")
+    return Finding(title, f"`{quickest.arm}` is {times(quickest.ratios)} times as fast as `{reference}`.")
 
 
 def times(ratios: Sequence[float]) -> str:

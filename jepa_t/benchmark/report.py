@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files import write_atomically
-from .findings import Finding, compared, overview, timed, times
+from .findings import Finding, compared, fastest, overview, times
 from .plots import PLOTS
 from .records import Record, Timing, arms_of, curve, curved, load, outcomes, read
 from .samplers import SETTINGS
@@ -70,7 +70,7 @@ def write_report(folder: str | Path) -> Path:
 
 def _finding(title: str, task: str, records: list[Record] | list[Timing]) -> Finding:
     if isinstance(records[0], Timing):
-        return timed(title, records)
+        return fastest(title, records)
     return compared(title, _figures(task, records), records)
 
 
@@ -123,7 +123,7 @@ def _main_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[R
         scales = ", ".join(f"{record.guidance_scale:g}" for record in mine if record.guidance_scale is not None)
         cells = [_cell(list(outcomes(records, arm, figure).values())) for figure in figures]
         cells += [_by_seed([record.metrics[name] for record in mine]) for name in costs]
-        cells += [times([ratio for record in mine for ratio in record.times])] if timed else []
+        cells += [times([ratio for record in mine for ratio in record.times or ()])] if timed else []
         return [arm, _parameters(mine[0]), str(len(mine)), scales, *cells]
 
     speed = [f"times as fast as {next(iter(SETTINGS))}, of the same config"] if timed else []

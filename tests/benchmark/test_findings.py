@@ -1,6 +1,6 @@
 import pytest
 
-from jepa_t.benchmark.findings import Finding, anchor, compared, overview, timed
+from jepa_t.benchmark.findings import Finding, anchor, compared, fastest, overview
 from jepa_t.benchmark.records import Record, Timing
 
 
@@ -50,8 +50,8 @@ def test_where_no_interval_tells_none_is_claimed(kept, says):
 
 def test_timings_name_the_fastest():
     kept = [Timing("t", arm, ratios, 1.0, 1.0, {}, "") for arm, ratios in (("plain", [1.0]), ("quick", [0.5, 0.25]))]
-    assert timed("speed: t", kept).says == "`quick` is 3.00 (2.00 to 4.00) times as fast as `plain`."
-    assert timed("speed: t", kept[:1]).says == "`plain` is fastest."
+    assert fastest("speed: t", kept).says == "`quick` is 3.00 (2.00 to 4.00) times as fast as `plain`."
+    assert fastest("speed: t", kept[:1]).says == "`plain` is fastest."
 
 
 def test_the_overview_counts_and_links():
