@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # what editors and type checkers see
     from .objectives import FeaturePrediction as FeaturePrediction
     from .objectives import FlowMatching as FlowMatching
     from .objectives import GaussianDiffusion as GaussianDiffusion
+    from .objectives import MeanFlow as MeanFlow
     from .objectives import TokenCrossEntropy as TokenCrossEntropy
     from .pipeline import Pipeline as Pipeline
     from .registry import BACKBONES as BACKBONES
@@ -55,6 +56,7 @@ _HOMES = {
     "Prediction": "structures",
     "Target": "structures",
     "FlowMatching": "objectives",
+    "MeanFlow": "objectives",
     "GaussianDiffusion": "objectives",
     "TokenCrossEntropy": "objectives",
     "FeaturePrediction": "objectives",

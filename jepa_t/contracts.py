@@ -249,7 +249,7 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         weight: Of this loss in the sum; at 0 it isn't computed.
-        reads: What it reads of a target besides its tokens: ``features``, ``ids`` or both.
+        reads: What it reads of a target besides its tokens: some of ``features``, ``ids`` and ``null``.
 
     Examples:
         >>> import torch
@@ -262,7 +262,7 @@ class Objective(nn.Module, ABC):
     """
 
     weight: float = 1.0
-    reads: ClassVar[frozenset[str]] = frozenset()
+    reads: frozenset[str] = frozenset()
 
     @abstractmethod
     def forward(self, prediction: Prediction, target: Target, generator: Generator | None = None) -> dict[str, Tensor]:
@@ -296,9 +296,13 @@ class GenerativeObjective(Objective):
 
     Attributes:
         gives_confidence: Whether it says how sure it is of each token, as the order ``confidence`` needs.
+        fewest_evaluations: Evaluations of its head per token, below which what it draws falls apart.
+        guides_itself: Whether it has learned what guidance adds, so that samplers give the scale and no null branch.
     """
 
     gives_confidence: ClassVar[bool] = False
+    fewest_evaluations: ClassVar[int] = 1
+    guides_itself: bool = False
 
     @abstractmethod
     def draw(
@@ -315,7 +319,7 @@ class GenerativeObjective(Objective):
         Args:
             condition: What the network says with the caption ``[B, K, D]``.
             random: Source of the randomness, one for each image.
-            null: What it says with the null text ``[B, K, D]``; None for no guidance.
+            null: What it says with the null text ``[B, K, D]``; None for no guidance, and where it is learned in.
             guidance_scale: w in ``null + w (text - null)``.
             temperature: How freely tokens are drawn: 1 as learned, 0 the likeliest.
             progress: The share of the sampling steps that have been made, in [0, 1]: 0 at the first, 1 at the last.

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from .acceleration import autocast_of, cast_once
-from .contracts import ImageTokenizer, Sampler, StepwiseSampler
+from .contracts import GenerativeObjective, ImageTokenizer, Sampler, StepwiseSampler
 from .denoiser import Denoiser, check_drawn
 from .ema import check_moved
 from .errors import UserError
@@ -200,7 +200,7 @@ def draw_tokens(
     """
     seeds = checked_seeds(seeds, len(captions))
     check_moved(model.network, model.ema, model.began)
-    check_sampler(sampler, negative is not None, watch is not None, given is not None)
+    check_sampler(sampler, model.ema.generative, negative is not None, watch is not None, given is not None)
     text = read(model.ema.text_tokenizer, captions)
     away = None if negative is None else read(model.ema.text_tokenizer, negative)
     denoiser = Denoiser(model.ema, model.image_tokenizer, away, attended)
@@ -216,8 +216,14 @@ def draw_tokens(
     return tokens
 
 
-def check_sampler(sampler: Sampler, negative: bool = False, watched: bool = False, given: bool = False) -> None:
-    """See that a sampler can do what is asked of it.
+def check_sampler(
+    sampler: Sampler,
+    objective: GenerativeObjective,
+    negative: bool = False,
+    watched: bool = False,
+    given: bool = False,
+) -> None:
+    """See that a sampler, and what it draws by, can do what is asked.
 
     Raises:
         UserError: It can't.
@@ -227,5 +233,7 @@ def check_sampler(sampler: Sampler, negative: bool = False, watched: bool = Fals
     if named and not isinstance(sampler, StepwiseSampler):
         kind = type(sampler).__name__
         raise UserError(f"sampler {kind} can't {named[0]}; use one derived from StepwiseSampler, such as MaskedSampler")
+    if negative and objective.guides_itself:
+        raise UserError("negative captions stand in for the null text, which this model has learned in; give none")
     if negative and isinstance(sampler, StepwiseSampler) and not sampler.guided:
         raise UserError("negative captions act through guidance, which is off; give a guidance_scale other than 1")

@@ -111,7 +111,10 @@ class JEPAT(Trainable):
         read = {name for objective in objectives.values() for name in objective.reads}
         asked = gather(tokens, split.asked)  # [B, K, C]
         features = self.ema.target(tokens, split) if "features" in read else None
-        target = Target(asked, features, ids_of(self.image_tokenizer, asked) if "ids" in read else None)
+        ids = ids_of(self.image_tokenizer, asked) if "ids" in read else None
+        half = -(-batch // 2)  # half of the images teach as well what guidance adds (docs/sampling.md)
+        null = network.null(tokens[:half], split.first(half)) if "null" in read else None
+        target = Target(asked, features, ids, null)
         return joined((name, one(prediction, target, device)) for name, one in objectives.items())
 
     @torch.no_grad()

@@ -19,7 +19,7 @@ from .masking import gather
 from .registry import BACKBONES, OBJECTIVES, TOKENIZERS, build
 from .structures import Prediction, Split, Text
 
-READABLE = {"features", "ids"}  # of a target, besides its tokens
+READABLE = {"features", "ids", "null"}  # of a target, besides its tokens
 
 
 class Network(nn.Module):
@@ -123,6 +123,10 @@ class Network(nn.Module):
         features = at("features", x)
         condition = at("objective", features)
         return Prediction(per_caption(features, text), per_caption(condition, text), look.mean() if look else None)
+
+    def null(self, tokens: Tensor, split: Split) -> Tensor:
+        """The condition of the asked tokens under the null text ``[B, K, D]``, without gradient."""
+        return self.condition(tokens, split, self.text_tokenizer.null(len(tokens))).condition.detach()
 
     @torch.no_grad()
     def target(self, tokens: Tensor, split: Split) -> Tensor:

@@ -298,7 +298,9 @@ class Pipeline:
         if away is not None and len(away) != len(captions):
             raise UserError(f"{len(captions)} captions and {len(away)} negative; give one for all, or one for each")
         edit = Edit.of(images, mask, numbers, self.model.image_tokenizer)
-        check_sampler(chosen, away is not None, callback is not None or trajectory, edit is not None)
+        check_sampler(
+            chosen, self.model.ema.generative, away is not None, callback is not None or trajectory, edit is not None
+        )
         for text in [*(end for caption in captions for end in ends(caption)), *(away or [])]:
             self._check(text)
         if word_maps:

@@ -220,14 +220,15 @@ def _child(parent: Registry, *folders: str) -> Registry:
 TOKENIZERS = _own("tokenizer", "tokenizers")
 BACKBONES = _own("backbone", "backbones")  # ContextEncoder, Predictor
 FUSIONS = _own("fusion", "fusion")  # Add, Concat, CrossAttention, FiLM, InContext
-OBJECTIVES = _own("objective", "objectives")  # FlowMatching, GaussianDiffusion, TokenCrossEntropy, FeaturePrediction
+# FlowMatching, MeanFlow, GaussianDiffusion, TokenCrossEntropy; FeaturePrediction
+OBJECTIVES = _own("objective", "objectives")
 SAMPLERS = _own("sampler", "sampling")  # MaskedSampler
 FEATURES = _own(
     "features", "evaluation.features"
 )  # InceptionFeatures, DINOv2Features, CLIPFeatures, GradientHistograms
 # Functions, by name.
 REVEAL_ORDERS = _own("reveal order", "sampling")  # random, halton, checkerboard, confidence
-REVEAL_SCHEDULES = _own("reveal schedule", "sampling")  # cosine, arccos, linear
+REVEAL_SCHEDULES = _own("reveal schedule", "sampling")  # cosine, arccos, linear, paced
 GUIDANCE_SCHEDULES = _own("guidance schedule", "sampling")  # constant, linear
 SOLVERS = _own("solver", "sampling")  # euler, midpoint, heun, ab2
 MASK_RATIOS = _own("mask ratio", "masking")  # truncated_normal

@@ -134,6 +134,10 @@ class Split:
         """Positions whose features are wanted ``[B, K]``."""
         return self.order[:, self.visible_count : self.visible_count + self.asked_count]
 
+    def first(self, count: int) -> Split:
+        """That of the first images."""
+        return Split(self.order[:count], self.visible_count, self.asked_count)
+
     def repeat(self, times: int) -> Split:
         """The same split for a batch laid ``times`` behind itself."""
         return Split(self.order.repeat(times, 1), self.visible_count, self.asked_count)
@@ -216,11 +220,14 @@ class Target:
         tokens: Clean image tokens at the asked positions ``[B, K, C]``.
         features: The target encoder's output there ``[B, K, D]``, without gradient; None when no objective reads it.
         ids: The codes that the tokens are ``[B, K]``, int64; None when no objective reads them.
+        null: What the network says of them with the null text, without gradient: the condition of the first images,
+            about half of them, ``[B', K, D]``; None when no objective reads it.
     """
 
     tokens: Tensor
     features: Tensor | None = None
     ids: Tensor | None = None
+    null: Tensor | None = None
 
 
 @dataclass(frozen=True)

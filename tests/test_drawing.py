@@ -130,6 +130,12 @@ def test_negative_captions_stand_in_the_place_of_the_null_text(monkeypatch):
     assert torch.equal(tensors(CAPTIONS[0], [4], guidance_scale=2.0), tensors(CAPTIONS[0], [4], guidance_scale=2.0))
 
 
+def test_guidance_that_is_learned_in_takes_no_negative_captions():
+    draw = Pipeline(make_model(objectives={"flow": {"type": "MeanFlow", "learns_guidance": True}}))
+    with pytest.raises(UserError, match="which this model has learned in"):
+        draw(CAPTIONS[0], negative="seven")
+
+
 class Plain(Sampler):
     """One that nothing can be asked of."""
 

@@ -227,6 +227,14 @@ def test_a_predictor_that_reads_the_split_draws_under_guidance():
     rehearse(fitted(predictor={"type": UsesPositions, **PREDICTOR}), random_images(2), CAPTIONS[:2])
 
 
+def test_guidance_that_is_learned_in_passes_twice_and_a_second_call_is_still_told():
+    flow = {"type": "FlowMatching", **SMALL, "learns_guidance": True}
+    rehearse(fitted(objectives={"flow": flow}), random_images(2), CAPTIONS[:2])
+    changes, says = BROKEN["a block's fusion called twice"]
+    with pytest.raises(UserError, match=re.escape(says)):
+        rehearse(fitted(objectives={"flow": flow}, **changes), random_images(2), CAPTIONS[:2])
+
+
 def test_an_objective_of_weight_0_needs_no_gradient():
     rehearse(
         fitted(objectives={"flow": FLOW, "off": {"type": "FeaturePrediction", "weight": 0.0}}),

@@ -52,11 +52,13 @@ class Fused(torch.optim.SGD):
 
 
 FEW = {"preset": "balanced", "steps": 3, "draw": {"solver_steps": 2}}  # shapes alone are slow: each operation is Python
+GUIDED = {"type": "MeanFlow", "head_width": 16, "head_depth": 2, "draws": 2, "learns_guidance": True}
 CODES = with_objective("TokenCrossEntropy", sampler={"steps": 3, "order": "confidence"})
 MODELS = {
     "FlowMatching": {"sampler": FEW},
     "GaussianDiffusion": with_objective("GaussianDiffusion", sampler={"steps": 3, "draw": {"solver_steps": 2}}),
     "TokenCrossEntropy": CODES,
+    "MeanFlow": {"objectives": {"flow": GUIDED}, "sampler": {"steps": 3, "draw": {"solver_steps": 2}}},
     "none": {"fusion": "none", "sampler": FEW | {"order": "halton"}},
     "early": {"fusion": "early", "sampler": FEW | {"order": "checkerboard"}},
     "late": {"fusion": "late", "sampler": FEW | {"guidance_interval": (0.0, 0.2)}},

@@ -143,6 +143,7 @@ PRETRAINED = ["KLTokenizer", "VQTokenizer"]  # those whose weights come from els
 OBJECTIVE_OPTIONS: dict[str, dict[str, Any]] = {
     "FlowMatching": {"head_width": 16, "head_depth": 2, "draws": 2},
     "GaussianDiffusion": {"head_width": 16, "head_depth": 2, "draws": 2},
+    "MeanFlow": {"head_width": 16, "head_depth": 2, "draws": 2},
 }
 
 
@@ -268,7 +269,8 @@ def objective_inputs(seed: int = 0, batch: int = 3, asked: int = 4) -> tuple[Pre
         return torch.randn(batch, asked, width, generator=random)
 
     prediction, target = Prediction(normal(WIDTH), normal(WIDTH)), (normal(CHANNELS), normal(WIDTH))
-    return prediction, Target(*target, torch.randint(CodedPatches().codebook_size, (batch, asked), generator=random))
+    ids = torch.randint(CodedPatches().codebook_size, (batch, asked), generator=random)
+    return prediction, Target(*target, ids, normal(WIDTH)[: -(-batch // 2)])
 
 
 def objective_loss(objective: nn.Module, prediction: Prediction, target: Target, seed: int = 0) -> torch.Tensor:

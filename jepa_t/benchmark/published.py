@@ -61,7 +61,7 @@ class Published(Denoiser):
         for time in times:
             both = x.repeat(2, 1, 1)
             velocity = head(both, time) if head else network(both, torch.full(z.shape[:2], time, device=x.device), z)
-            with_text, without = velocity.chunk(2)
+            with_text, without = velocity[..., : self.channels].chunk(2)  # beyond is guidance learned in
             x = x + (without + scale * (with_text - without)) / solver_steps
         return Drawn(x)
 
@@ -122,7 +122,7 @@ def sample(
 ) -> Tensor:
     """Images ``[B, 3, H, W]`` in [-1, 1] of B captions and seeds, which mean what they mean to the library."""
     random = Generators(seeds, next(model.ema.parameters()).device)
-    published = Published(model.ema, model.image_tokenizer, items)
+    published = Published(model.ema, model.image_tokenizer, items=items)
     tokens = sample_tokens(published, captions, random, steps, solver_steps, scale, "text_once" not in items)
     return model.image_tokenizer.decode(tokens).clamp(-1, 1)
 
@@ -141,7 +141,7 @@ def loss(model: JEPAT, images: Tensor, captions: Sequence[str]) -> dict[str, Ten
     noise = F.pad(torch.randn_like(clean[:, :, visible:]), (0, 0, visible, 0))
     time = torch.rand(flow.draws, batch, 1, device=tokens.device).expand(-1, -1, count)
     noisy = torch.lerp(noise, clean, time[..., None])
-    errors = (flow.head(noisy, time, z).float() - (clean - noise)).square().mean(-1)
+    errors = (flow.head(noisy, time, z)[..., : flow.channels].float() - (clean - noise)).square().mean(-1)
     asked = (torch.arange(count, device=tokens.device) >= visible).float()
     losses = {"loss_flow": flow.weight * (errors * asked).sum() / (asked.sum() * flow.draws * batch)}
     for objective in network.objectives.values():
@@ -160,6 +160,8 @@ def flow_of(network: Network) -> FlowMatching:
     Raises:
         UserError: It is another.
     """
-    if not isinstance(network.generative, FlowMatching):
+    if type(network.generative) is not FlowMatching:
         raise UserError(f"the published procedure is flow matching's, not {type(network.generative).__name__}'s")
+    if network.generative.predicts != "velocity":
+        raise UserError("the published procedure predicts velocities, not clean tokens")
     return network.generative

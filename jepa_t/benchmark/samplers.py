@@ -15,7 +15,7 @@ from ..files import find_checkpoint, write_atomically
 from ..model import JEPAT
 from ..pipeline import Pipeline
 from ..registry import METRICS
-from ..sampling import PRESETS, own_options, sampler_config, sampler_for
+from ..sampling import PRESETS, own_options, presets_for, sampler_config, sampler_for
 from .cost import sampling
 from .runs import GUIDANCE, machine, measure, outcomes_of, prompt_sets, tune, versions
 from .timing import Timed, interleave, warm_up
@@ -23,7 +23,7 @@ from .timing import Timed, interleave, warm_up
 # What is drawn with, and what is changed in it. The first is what the others are compared with.
 SETTINGS: dict[str, dict[str, Any]] = {
     "balanced": {},
-    **{name: {"preset": name} for name in ("reference", "quality", "fast")},
+    **{name: {"preset": name} for name in ("reference", "quality", "fast", "few", "one")},
     "8 steps": {"steps": 8},
     "4 steps": {"steps": 4},
     "8 solver steps": {"draw": {"solver_steps": 8}},
@@ -34,6 +34,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "Heun, 8 solver steps": {"draw": {"solver": "heun", "solver_steps": 8}},
     "Halton": {"order": "halton"},
     "checkerboard": {"order": "checkerboard"},
+    "few, two paces, 6 steps": {"preset": "few", "steps": 6, "schedule": "paced"},
     "arccos": {"schedule": "arccos"},
     "linear guidance": {"guidance_schedule": "linear"},
     "guidance in the first half": {"guidance_interval": (0.0, 0.5)},
@@ -53,7 +54,7 @@ def draw_settings(
 ) -> list[dict[str, Any]]:
     """Draw the test prompts of a finished run with every setting, at its guidance scale or the one that suits it.
 
-    Settings of options that the run's objective doesn't read are left out.
+    Settings of options that the run's objective doesn't read are left out, and presets too short for it.
 
     Args:
         cfg: Of the run.
@@ -69,10 +70,10 @@ def draw_settings(
     model = _load(cfg, folder)
     prompts, validation, chosen = prompt_sets(cfg)
     metric = METRICS.build(cfg.test_evaluator)
-    known, found = set(own_options(model.network.generative)), []
+    known, presets, found = set(own_options(model.network.generative)), presets_for(model.network.generative), []
     for place, (name, setting) in enumerate(settings.items()):
         notify(place)
-        if setting.get("draw", {}).keys() - known:
+        if setting.get("draw", {}).keys() - known or setting.get("preset", "balanced") not in presets:
             continue
         options = sampler_config({"preset": "balanced"} | setting, objective=model.network.generative)
         kept = folder / f"sampler_{hashlib.sha256(json.dumps(options).encode()).hexdigest()[:12]}.json"

@@ -19,7 +19,7 @@ from ..ema import update_ema
 from ..layers import Blocks
 from ..model import JEPAT
 from ..registry import DATASETS, MODELS, build
-from ..sampling import PRESETS, Generators, sampler_for
+from ..sampling import Generators, presets_for, sampler_for
 from . import published
 from .configs import configure
 from .cost import Cost, Priced, on_meta, training
@@ -140,8 +140,8 @@ def _samplings(size: Callable[[], Config], batch: int | None, seconds: float) ->
     """The published procedure, the library's exact items one after the other, and the presets."""
     model, _, captions = random_model(size())
     model.eval()
-    costs = sampling_costs(model, captions[0])
-    batch = batch or _largest_batch(sum(costs[name].total for name in ("published", *PRESETS)), seconds)
+    costs, presets = sampling_costs(model, captions[0]), presets_for(model.network.generative)
+    batch = batch or _largest_batch(sum(costs[name].total for name in ("published", *presets)), seconds)
     captions, seeds = (captions * batch)[:batch], range(batch)
 
     def plainly(items: Sequence[str]) -> Tensor:
@@ -155,10 +155,10 @@ def _samplings(size: Callable[[], Config], batch: int | None, seconds: float) ->
     arms = {
         name: Timed(partial(plainly, items), costs[name], batch, optional=bool(items)) for name, items in PLAIN.items()
     }
-    arms |= {preset: Timed(partial(sample, model, preset), costs[preset], batch) for preset in PRESETS}
+    arms |= {preset: Timed(partial(sample, model, preset), costs[preset], batch) for preset in presets}
     if device() == "cuda":
         fast = _compiled(model)
-        arms |= {f"{p}, compiled": Timed(partial(sample, fast, p), costs[p], batch, calls=3) for p in PRESETS}
+        arms |= {f"{p}, compiled": Timed(partial(sample, fast, p), costs[p], batch, calls=3) for p in presets}
     return arms if batch else {}
 
 
@@ -167,10 +167,11 @@ def sampling_costs(model: JEPAT, caption: str) -> dict[str, Cost]:
     meta, costs = on_meta(model, [caption]), {}
     options = [caption], Generators([0], torch.device("meta")), STEPS, SOLVER_STEPS, SCALE
     for name, items in PLAIN.items():
-        priced, again = Priced(published.Published(meta.ema, meta.image_tokenizer, items)), "text_once" not in items
+        priced = Priced(published.Published(meta.ema, meta.image_tokenizer, items=items))
+        again = "text_once" not in items
         costs[name] = priced.spent(lambda it, again=again: published.sample_tokens(it, *options, again))
     priced = Priced(Denoiser(meta.ema, meta.image_tokenizer))
-    for preset in PRESETS:
+    for preset in presets_for(model.network.generative):
         sampler = sampler_for(model.ema.generative, _sampler(preset))
         costs[preset] = priced.spent(lambda it, sampler=sampler: sampler(it, it.text([caption]), [0]))
     return costs

@@ -129,12 +129,24 @@ def objective(_own: Arms) -> dict[str, Arms]:
         "weight 3": feature(weight=3.0),
         "reads features": feature(read="features"),
     }
-    generative = {
+
+    def flow(**options: Any) -> Arm:
+        return Arm({"model": {"objectives": {"flow": options}}})
+
+    mean = flow(type="MeanFlow")
+    mean.changes["model"]["sampler"] = {"_delete_": True, "preset": "balanced"}  # of the config's, which has a solver
+    few = {
+        "guidance learned in": flow(learns_guidance=True),
+        "mean flow": mean,
+        "clean tokens": flow(predicts="clean", logit_normal=(-0.8, 0.8)),
+    }
+    generative = few | {
         "Gaussian diffusion": Arm(config=CONFIGS / "jepat_digits_diffusion.py"),
         "discrete, flow matching": Arm(config=CONFIGS / "jepat_digits_vq_flow.py"),
         "discrete, cross-entropy": Arm(config=CONFIGS / "jepat_digits_vq.py", match=False),
     }
-    return {"shapes": arms, "digits": {name: arms[name] for name in ("weight 1", "weight 0")} | generative}
+    plain = {name: arms[name] for name in ("weight 1", "weight 0")}
+    return {"shapes": arms, "digits": plain | generative, "pixels": {"weight 1": Arm()} | few}
 
 
 def data(own: Arms) -> dict[str, Arms]:

@@ -32,7 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("captions", nargs="+")
     parser.add_argument("--seed", type=int, default=0, help="of each caption's first image")
     parser.add_argument("--count", type=int, default=1, help="images per caption, each with the next seed")
-    parser.add_argument("--preset", help="sampler preset: reference, quality, balanced or fast")
+    parser.add_argument("--preset", help="sampler preset: reference, quality, balanced, fast, few or one")
     parser.add_argument("--guidance", type=float, help="guidance scale; 1 is none")
     parser.add_argument("--temperature", type=float, help="of what is drawn: 1 as learned, below it surer, 0 certain")
     parser.add_argument("--steps", type=int, help="sampling steps")

@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add what ``test`` takes."""
     add_run_arguments(parser)
     parser.add_argument("checkpoint", nargs="?", help="default: the newest of the work dir")
-    parser.add_argument("--preset", help="sampler preset: reference, quality, balanced or fast")
+    parser.add_argument("--preset", help="sampler preset: reference, quality, balanced, fast, few or one")
     parser.add_argument("--amp", action="store_true", help="bf16 autocast")
 
 

@@ -4,6 +4,7 @@ from .denoising_head import DenoisingHead
 from .feature_prediction import FeaturePrediction
 from .flow_matching import FlowMatching, interpolate
 from .gaussian_diffusion import GaussianDiffusion, NoiseSchedule, gaussian_kl
+from .mean_flow import MeanFlow
 from .token_cross_entropy import TokenCrossEntropy, choose
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "FeaturePrediction",
     "FlowMatching",
     "GaussianDiffusion",
+    "MeanFlow",
     "NoiseSchedule",
     "TokenCrossEntropy",
     "choose",

@@ -13,6 +13,7 @@ from ..layers import EPS, linear
 
 MODULATIONS = 2**26  # numbers that a solver keeps, 256 MB: of all times, of some, or, where one's are more, of none
 TIME_SCALE = 1000.0  # the sinusoids resolve times in [0, 1000]; flow time runs over [0, 1]
+NUMBER_SCALE = 10.0  # of further numbers, on which the output depends smoothly
 
 
 class ResidualBlock(nn.Module):
@@ -54,6 +55,7 @@ class DenoisingHead(nn.Module):
         width: W, of the MLP.
         depth: Residual blocks.
         time_scale: Times, in [0, 1], times this are what the sinusoids see.
+        numbers: How many further numbers in [0, 1] it is told besides the time, such as a guidance scale.
 
     Raises:
         UserError: ``width`` or ``depth`` is out of range.
@@ -67,6 +69,7 @@ class DenoisingHead(nn.Module):
         width: int,
         depth: int,
         time_scale: float = TIME_SCALE,
+        numbers: int = 0,
     ) -> None:
         super().__init__()
         check_integer("head_width", width)
@@ -74,20 +77,23 @@ class DenoisingHead(nn.Module):
         self.time_scale = time_scale
         self.embed = linear(channels, width)
         self.embed_condition = linear(condition_width, width)
-        self.embed_time = nn.Sequential(linear(256, width), nn.SiLU(), linear(width, width))
+        self.embed_time = embedding(width)
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=EPS, elementwise_affine=False)
         self.modulation = linear(width, 2 * width, zero=True)
         self.out = linear(width, outputs, zero=True)
+        self.embed_numbers = nn.ModuleList(embedding(width) for _ in range(numbers))
 
-    def forward(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, condition: Tensor, *numbers: Tensor) -> Tensor:
         """The output for noisy tokens ``x [..., C]`` at ``time [...]`` in [0, 1] under ``condition [..., D]``.
 
-        The leading dimensions need only be broadcastable.
+        The leading dimensions need only be broadcastable; each further number is ``[...]`` too.
         """
-        return self._denoise(x, self._modulations(self._embed(time, self.embed_condition(condition))))
+        return self._denoise(x, self._modulations(self._embed(self.embed_condition(condition), time, *numbers)))
 
-    def at_times(self, condition: Tensor, times: Sequence[float]) -> Callable[[Tensor, float], Tensor]:
+    def at_times(
+        self, condition: Tensor, times: Sequence[float], *numbers: Sequence[float]
+    ) -> Callable[[Tensor, float], Tensor]:
         """The head under one condition at times known beforehand, for the solvers.
 
         The modulations depend on time and condition but not on ``x``: those of many times are computed at once, in
@@ -96,20 +102,22 @@ class DenoisingHead(nn.Module):
         Args:
             condition: ``[..., D]``.
             times: All times that will be asked for, in [0, 1], in that order.
+            *numbers: Of each further number its value at each time.
 
         Returns:
             A function ``(x [..., C], time) -> [..., outputs]``, never in less than float32.
         """
-        distinct = list(dict.fromkeys(times))
-        stacked = torch.tensor(distinct).to(condition.device, non_blocking=True)
-        stacked = stacked.view(-1, *[1] * (condition.dim() - 1))
+        points = dict(zip(times, zip(times, *numbers, strict=True), strict=True))
+        distinct = list(points)
+        stacked = torch.tensor(list(points.values())).to(condition.device, non_blocking=True)
+        stacked = stacked.view(len(distinct), -1, *[1] * (condition.dim() - 1))
         condition = self.embed_condition(condition)
         widths = sum(block.modulation.out_features for block in self._blocks) + self.modulation.out_features
         at_once = MODULATIONS // (widths * condition[..., 0].numel())
         made: dict[float, Sequence[Sequence[Tensor]]] = {}
 
         def make(first: int, count: int) -> Iterator[list[Tensor]]:
-            return self._modulations(self._embed(stacked[first : first + count], condition))
+            return self._modulations(self._embed(condition, *stacked[first : first + count].unbind(1)))
 
         def at(x: Tensor, time: float) -> Tensor:
             first = distinct.index(time)
@@ -125,7 +133,12 @@ class DenoisingHead(nn.Module):
         return at
 
     def guided(
-        self, condition: Tensor, times: Sequence[float], null: Tensor | None, scale: float
+        self,
+        condition: Tensor,
+        times: Sequence[float],
+        null: Tensor | None,
+        scale: float,
+        *numbers: Sequence[float],
     ) -> Callable[[Tensor, float], Tensor]:
         """The head at known times (:meth:`at_times`) under classifier-free guidance: ``null + scale (text - null)``.
 
@@ -136,10 +149,11 @@ class DenoisingHead(nn.Module):
             times: All times that will be asked for, in [0, 1].
             null: The condition of the null text ``[..., D]``; None for no guidance.
             scale: 1 is no guidance.
+            *numbers: As in :meth:`at_times`.
         """
         if null is None:
-            return self.at_times(condition, times)
-        head, channels = self.at_times(torch.stack([condition, null]), times), self.embed.in_features
+            return self.at_times(condition, times, *numbers)
+        head, channels = self.at_times(torch.stack([condition, null]), times, *numbers), self.embed.in_features
 
         def both(x: Tensor, time: float) -> Tensor:
             with_text, without = head(x, time).unbind()
@@ -154,8 +168,11 @@ class DenoisingHead(nn.Module):
     def _blocks(self) -> list[ResidualBlock]:
         return cast(list[ResidualBlock], list(self.blocks))
 
-    def _embed(self, time: Tensor, condition: Tensor) -> Tensor:
-        return F.silu(condition + self.embed_time(sinusoids(time, self.time_scale)))
+    def _embed(self, condition: Tensor, time: Tensor, *numbers: Tensor) -> Tensor:
+        embedded = self.embed_time(sinusoids(time, self.time_scale))
+        for embed, number in zip(self.embed_numbers, numbers, strict=True):
+            embedded = embedded + embed(sinusoids(number, NUMBER_SCALE))
+        return F.silu(condition + embedded)
 
     def _modulations(self, c: Tensor) -> Iterator[list[Tensor]]:
         """Those of each block and of the output, one after the other."""
@@ -168,6 +185,11 @@ class DenoisingHead(nn.Module):
             x = block(x, *next(found))
         shift, scale = next(found)
         return self.out(torch.addcmul(shift, self.norm(x), scale))
+
+
+def embedding(width: int) -> nn.Sequential:
+    """What turns the :func:`sinusoids` of a number into ``[..., width]``."""
+    return nn.Sequential(linear(256, width), nn.SiLU(), linear(width, width))
 
 
 def sinusoids(time: Tensor, scale: float = TIME_SCALE) -> Tensor:

@@ -93,6 +93,7 @@ class GaussianDiffusion(GenerativeObjective):
         ['loss_diffusion', 'loss_variance']
     """
 
+    fewest_evaluations = 8
     table: Tensor
 
     def __init__(

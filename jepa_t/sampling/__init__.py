@@ -3,7 +3,7 @@
 from .guidance import Guidance
 from .noise import Generators
 from .reveal import reveal_counts, reveal_order
-from .sampler import PRESETS, MaskedSampler, SamplerLike, own_options, sampler_config, sampler_for
+from .sampler import PRESETS, MaskedSampler, SamplerLike, own_options, presets_for, sampler_config, sampler_for
 from .solvers import Solver
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "SamplerLike",
     "Solver",
     "own_options",
+    "presets_for",
     "reveal_counts",
     "reveal_order",
     "sampler_config",

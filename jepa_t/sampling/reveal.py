@@ -31,6 +31,18 @@ def linear(made: float) -> float:
     return 1 - made
 
 
+@REVEAL_SCHEDULES.register_module()
+def paced(made: float, structure: float = 0.5, slow: float = 0.75) -> float:
+    """Two paces: a share ``structure`` of the tokens in a share ``slow`` of the steps, few at first; then the rest.
+
+    With the order ``checkerboard`` the black cells make the structure, between which the white ones are almost
+    determined (Generation then Reconstruction, arXiv 2510.17171).
+    """
+    if made < slow:
+        return 1 - structure * (1 - math.cos(math.pi / 2 * made / slow))
+    return (1 - structure) * (1 - made) / (1 - slow)
+
+
 def reveal_counts(tokens: int, steps: int, schedule: Any = "cosine") -> list[int]:
     """How many tokens each step draws: at least one, N in all, in min(steps, N) steps.
 

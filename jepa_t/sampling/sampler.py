@@ -17,6 +17,7 @@ from ..structures import Given, Revealed, Seed, Split, Text
 from .guidance import Guidance
 from .noise import Generators
 from .reveal import most_confident_first, reveal_counts, reveal_order
+from .solvers import MOST_STEPS, annealed
 
 if TYPE_CHECKING:
     from ..denoiser import Denoiser
@@ -38,6 +39,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fast": {
         "steps": 16, "order": "halton", "guidance_schedule": "constant",
         "draw": {"solver": "euler", "solver_steps": (16, 8)},
+    },
+    "few": {
+        "steps": 8, "order": "checkerboard", "guidance_schedule": "constant",
+        "draw": {"solver": "euler", "solver_steps": 4},
+    },
+    "one": {
+        "steps": 8, "order": "checkerboard", "guidance_schedule": "constant",
+        "draw": {"solver": "euler", "solver_steps": 1},
     },
 }  # fmt: skip
 CHOICE_TEMPERATURE = 4.5  # MaskGIT's
@@ -152,11 +161,12 @@ class MaskedSampler(StepwiseSampler):
         tokens = torch.zeros(batch, count, denoiser.channels, device=text.pooled.device)
         if given is not None:
             order, done, tokens = given.first(order), count - given.masked_count, given.tokens
-        both = text + denoiser.null(batch)
+        one_branch = denoiser.network.generative.guides_itself or not self.guided
+        both = text if one_branch else text + denoiser.null(batch)
         plan = self._plan(count - done)
         for number, step in enumerate(plan, 1):
             split = Split(order, done, count - done if by_confidence else step.asked)
-            if step.guidance == 1.0:
+            if one_branch or step.guidance == 1.0:
                 condition, null = denoiser.condition(tokens, split, text).condition, None
             else:
                 condition, null = denoiser.condition(tokens, split, both, branches=2).condition.chunk(2)
@@ -215,19 +225,19 @@ def sampler_config(
     Args:
         sampler: Such as ``"fast"`` or ``dict(preset="fast", guidance_scale=2.0)``.
         preset: A preset that replaces what it sets.
-        objective: The model's; presets then leave out options that its ``draw`` doesn't have.
+        objective: The model's; presets then leave out options that its ``draw`` doesn't have, and those are refused
+            that make fewer evaluations of the head than it needs.
         **changes: Options to change further; None changes nothing. Those in ``draw`` change one by one.
 
     Raises:
-        UserError: A preset is unknown, or stands beside another type of sampler.
+        UserError: A preset is unknown, asks for too few evaluations, or stands beside another type of sampler.
     """
     options = {"preset": sampler} if isinstance(sampler, str) else dict(sampler)
     first = options.pop("preset", None)
     if (first or preset) and options.get("type", MaskedSampler) not in ("MaskedSampler", MaskedSampler):
         raise UserError(f"sampler presets belong to MaskedSampler, not to {options['type']!r}")
-    known = None if objective is None else own_options(objective)
     given = {name: value for name, value in changes.items() if value is not None}
-    return _merged({"type": "MaskedSampler"}, _preset(first, known), options, _preset(preset, known), given)
+    return _merged({"type": "MaskedSampler"}, _preset(first, objective), options, _preset(preset, objective), given)
 
 
 def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,10 +252,28 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return merged if merged["draw"] else {name: value for name, value in merged.items() if name != "draw"}
 
 
-def _preset(name: str | None, known: list[str] | None) -> dict[str, Any]:
+def presets_for(objective: GenerativeObjective) -> list[str]:
+    """Names of the presets that make as many evaluations of the head as an objective needs."""
+    return [name for name in PRESETS if _evaluations(name, objective) >= objective.fewest_evaluations]
+
+
+def _evaluations(preset: str, objective: GenerativeObjective) -> int:
+    """Fewest of a token by a preset; of an objective that counts none as many as it needs."""
+    steps = PRESETS[preset]["draw"]["solver_steps"] if "solver_steps" in own_options(objective) else MOST_STEPS
+    return annealed("solver_steps", steps, 1.0)
+
+
+def _preset(name: str | None, objective: GenerativeObjective | None) -> dict[str, Any]:
     if name is None:
         return {}
     if not isinstance(name, str) or name not in PRESETS:
         raise unknown("sampler preset", name, PRESETS)
-    draw = {key: value for key, value in PRESETS[name]["draw"].items() if known is None or key in known}
-    return PRESETS[name] | {"draw": draw}
+    if objective is None:
+        return PRESETS[name]
+    if name not in presets_for(objective):
+        raise UserError(
+            f"sampler preset {name!r} draws a token in {_evaluations(name, objective)} evaluations of the head; "
+            f"{type(objective).__name__} needs {objective.fewest_evaluations}: take another preset, or train MeanFlow"
+        )
+    known = own_options(objective)
+    return PRESETS[name] | {"draw": {key: value for key, value in PRESETS[name]["draw"].items() if key in known}}

@@ -65,7 +65,7 @@ def test_the_plain_procedure_costs_what_drawing_with_it_does(items):
         published.sample_tokens(denoiser, CAPTIONS[:1], random, 4, 5, 3.0, "text_once" not in items)
 
     meta = cost.on_meta(model, CAPTIONS[:1])
-    found = cost.Priced(published.Published(meta.ema, meta.image_tokenizer, items)).spent(draw)
+    found = cost.Priced(published.Published(meta.ema, meta.image_tokenizer, items=items)).spent(draw)
     plain = counted(lambda: published.sample(model, CAPTIONS[:1], [0], 4, 5, 3.0, items)) - pixels(model)
     assert found.total == plain
 

@@ -37,7 +37,7 @@ def test_the_speed_suite_times_what_it_names(tiny_base, tmp_path):
     assert arms["attention, 2 x 2 x 3 x 4, 10 passes"] == ["sdpa", "math"]
     for batch in ("batch 1", "large batch"):
         drawn = arms[f"base, sampling, {batch}"]
-        assert (drawn[0], drawn[-4:]) == ("published", ["reference", "quality", "balanced", "fast"])
+        assert (drawn[0], drawn[-5:]) == ("published", ["reference", "quality", "balanced", "fast", "few"])
     assert arms["base, training step"][0] == "published"
     for record in records:
         assert record.milliseconds > 0
@@ -56,7 +56,7 @@ def test_the_exact_items_save_operations_one_after_the_other(tiny_base, monkeypa
     assert [*arms][:6] == ["published", "+ text once", "+ asked only", "+ shared", "+ hoisted", "reference"]
     assert operations[:5] == sorted(operations[:5], reverse=True)
     assert operations[5] == pytest.approx(operations[4], rel=0.05)  # the reference is all of them
-    assert [arm.images for arm in arms.values()] == [1] * 9
+    assert [arm.images for arm in arms.values()] == [1] * 10
 
 
 def test_short_of_time_batches_that_take_longer_are_left_out(tiny_base):

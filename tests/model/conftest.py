@@ -18,9 +18,9 @@ def observed(monkeypatch):
         seen["splits"].append(Split(draw(*args).order, 2, TOKENS - 2))
         return seen["splits"][-1]
 
-    def conditioning(self, tokens, split, text, branches=1):
+    def conditioning(self, tokens, split, text, branches=1, **options):
         seen["texts"].append(text)
-        seen["predictions"].append(condition(self, tokens, split, text, branches))
+        seen["predictions"].append(condition(self, tokens, split, text, branches, **options))
         return seen["predictions"][-1]
 
     monkeypatch.setattr(module, "draw_split", drawing)

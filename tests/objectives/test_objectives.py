@@ -63,8 +63,8 @@ def test_gradient_reaches_every_parameter_and_the_prediction_but_not_the_target(
 def test_it_says_what_it_reads_of_a_target_and_does_without_the_rest(name):
     objective, (prediction, target) = make_objective(name), objective_inputs()
     before = objective_loss(objective, prediction, target)
-    assert objective.reads <= {"features", "ids"}
-    for field in ("features", "ids"):
+    assert objective.reads <= {"features", "ids", "null"}
+    for field in ("features", "ids", "null"):
         if field in objective.reads:
             other = replace(target, **{field: getattr(target, field).roll(1, 0)})
             assert not torch.equal(objective_loss(objective, prediction, other), before)
@@ -100,8 +100,11 @@ def test_the_loss_is_finite_in_bfloat16(name):
     torch.testing.assert_close(loss, plain, rtol=0.05, atol=0.05)
 
 
+FLOW = {"head_width": 20, "head_depth": 1, "draws": 3, "weight": 2.0, "time_scale": 1.0}
+FLOW |= {"predicts": "clean", "logit_normal": (-0.8, 0.8), "learns_guidance": True}
 CHANGES = {
-    "FlowMatching": {"head_width": 20, "head_depth": 1, "draws": 3, "weight": 2.0, "time_scale": 1.0},
+    "FlowMatching": FLOW,
+    "MeanFlow": FLOW | {"stretches": 2, "adaptive": 0.5},
     "GaussianDiffusion": {"head_width": 20, "head_depth": 1, "draws": 3, "weight": 2.0},
     "TokenCrossEntropy": {"label_smoothing": 0.3, "weight": 2.0},
     "FeaturePrediction": {"weight": 2.0, "beta": 0.5, "read": "features", "hidden_width": 20, "activation_first": True},
@@ -127,6 +130,11 @@ def test_each_option_changes_the_loss(name):
         ("FlowMatching", {"head_depth": -1}, "head_depth is -1; it must be a whole number of at least 0"),
         ("FlowMatching", {"weight": -1}, "FlowMatching weight is -1; it must be a number of at least 0"),
         ("FlowMatching", {"draw": 2}, "did you mean 'draws'"),
+        ("FlowMatching", {"predicts": "noise"}, "unknown FlowMatching predicts 'noise'"),
+        ("FlowMatching", {"logit_normal": (0.0, 0.0)}, "logit_normal is .*give a mean and a deviation above 0"),
+        ("MeanFlow", {"stretches": -1}, "MeanFlow stretches is -1"),
+        ("MeanFlow", {"stretches": 3}, "MeanFlow stretches is 3; there are only 2 draws"),
+        ("MeanFlow", {"adaptive": -0.5}, "MeanFlow adaptive is -0.5; use 0 to 1"),
         ("GaussianDiffusion", {"draws": 0}, "GaussianDiffusion draws is 0"),
         ("GaussianDiffusion", {"weight": float("nan")}, "GaussianDiffusion weight is nan"),
         ("TokenCrossEntropy", {"weight": "1"}, "TokenCrossEntropy weight is '1'"),
@@ -149,9 +157,12 @@ def test_a_wrong_option_is_told(name, options, says):
 DRAWS = {
     "FlowMatching": {"temperature": 0.5, "solver": "heun", "solver_steps": 2},
     "GaussianDiffusion": {"temperature": 0.5, "solver_steps": 2, "eta": 0.5},
+    "MeanFlow": {"temperature": 0.5, "solver_steps": 2},
     "TokenCrossEntropy": {"temperature": 30.0, "top_k": 1},
 }
-FEW = {"FlowMatching": {"solver_steps": 3}, "GaussianDiffusion": {"solver_steps": 3}, "TokenCrossEntropy": {}}
+FEW = {name: {"solver_steps": 3} for name in ("FlowMatching", "MeanFlow", "GaussianDiffusion")} | {
+    "TokenCrossEntropy": {}
+}
 
 
 def draw(objective, condition, seed=0, **options):
@@ -202,7 +213,8 @@ def test_guidance_of_1_is_none_of_0_ignores_the_text_and_equal_branches_make_it_
 
 
 @pytest.mark.parametrize(
-    ("name", "one"), [("FlowMatching", {"solver_steps": 1}), ("GaussianDiffusion", {"solver_steps": 1})]
+    ("name", "one"),
+    [(name, {"solver_steps": 1}) for name in ("FlowMatching", "MeanFlow", "GaussianDiffusion")],
 )
 @given(seed=seeds, scale=st.floats(-2, 5))
 @float64()

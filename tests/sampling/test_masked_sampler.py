@@ -25,7 +25,7 @@ from watched import Watched, denoiser, model_by, network, sample
 
 from jepa_t.errors import UserError
 from jepa_t.masking import gather
-from jepa_t.sampling import PRESETS, MaskedSampler, own_options, sampler_config, sampler_for
+from jepa_t.sampling import PRESETS, MaskedSampler, own_options, presets_for, sampler_config, sampler_for
 from jepa_t.sampling.solvers import annealed
 from jepa_t.structures import Split
 
@@ -211,6 +211,7 @@ CHANGES = {
 OWN = {
     "FlowMatching": {"solver": "heun", "solver_steps": (3, 2)},
     "GaussianDiffusion": {"solver_steps": (3, 2), "eta": 0.5},
+    "MeanFlow": {"solver_steps": (3, 2)},
     "TokenCrossEntropy": {"top_k": 1},
 }
 
@@ -233,9 +234,32 @@ def test_each_option_changes_the_image_or_is_refused(objective):
 @generative
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_sets_only_what_the_objective_reads(objective, preset):
-    sampler = sampler_for(model_by(objective).network.generative, preset)
+    generative = model_by(objective).network.generative
+    if preset not in presets_for(generative):
+        with pytest.raises(UserError, match=f"'{preset}' draws a token in .* of the head; {objective} needs"):
+            sampler_for(generative, preset)
+        return
+    sampler = sampler_for(generative, preset)
     assert sampler.steps == PRESETS[preset]["steps"]
     assert sampler.draw == {k: v for k, v in PRESETS[preset]["draw"].items() if k in OWN[objective]}
+
+
+def test_which_presets_are_too_short_for_which_objective():
+    short = {name: {*PRESETS} - {*presets_for(model_by(name).network.generative)} for name in GENERATIVE}
+    assert short == {
+        "FlowMatching": {"one"}, "GaussianDiffusion": {"few", "one"}, "MeanFlow": set(), "TokenCrossEntropy": set()
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["FlowMatching", "MeanFlow"])
+def test_guidance_that_is_learned_in_takes_one_branch(name):
+    objective = with_objective(name)["objectives"]["own"] | {"learns_guidance": True}
+    model = make_model(objectives={"flow": objective})
+    watched = Watched(denoiser(model))
+    strong, weak = (sample(watched, guidance_scale=scale) for scale in (3.0, 1.0))
+    assert watched.evaluated == 2 * 3 * 3  # one row for each of three images, in three steps
+    assert not any(null for _, _, null, _ in watched.draws)
+    assert not torch.allclose(strong, weak, atol=1e-3)
 
 
 def test_progress_goes_from_0_to_1_and_solver_steps_from_first_to_last():
@@ -261,7 +285,7 @@ def test_the_presets_are_what_they_say():
     for preset in PRESETS.values():
         plan = MaskedSampler(steps=preset["steps"])._plan(256)
         effort.append(sum(annealed("solver_steps", preset["draw"]["solver_steps"], step.progress) for step in plan))
-    assert list(PRESETS) == ["reference", "quality", "balanced", "fast"]
+    assert list(PRESETS) == ["reference", "quality", "balanced", "fast", "few", "one"]
     assert effort == sorted(effort, reverse=True)
 
 

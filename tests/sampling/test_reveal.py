@@ -42,6 +42,10 @@ def test_the_schedules_differ_as_they_say():
     assert cosine[-1] > 8 * cosine[0]
     assert arccos[0] > 4 * cosine[0]  # more at first than that
     assert linear == [16] * 16
+    paced = reveal_counts(256, 16, {"type": "paced", "structure": 0.25, "slow": 0.75})
+    assert sum(paced[:12]) == 64
+    assert max(paced[:12]) < 16
+    assert paced[12:] == [48] * 4
 
 
 @orders

@@ -29,7 +29,8 @@ class Watched:
     """A model that records what a sampler asks of it, and hides from the network what it must not read."""
 
     def __init__(self, model, poison=None):
-        self.model, self.grid, self.channels, self.poison = model, model.grid, model.channels, poison
+        self.model, self.network, self.poison = model, model.network, poison
+        self.grid, self.channels = model.grid, model.channels
         self.splits, self.tokens, self.draws, self.drawn = [], [], [], []
         self.evaluated = 0
 
