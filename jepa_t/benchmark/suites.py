@@ -133,12 +133,13 @@ def objective(_own: Arms) -> dict[str, Arms]:
     def flow(**options: Any) -> Arm:
         return Arm({"model": {"objectives": {"flow": options}}})
 
-    mean = flow(type="MeanFlow")
+    clean = {"predicts": "clean", "logit_normal": (-0.8, 0.8)}
+    mean = flow(type="MeanFlow", **clean)
     mean.changes["model"]["sampler"] = {"_delete_": True, "preset": "balanced"}  # of the config's, which has a solver
     few = {
         "guidance learned in": flow(learns_guidance=True),
         "mean flow": mean,
-        "clean tokens": flow(predicts="clean", logit_normal=(-0.8, 0.8)),
+        "clean tokens": flow(**clean),
     }
     generative = few | {
         "Gaussian diffusion": Arm(config=CONFIGS / "jepat_digits_diffusion.py"),

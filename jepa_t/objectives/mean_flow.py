@@ -27,7 +27,8 @@ class MeanFlow(FlowMatching):
     Args:
         channels, width, head_width, head_depth, draws, weight: As of :class:`FlowMatching`.
         time_scale: As there, but lower: the derivative in t would multiply fast sinusoids.
-        predicts, logit_normal, learns_guidance: As of :class:`FlowMatching`.
+        predicts, logit_normal, learns_guidance: As of :class:`FlowMatching`. Take ``clean`` and (-0.8, 0.8): slow
+            sinusoids tell the end of the way too coarsely for a velocity, which a clean token doesn't need.
         stretches: How many of the draws learn s > t; the others learn s = t.
         adaptive: p of a loss that is divided by ``(|error|^2 + 0.001)^p``, from 0 (not at all) to 1.
 
