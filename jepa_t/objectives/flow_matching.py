@@ -14,6 +14,7 @@ from ..sampling.solvers import Solver, annealed
 from ..structures import Drawn, Prediction, Target
 from .denoising_head import TIME_SCALE, DenoisingHead
 
+GUIDANCE_WEIGHT = 0.1  # of the loss of learned guidance; at 1 it slows what the velocity learns
 NEAREST = 0.05  # a clean prediction is divided by 1 - t, but never by less (JiT)
 
 
@@ -149,7 +150,7 @@ class FlowMatching(GenerativeObjective):
     def _guidance_loss(
         self, output: Tensor, target: Target, noisy: Tensor, time: Tensor, *numbers: Tensor
     ) -> dict[str, Tensor]:
-        """``mean |difference - (text - null)|^2``, both the head's own without gradient, where null is known.
+        """``0.1 mean |difference - (text - null)|^2``, both the head's own without gradient, where null is known.
 
         Guidance as the public works learn it (model guidance, arXiv 2502.12154; MeanFlow) has one output at a scale w,
         whose target ``v + (w - 1) (v_text - v_null)`` bears the noise of v. But it is linear in w, so here the slope
@@ -163,7 +164,8 @@ class FlowMatching(GenerativeObjective):
         with torch.no_grad():
             numbers = tuple(number[:, some] for number in numbers)
             null = self.head(noisy[:, some], time[:, some], target.null, *numbers).float()[..., : self.channels]
-        return {"loss_guidance": self.weight * (difference - (text.detach() - null)).square().mean()}
+        weight = GUIDANCE_WEIGHT * self.weight
+        return {"loss_guidance": weight * (difference - (text.detach() - null)).square().mean()}
 
     def _field(
         self,
