@@ -272,7 +272,7 @@ def _preset(name: str | None, objective: GenerativeObjective | None) -> dict[str
         return PRESETS[name]
     if name not in presets_for(objective):
         raise UserError(
-            f"sampler preset {name!r} draws a token in {_evaluations(name, objective)} evaluations of the head; "
+            f"sampler preset {name!r} makes too few evaluations of the head ({_evaluations(name, objective)}); "
             f"{type(objective).__name__} needs {objective.fewest_evaluations}: take another preset, or train MeanFlow"
         )
     known = own_options(objective)

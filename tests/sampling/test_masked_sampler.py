@@ -236,7 +236,7 @@ def test_each_option_changes_the_image_or_is_refused(objective):
 def test_a_preset_sets_only_what_the_objective_reads(objective, preset):
     generative = model_by(objective).network.generative
     if preset not in presets_for(generative):
-        with pytest.raises(UserError, match=f"'{preset}' draws a token in .* of the head; {objective} needs"):
+        with pytest.raises(UserError, match=f"'{preset}' makes too few evaluations .*; {objective} needs"):
             sampler_for(generative, preset)
         return
     sampler = sampler_for(generative, preset)
