@@ -96,7 +96,7 @@ def construct(component: Callable, arguments: Mapping[str, Any], **offered: Any)
     except UserError:
         raise
     # Such as a width of -4, a depth of "x"; or a bug in a plug-in, whose place is told.
-    except (TypeError, ValueError, RuntimeError, AttributeError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError, MemoryError) as error:
         raise UserError(f"{component.__name__}: {first_line(error)}{place_of(error)}") from error
 
 
