@@ -6,4 +6,4 @@ model = dict(
     encoder=dict(dropout=0.0),
     predictor=dict(dropout=0.0),
 )
-train_cfg = dict(max_iters=10000)  # of which 4,000 were run: docs/emoji.md
+train_cfg = dict(max_iters=10000)  # of which 4,300 were run: docs/emoji.md
