@@ -59,6 +59,19 @@ def test_sampling_compiles_nothing_after_the_first_images_and_training_goes_on(c
         train(compiled, 4)
 
 
+def test_mean_flow_and_learned_guidance_compile_nothing_after_the_first_steps_either(compiled):
+    flow = {"type": "MeanFlow", "head_width": 16, "head_depth": 2, "draws": 2, "learns_guidance": True}
+    options = {"image_tokenizer": IMAGE, "objectives": {"flow": flow}, "sampler": {"steps": 3}}
+    plain, compiled = (make_model(**options, compile=compile) for compile in (False, True))
+    compiled.load_state_dict(plain.state_dict())
+    train(compiled, 4)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        train(compiled, 8)
+    torch.manual_seed(0)
+    found = [model.loss(torch.zeros(4, 3, 16, 16), CAPTIONS[:4], seed=1)["loss_flow"] for model in (plain, compiled)]
+    torch.testing.assert_close(*found)
+
+
 def test_a_place_in_place_of_tensors_would_be_noticed(compiled):
     block = compiled.network.predictor.blocks[0]
     x = torch.randn(2, 7, 16)

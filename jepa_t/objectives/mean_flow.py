@@ -91,7 +91,8 @@ class MeanFlow(FlowMatching):
         def mean(x: Tensor, t: Tensor) -> Tensor:
             return self._velocity(self.head(x, t, condition, end - t).float(), x, t)
 
-        with torch.no_grad(), warnings.catch_warnings():
+        # Compiled blocks run plainly within: they would be compiled anew for each number of tokens.
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
             warnings.filterwarnings(
                 "ignore", r"`torch.jit.script`", FutureWarning
             )  # of PyTorch's own, at its first use
