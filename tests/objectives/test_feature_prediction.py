@@ -55,7 +55,7 @@ def test_the_feature_loss_is_a_mean_over_asked_tokens(seed):
     objective, data = make_objective("FeaturePrediction"), objective_inputs(seed)
 
     def part(rows=slice(None), places=slice(None)):
-        cut = (type(x)(*(value[rows, places] for value in vars(x).values())) for x in data)
+        cut = (type(x)(*(v if v is None else v[rows, places] for v in vars(x).values())) for x in data)
         return objective_loss(objective, *cut)
 
     torch.testing.assert_close(torch.stack([part(places=slice(k, k + 1)) for k in range(4)]).mean(), part())
