@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from types import ModuleType
 
 LARGEST = 2**63  # beyond it whole numbers fit into no tensor
+DEEPEST = 1000  # blocks of a network
 LISTED = 30  # of more choices only the nearest are told
 
 
@@ -32,6 +33,18 @@ def check_integer(name: str, value: object, least: int = 1) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise UserError(f"{name} is {value!r}; it must be a whole number of at least {least}")
     return int(value)
+
+
+def check_depth(name: str, value: object, least: int = 1) -> int:
+    """The value, if it is a whole number of at least ``least`` and at most 1,000: more blocks would fill any memory.
+
+    Raises:
+        UserError: It isn't; the message calls it ``name``.
+    """
+    depth = check_integer(name, value, least)
+    if depth > DEEPEST:
+        raise UserError(f"{name} is {value!r}; it must be at most {DEEPEST}")
+    return depth
 
 
 def check_number(name: str, value: object, remedy: str) -> float:

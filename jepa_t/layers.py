@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .attention import attention, check_backend
-from .errors import UserError
+from .errors import UserError, check_depth
 
 EPS = 1e-6  # of every norm
 
@@ -158,7 +158,7 @@ class Blocks(nn.ModuleList):
         least: How many there must be.
 
     Raises:
-        UserError: ``depth`` is below ``least``.
+        UserError: ``depth`` is below ``least``, or beyond all memory.
     """
 
     def __init__(
@@ -171,8 +171,7 @@ class Blocks(nn.ModuleList):
         checkpointing: bool = False,
         least: int = 1,
     ) -> None:
-        if depth < least:
-            raise UserError(f"depth={depth}; a Transformer needs at least {least} block{'s' * (least != 1)}")
+        check_depth("depth", depth, least)
         super().__init__(Block(width, heads, dropout, backend) for _ in range(depth))
         self.checkpointing = checkpointing
 

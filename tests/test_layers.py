@@ -108,8 +108,3 @@ def test_recomputed_blocks_give_the_same_output_and_gradients():
     with torch.no_grad():
         recomputed.run(1, x)
     assert len(calls) == 3
-
-
-def test_a_stack_without_blocks_is_refused():
-    with pytest.raises(UserError, match="depth=0"):
-        Blocks(0, WIDTH, 2)

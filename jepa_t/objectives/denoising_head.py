@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import check_integer
+from ..errors import check_depth, check_integer
 from ..layers import EPS, linear
 
 MODULATIONS = 2**26  # numbers that a solver keeps, 256 MB: of all times, of some, or, where one's are more, of none
@@ -73,7 +73,7 @@ class DenoisingHead(nn.Module):
     ) -> None:
         super().__init__()
         check_integer("head_width", width)
-        check_integer("head_depth", depth, 0)
+        check_depth("head_depth", depth, 0)
         self.time_scale = time_scale
         self.embed = linear(channels, width)
         self.embed_condition = linear(condition_width, width)

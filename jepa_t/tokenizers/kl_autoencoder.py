@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..contracts import Fitted, ImageTokenizer, TrainedTokenizer
-from ..errors import check_integer, loss_weight
+from ..errors import check_depth, check_integer, loss_weight
 from ..registry import TOKENIZERS
 from .convolutions import decoding, encoding, several
 from .discrete import MEASURED
@@ -65,7 +65,7 @@ class KLAutoencoder(ImageTokenizer, Fitted, TrainedTokenizer):
         wide = several("KLAutoencoder width", width)
         narrow = wide if encoder_width is None else several("KLAutoencoder encoder_width", encoder_width)
         check_integer("KLAutoencoder latent_channels", latent_channels)
-        check_integer("KLAutoencoder depth", depth, 0)
+        check_depth("KLAutoencoder depth", depth, 0)
         self.grid = grid_of("KLAutoencoder", size, stride * check_integer("KLAutoencoder patch", patch))
         self.stride, self.channels, self.patch = stride * patch, latent_channels * patch**2, patch
         self.absolute, self.kl = loss_weight("KLAutoencoder absolute", absolute), loss_weight("KLAutoencoder kl", kl)

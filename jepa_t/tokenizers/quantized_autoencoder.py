@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts import TrainedTokenizer
-from ..errors import UserError, check_integer, loss_weight, unknown
+from ..errors import UserError, check_depth, check_integer, loss_weight, unknown
 from ..registry import TOKENIZERS, construct
 from .convolutions import decoding, encoding, several
 from .discrete import DiscreteTokenizer, nearest, usage
@@ -99,7 +99,7 @@ class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
     ) -> None:
         wide = several("QuantizedAutoencoder width", width)
         narrow = wide if encoder_width is None else several("QuantizedAutoencoder encoder_width", encoder_width)
-        check_integer("QuantizedAutoencoder depth", depth, 0)
+        check_depth("QuantizedAutoencoder depth", depth, 0)
         options = dict(quantizer)
         name = options.pop("name", None)
         if name not in QUANTIZERS:

@@ -173,7 +173,8 @@ def test_registers_start_and_stay_distinct_without_dropout():
     ("options", "says"),
     [
         ({"registers": 0}, "registers=0"),
-        ({"depth": 0}, "depth=0"),
+        ({"depth": 0}, "depth is 0; it must be a whole number of at least 1"),
+        ({"depth": 2**63}, "depth is 9223372036854775808; it must be at most 1000"),
         ({"heads": 3}, "heads=3 doesn't divide the width 16"),
         ({"attention": "flash"}, "unknown attention backend 'flash'"),
         ({"head": 2}, "unknown option of ContextEncoder 'head': did you mean 'heads'"),
