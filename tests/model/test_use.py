@@ -21,7 +21,7 @@ from tiny import (
     shared_model,
 )
 
-from jepa_t import model as module
+from jepa_t import drawing
 from jepa_t.acceleration import cast_once
 from jepa_t.errors import UserError
 from jepa_t.model import JEPAT
@@ -151,7 +151,7 @@ def test_under_autocast_weights_are_cast_once_and_images_stay_the_same(monkeypat
     before = {name: value.clone() for name, value in model.ema.state_dict().items()}
     with torch.autocast("cpu", torch.bfloat16):
         once = model.generate(CAPTIONS[:2], [0, 1])
-        monkeypatch.setattr(module, "cast_once", lambda *_: nullcontext())
+        monkeypatch.setattr(drawing, "cast_once", lambda *_: nullcontext())
         each = model.generate(CAPTIONS[:2], [0, 1])
     half = len(seen) // 2
     assert set(seen[:half]) == {torch.bfloat16}
