@@ -31,7 +31,8 @@ def test_the_folder_gives_the_model_back(folder):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"encoder": PLAIN["encoder"] | {"depth": 10**7}}, "asks for far more memory than its weights have"),
+        ({"encoder": PLAIN["encoder"] | {"depth": 1000}}, "asks for far more memory than its weights have"),
+        ({"encoder": PLAIN["encoder"] | {"depth": 10**7}}, "depth is 10000000; it must be at most 1000"),
         ({"encoder": PLAIN["encoder"] | {"registers": 10**8}}, "asks for far more memory than its weights have"),
         ({"width": 10**7}, "width|memory|alloc"),
         ({"type": ["JEPAT"]}, r"unknown component \['JEPAT'\]"),
