@@ -1,8 +1,9 @@
 """Models on a hub that speaks Hugging Face's protocol: a saved folder is pushed, or fetched and then read as any other.
 
-Of a repository two files are fetched, ``config.json`` and ``model.safetensors``; nothing in them is executed. Where the
-hub is (``HF_ENDPOINT``), who asks (``HF_TOKEN``, or ``hf auth login``), where fetched files stay (``HF_HOME``) and
-whether the network is left alone (``HF_HUB_OFFLINE=1``) is huggingface_hub's to know.
+Of a repository ``config.json`` and ``model.safetensors`` are fetched, and its card and sheet if it has them and they
+are small; nothing in them is executed. Where the hub is (``HF_ENDPOINT``), who asks (``HF_TOKEN``, or ``hf auth
+login``), where fetched files stay (``HF_HOME``) and whether the network is left alone (``HF_HUB_OFFLINE=1``) is
+huggingface_hub's to know.
 """
 
 import contextlib
@@ -19,7 +20,9 @@ from .files import WEIGHTS
 NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)  # user/model
 CONFIG = "config.json"
 FILES = (CONFIG, WEIGHTS)
-SHARED = (*FILES, "README.md", "samples.png")  # what is pushed of a folder
+CARD, SHEET = "README.md", "samples.png"
+EXTRAS = {CARD: 10**6, SHEET: 10**7}  # fetched if they are there and have no more bytes
+SHARED = (*FILES, *EXTRAS)  # what is pushed of a folder
 
 
 def is_name(path: str | Path) -> bool:
@@ -33,8 +36,18 @@ def check_name(repo: str) -> None:
     Raises:
         UserError: It can't.
     """
-    if not NAME.fullmatch(repo):
+    if not (isinstance(repo, str) and NAME.fullmatch(repo)):
         raise UserError(f"{repo!r} is no name on the hub; give user/model")
+
+
+def check_revision(revision: str | None) -> None:
+    """See that a revision is none, or a text.
+
+    Raises:
+        UserError: It is something else, or empty.
+    """
+    if revision is not None and not (isinstance(revision, str) and revision):
+        raise UserError(f"revision is {revision!r}; give a branch, a tag or a commit, as a text")
 
 
 def fetch(repo: str, revision: str | None = None) -> Path:
@@ -54,7 +67,7 @@ def fetch(repo: str, revision: str | None = None) -> Path:
             info = hub.HfApi().model_info(repo, revision=revision, files_metadata=True)
     except ConnectionError as error:
         try:
-            folder = hub.snapshot_download(repo, revision=revision, allow_patterns=FILES, local_files_only=True)
+            folder = hub.snapshot_download(repo, revision=revision, allow_patterns=SHARED, local_files_only=True)
         except hub.errors.LocalEntryNotFoundError:
             raise UserError(f"{error}, and no copy of {at} was fetched before") from error
         _log().warning("%s; taking the copy of %s that was fetched before", error, at)
@@ -63,18 +76,25 @@ def fetch(repo: str, revision: str | None = None) -> Path:
     absent = [name for name in FILES if name not in sizes]
     if absent:
         raise UserError(f"{at} on {_endpoint(hub)} is no model of jepa_t: it has no {' and no '.join(absent)}")
-    wanted = [name for name in FILES if hub.try_to_load_from_cache(repo, name, revision=info.sha) is None]
+    names = [*FILES, *(name for name, most in EXTRAS.items() if 0 < sizes.get(name, 0) <= most)]
+    wanted = [name for name in names if hub.try_to_load_from_cache(repo, name, revision=info.sha) is None]
     if wanted:
         size = sum(sizes[name] for name in wanted) / 1e6
-        _log().warning("fetching %s of %s from %s, %.1f MB", " and ".join(wanted), at, _endpoint(hub), size)
+        _log().warning("fetching %s of %s from %s, %.1f MB", ", ".join(wanted), at, _endpoint(hub), size)
     try:
         with _told(hub, at):
-            return Path(hub.snapshot_download(repo, revision=revision, allow_patterns=FILES))
+            return Path(hub.snapshot_download(repo, revision=revision, allow_patterns=names))
     except ConnectionError as error:
         raise UserError(f"{error}; the same command goes on") from error
 
 
-def push(folder: str | Path, repo: str, private: bool | None = None, revision: str | None = None) -> str:
+def push(
+    folder: str | Path,
+    repo: str,
+    private: bool | None = None,
+    revision: str | None = None,
+    keep_card: bool = False,
+) -> str:
     """Put a saved model, its card and its sheet into a repository on the hub as one commit.
 
     Args:
@@ -82,6 +102,7 @@ def push(folder: str | Path, repo: str, private: bool | None = None, revision: s
         repo: ``user/model``; it is made if there is none.
         private: Whether a new repository is private; by default as the user's account has it.
         revision: A branch, which is made if there is none; by default the main one.
+        keep_card: Whether a card that the repository has stays as it is.
 
     Returns:
         The repository's address.
@@ -90,6 +111,7 @@ def push(folder: str | Path, repo: str, private: bool | None = None, revision: s
         UserError: The name is none, the token is refused or absent, or the hub can't be reached.
     """
     check_name(repo)
+    check_revision(revision)
     hub = _library()
     api = hub.HfApi()
     try:
@@ -98,6 +120,9 @@ def push(folder: str | Path, repo: str, private: bool | None = None, revision: s
             if revision:
                 api.create_branch(repo, branch=revision, exist_ok=True)
             there = [name for name in SHARED if (Path(folder) / name).is_file()]
+            if keep_card and api.file_exists(repo, CARD, revision=revision):
+                there = [name for name in there if name not in EXTRAS]
+                _log().warning("the card of %r stays; give a card to write another", repo)
             files = [hub.CommitOperationAdd(name, Path(folder) / name) for name in there]
             api.create_commit(repo, files, commit_message="A model of jepa_t", revision=revision)
     except ConnectionError as error:

@@ -13,7 +13,7 @@ import torch
 
 from . import hub
 from .acceleration import HALF
-from .card import Card
+from .card import Card, pass_on
 from .contracts import Sampler, Vocabulary
 from .drawing import Drawing, Request, SamplingStep, check_sampler, joined
 from .editing import Edit
@@ -21,7 +21,7 @@ from .errors import UserError, check_integer, unknown
 from .model import JEPAT
 from .randomness import SEEDS, checked_seeds
 from .sampling import MaskedSampler, sampler_config, sampler_for
-from .saved import CARD, CONFIG, WEIGHTS, find_model, load_model, read_card
+from .saved import CONFIG, WEIGHTS, find_model, load_model, read_card, read_sheet
 from .structures import Between, Caption, Seed, ends
 from .words import check_words
 
@@ -45,6 +45,7 @@ class Pipeline:
 
     def __init__(self, model: JEPAT, config: dict[str, Any] | None = None, card: str | None = None) -> None:
         self.model, self.config, self.card = model, config, card
+        self._sheet: bytes | None = None  # of the card
 
     @classmethod
     def from_pretrained(
@@ -72,7 +73,9 @@ class Pipeline:
         found = find_model(path, revision)
         model, plain = load_model(found, config)
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        return cls(model, plain, read_card(found)).to(chosen)
+        made = cls(model, plain, read_card(found))
+        made._sheet = read_sheet(found)
+        return made.to(chosen)
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> "Pipeline":
         """Move the model, in place, to a device, and its weights to a precision; the same pipeline.
@@ -94,18 +97,26 @@ class Pipeline:
                 part.to(dtype)
         return self
 
-    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None, card: Card | None = None) -> None:
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        dtype: torch.dtype | None = None,
+        card: Card | None = None,
+        name: str | None = None,
+    ) -> None:
         """Write ``config.json`` and ``model.safetensors`` (the averaged weights) into a folder.
 
         Args:
             folder: Where.
             dtype: Precision of the numbers in the file, such as ``torch.float16``, which halves it; by default theirs.
-            card: What to write into ``README.md``; by default the card that the model came with, if it had one.
+            card: What to write into ``README.md``; by default the card that the model came with, if it had one, with a
+                line that says what of it is another's.
+            name: By which others load it, for that line; by default the folder's.
 
         Raises:
             UserError: The pipeline was made from a model without its config, or that isn't plain data.
         """
-        from .files import write_atomically, write_weights
+        from .files import state_hash, write_atomically, write_weights
 
         if self.config is None:
             raise UserError("Pipeline(model) knows no config to save; give the model's as Pipeline(model, config)")
@@ -121,8 +132,9 @@ class Pipeline:
         if card is not None:
             card.write(folder, type(self).from_pretrained(folder, device="cpu"))
         elif self.card is not None:
-            text = self.card.encode()
-            write_atomically(Path(folder) / CARD, lambda file: file.write(text))
+            averaged = {key[4:]: value for key, value in kept.items() if key.startswith("ema.")}
+            read = {key: value.float() if value.dtype in HALF else value for key, value in averaged.items()}
+            pass_on(self.card, folder, name or Path(folder).resolve().name, state_hash(read), self._sheet)
 
     def push_to_hub(
         self,
@@ -136,8 +148,8 @@ class Pipeline:
 
         Args:
             repo: ``user/model``; it is made if there is none.
-            card: What the model card says; by default the card that the model came with, or one without data, licence
-                and figures.
+            card: What the model card says; by default the card that the model came with, or the one that the repository
+                has, or one without data, licence and figures.
             dtype: As :meth:`save_pretrained`.
             private: Whether a new repository is private; by default as the user's account has it.
             revision: A branch, which is made if there is none; by default the main one.
@@ -149,10 +161,12 @@ class Pipeline:
             UserError: The name is none, the token is refused, the hub can't be reached, or as :meth:`save_pretrained`.
         """
         hub.check_name(repo)
-        card = Card() if card is None and self.card is None else card
+        hub.check_revision(revision)
+        plain = card is None and self.card is None
+        card = Card() if plain else card
         with tempfile.TemporaryDirectory(prefix="jepa_t_") as folder:
-            self.save_pretrained(folder, dtype, None if card is None else replace(card, name=card.name or repo))
-            return hub.push(folder, repo, private, revision)
+            self.save_pretrained(folder, dtype, None if card is None else replace(card, name=card.name or repo), repo)
+            return hub.push(folder, repo, private, revision, keep_card=plain)
 
     def sampler(self, **changes: Any) -> Sampler:
         """The model's sampler with changes, as :meth:`__call__` takes them; None changes nothing.

@@ -28,7 +28,7 @@ from .files import (
 )
 from .model import JEPAT
 
-CONFIG, CARD = hub.CONFIG, "README.md"
+CONFIG, CARD = hub.CONFIG, hub.CARD
 NUMBERS, TENSORS = 2**29, 2**16  # that a config may make besides its weights, such as a frozen text encoder's: 2 GB
 TIMES = 64  # as many for each of its weights: they are made, initialised and copied
 
@@ -76,6 +76,7 @@ def find_model(path: str | Path, revision: str | None = None) -> Path:
     Raises:
         UserError: It is none of these.
     """
+    hub.check_revision(revision)
     place = located(Path(path).expanduser())
     if not place.exists() and hub.is_name(path):
         try:
@@ -94,6 +95,12 @@ def read_card(place: Path) -> str | None:
     """The text of the model card in a saved folder; None if there is none, or the place is no such folder."""
     card = place / CARD
     return card.read_text(encoding="utf-8", errors="replace") if (place / CONFIG).is_file() and card.is_file() else None
+
+
+def read_sheet(place: Path) -> bytes | None:
+    """The file of the sheet of a card that :func:`read_card` finds, None if there is none."""
+    sheet = place / hub.SHEET
+    return sheet.read_bytes() if read_card(place) is not None and sheet.is_file() else None
 
 
 class _Budget(TorchFunctionMode):

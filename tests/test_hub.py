@@ -13,6 +13,7 @@ from jepa_t import hub as hub_module
 from jepa_t.card import Card
 from jepa_t.cli import main
 from jepa_t.errors import UserError
+from jepa_t.files import weights_hash
 from jepa_t.pipeline import Pipeline
 
 REPO = "anna/tiny.model"
@@ -36,6 +37,10 @@ def same(one: Pipeline, other: Pipeline) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
+def fetched(hub) -> set[str]:
+    return {path.rsplit("/", 1)[1] for path in hub.asked if "/resolve/" in path}
+
+
 def test_what_is_pushed_is_what_is_loaded_to_the_bit(hub, draw, caplog):
     card = Card(data="made up", licence="cc0-1.0", metrics={"seen/r1": 0.5}, captions=CAPTIONS[:2])
     assert draw.push_to_hub(REPO, card).endswith(REPO)
@@ -48,9 +53,9 @@ def test_what_is_pushed_is_what_is_loaded_to_the_bit(hub, draw, caplog):
         loaded = Pipeline.from_pretrained(REPO, device="cpu")
     assert same(draw, loaded)
     assert loaded.config == json.loads(json.dumps(draw.config))
-    assert "fetching config.json and model.safetensors of 'anna/tiny.model' from http://127" in caplog.text
-    fetched = {path for path in hub.asked if "/resolve/" in path}
-    assert {path.rsplit("/", 1)[1] for path in fetched} == {"config.json", "model.safetensors"}
+    named = "config.json, model.safetensors, README.md, samples.png"
+    assert f"fetching {named} of 'anna/tiny.model' from http://127" in caplog.text
+    assert fetched(hub) == set(named.split(", "))
     caplog.clear()
     Pipeline.from_pretrained(REPO, device="cpu")
     assert not caplog.text  # nothing is fetched twice
@@ -130,14 +135,58 @@ def test_a_path_that_is_there_comes_first_then_the_library_s_own_models(hub, dra
     assert len(hub.asked) == asked
 
 
-def test_the_card_that_a_model_came_with_goes_along(hub, draw, tmp_path):
-    draw.save_pretrained(tmp_path / "model", card=Card(licence="cc-by-sa-4.0"))
-    again = Pipeline.from_pretrained(tmp_path / "model", device="cpu")
-    again.save_pretrained(tmp_path / "copy")
-    again.push_to_hub(REPO)
-    written = (tmp_path / "model" / "README.md").read_bytes()
-    assert b"cc-by-sa-4.0" in written
-    assert written == (tmp_path / "copy" / "README.md").read_bytes() == hub.files(REPO)["README.md"]
+def test_a_model_pushed_again_from_the_hub_keeps_its_card_and_sheet(hub, draw):
+    draw.push_to_hub(REPO, Card(licence="cc-by-sa-4.0", captions=CAPTIONS[0]))
+    first = hub.files(REPO)
+    Pipeline.from_pretrained(REPO, device="cpu").push_to_hub(REPO)
+    assert hub.files(REPO) == first
+    assert b"cc-by-sa-4.0" in first["README.md"]
+    Pipeline.from_pretrained(REPO, device="cpu").push_to_hub("bob/copy")
+    assert hub.files("bob/copy")["samples.png"] == first["samples.png"]
+
+
+def test_a_copy_says_its_own_name_size_and_hash_ahead_of_the_card_of_its_original(hub, draw, tmp_path):
+    draw.save_pretrained(tmp_path / "model", card=Card(licence="mit", captions=CAPTIONS[:1]))
+    original = (tmp_path / "model" / "README.md").read_text()
+    front, rest = original[: (cut := original.index("# model"))], original[cut:]
+    Pipeline.from_pretrained(tmp_path / "model", device="cpu").push_to_hub("anna/half", dtype=torch.float16)
+    half = Pipeline.from_pretrained("anna/half", device="cpu")
+    size = f"{len(hub.files('anna/half')['model.safetensors']) / 1e6:.1f} MB"
+    said = f"is loaded as `anna/half`; its file has {size}; averaged weights SHA-256 {weights_hash(half.model.ema)}."
+    assert half.card.startswith(f"{front}> This is a copy of the model ")
+    assert half.card.endswith(f"{said}\n\n{rest}")
+    half.save_pretrained(tmp_path / "third", torch.float16)  # a copy's copy has one such line
+    assert (tmp_path / "third" / "README.md").read_text() == half.card.replace("`anna/half`", "`third`")
+    Pipeline.from_pretrained(tmp_path / "model", device="cpu").save_pretrained(tmp_path / "again" / "model")
+    assert (tmp_path / "again" / "model" / "README.md").read_text() == original
+
+
+def test_a_card_of_the_hub_gives_way_to_a_card_that_says_something_alone(hub, draw, caplog):
+    draw.push_to_hub(REPO, Card(licence="cc-by-sa-4.0"))
+    draw.push_to_hub(REPO)
+    assert b"cc-by-sa-4.0" in hub.files(REPO)["README.md"]
+    assert "the card of 'anna/tiny.model' stays; give a card" in caplog.text
+    draw.push_to_hub(REPO, Card(licence="mit"))
+    assert b"license: mit" in hub.files(REPO)["README.md"]
+
+
+def test_a_card_of_too_many_bytes_is_not_fetched(hub, draw):
+    draw.push_to_hub(REPO)
+    hub.commit(REPO, hub.files(REPO) | {"README.md": b"x" * (hub_module.EXTRAS["README.md"] + 1), "setup.py": b""})
+    assert Pipeline.from_pretrained(REPO, device="cpu").card is None
+    assert fetched(hub) - {"README.md"} == {"config.json", "model.safetensors"}  # which the push asked for
+
+
+def test_what_is_no_text_is_no_name_and_no_revision(hub, draw):
+    for call, says in [
+        (lambda: draw.push_to_hub(None), "None is no name on the hub; give user/model"),
+        (lambda: draw.push_to_hub(REPO, revision=5), "revision is 5; give a branch"),
+        (lambda: Pipeline.from_pretrained(REPO, revision=5), "revision is 5; give a branch, a tag or a commit"),
+        (lambda: Pipeline.from_pretrained(REPO, revision=""), "revision is ''; give a branch"),
+    ]:
+        with pytest.raises(UserError, match=says):
+            call()
+    assert not hub.asked
 
 
 def test_only_what_belongs_to_a_model_is_pushed(hub, draw, tmp_path):

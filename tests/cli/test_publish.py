@@ -1,14 +1,19 @@
 """A model that ships: half the bytes, the same images up to rounding, a card that says what it is."""
 
+import ast
 import json
+import re
+import shutil
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
 
+from jepa_t import card as card_module
 from jepa_t import files
-from jepa_t.card import figures_table
+from jepa_t.card import Card, commit, figures_table
 from jepa_t.cli import main
 from jepa_t.engine.compat import save_checkpoint
 from jepa_t.pipeline import Pipeline
@@ -80,6 +85,57 @@ def test_figures_beside_a_checkpoint_are_taken_if_they_are_of_it(checkpoint, tmp
     assert main(["publish", str(checkpoint), str(tmp_path / "tiny")]) == 2
     beside.unlink()
     assert "give the metrics.json of jepa-t test" in capsys.readouterr().err
+
+
+def test_a_model_with_a_card_passes_it_on_unless_something_is_said(checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "metrics.json").write_text("{}")  # of something else
+    assert main(["publish", str(checkpoint), "own", "--licence", "mit", "--captions", "a fox"]) == 0
+    assert main(["publish", "own", "copy"]) == 0
+    copied = (tmp_path / "copy" / "README.md").read_text()
+    assert "is loaded as `copy`" in copied
+    assert "license: mit" in copied
+    assert (tmp_path / "copy" / "samples.png").read_bytes() == (tmp_path / "own" / "samples.png").read_bytes()
+    assert main(["publish", "own", "copy", "--data", "none at all"]) == 0
+    assert "license: unknown" in (tmp_path / "copy" / "README.md").read_text()
+    assert main(["publish", "emoji", "shared"]) == 0
+    assert (tmp_path / "shared" / "README.md").read_text().endswith((files.SHIPPED / "emoji/README.md").read_text())
+
+
+def test_a_default_card_is_not_written_over_another(checkpoint, tmp_path, capsys):
+    (tmp_path / "README.md").write_text("mine")
+    assert main(["publish", str(checkpoint), str(tmp_path)]) == 0
+    assert (tmp_path / "README.md").read_text() == "mine"
+    assert "README.md stays; --card, --data or --licence write another" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("caption", ['a "red" | fox', "it's a\nfox]", "\\"])
+def test_the_example_of_a_card_is_python_whatever_the_caption(checkpoint, tmp_path, caption):
+    draw = Pipeline.from_pretrained(checkpoint, device="cpu")
+    draw.save_pretrained(tmp_path)
+    card = Card(captions=caption)
+    assert card.captions == (caption,)
+    text = card.render(card._facts(tmp_path, draw))
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    strings = [node.value for node in ast.walk(ast.parse(example)) if isinstance(node, ast.Constant)]
+    assert caption in strings
+
+
+def test_the_commit_of_a_card_is_that_of_a_repository_which_has_the_code(tmp_path, monkeypatch):
+    def git(*words):
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        return subprocess.run(["git", "-C", tmp_path, *who, *words], check=True, capture_output=True, text=True).stdout
+
+    inside = tmp_path / ".venv" / "card.py"
+    inside.parent.mkdir()
+    shutil.copy(card_module.__file__, inside)
+    monkeypatch.setattr(card_module, "__file__", str(inside))
+    git("init")
+    git("commit", "--allow-empty", "-m", "another's")
+    assert commit() == "unknown"
+    git("add", ".")
+    git("commit", "-m", "with the code")
+    assert commit() == git("rev-parse", "HEAD").strip()
 
 
 def test_a_card_that_asks_for_what_is_not_there_is_told(checkpoint, tmp_path, capsys):
