@@ -55,6 +55,7 @@ def run(args: Namespace) -> None:
         write_json(target, figures | facts)
         show_figures(figures)
         print(f"written to {target}")
+    del runner
     leave_process_group()
 
 

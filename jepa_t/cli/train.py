@@ -47,6 +47,7 @@ def run(args: Namespace) -> None:
             runner.train()
     except Interrupted as stop:
         raise Interrupted(f"{stop}\n{remedy}") from None
+    del runner
     leave_process_group()
 
 

@@ -1,5 +1,6 @@
 """The only file that bends MMEngine 0.10.7: safe reading, atomic writing, processes on a CPU, warnings."""
 
+import gc
 import importlib
 import os
 import warnings
@@ -125,6 +126,10 @@ def end_workers(batches: Iterator) -> None:
 
 
 def leave_process_group() -> None:
-    """Leave the group of processes, if this is one: gloo's threads that outlive it abort the process now and then."""
+    """Leave the group of processes, if this is one: gloo's threads that outlive it abort the process now and then.
+
+    They live as long as anything refers to the group, as a wrapped model does, so let go of the runner before.
+    """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+        gc.collect()  # a runner is in cycles with its hooks
