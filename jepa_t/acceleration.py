@@ -8,12 +8,23 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from .errors import UserError
 from .layers import Block
 from .objectives.denoising_head import ResidualBlock
 
 HALF = (torch.bfloat16, torch.float16)
 _LOCK = threading.Lock()
 _CASTS: WeakKeyDictionary[nn.Module, tuple[int, list[tuple[Tensor, Tensor]]]] = WeakKeyDictionary()
+
+
+def check_dtype(dtype: object) -> None:
+    """See that a model's weights can be of a precision; None leaves them as they are.
+
+    Raises:
+        UserError: They can't.
+    """
+    if dtype is not None and dtype not in (torch.float32, *HALF):
+        raise UserError(f"dtype is {dtype!r}; use torch.float32, torch.bfloat16 or torch.float16")
 
 
 def compile_blocks(module: nn.Module) -> None:

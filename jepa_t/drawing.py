@@ -14,7 +14,7 @@ from .acceleration import autocast_of, cast_once
 from .contracts import GenerativeObjective, ImageTokenizer, Sampler, StepwiseSampler
 from .denoiser import Denoiser, check_drawn
 from .ema import check_moved
-from .errors import UserError
+from .errors import UserError, check_index
 from .randomness import checked_seeds
 from .sheets import hatch, to_image
 from .structures import Caption, Given, Revealed, Seed, Split
@@ -83,8 +83,14 @@ class Drawing:
     rows: list[int] = field(default_factory=list, repr=False)
 
     def frames(self, index: int) -> list[Image.Image]:
-        """How image number ``index`` came about, an image per sampling step, if ``trajectory`` was asked for."""
-        row = self.rows[index]
+        """How image number ``index`` came about, an image per sampling step, if ``trajectory`` was asked for.
+
+        Where nothing was drawn, as with ``mask=0``, there is no step.
+
+        Raises:
+            UserError: There is no image of that number.
+        """
+        row = self.rows[check_index("the image's index", index, len(self.rows))]
         return [step.images()[step.rows.index(row)] for step in self.trajectory if row in step.rows]
 
 
@@ -123,9 +129,7 @@ class Request:
         counts = {row: self.edit.counts[row] if self.edit else None for row in rows}
         # In each part as many tokens are masked, so that all shapes are one.
         parts = [[row for row in rows if counts[row] == count] for count in dict.fromkeys(counts.values())]
-        tokens = torch.cat(
-            [self._part(model, part, steps, looked) for part in parts]
-        )  # as many masked tokens in each part
+        tokens = torch.cat([self._part(model, part, steps, looked) for part in parts])
         places = sorted(range(len(rows)), key=[row for part in parts for row in part].__getitem__)
         images = decode(model.image_tokenizer, tokens[places] if len(parts) > 1 else tokens)
         captions, seeds = [self.captions[row] for row in rows], [self.seeds[row] for row in rows]

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from .contracts import ImageTokenizer, LatentImageTokenizer
 from .data.broken import BrokenSample
-from .data.decoding import to_inputs, to_rgb
+from .data.decoding import to_inputs, to_mask, to_rgb
 from .errors import UserError, check_share
 from .sampling import Generators
 from .structures import Given, Seed
 from .tokenizers.encoding import encode
 from .tokenizers.maps import in_float32
 
-Pixels = Image.Image | Tensor | np.ndarray
+MASK_TYPES = "give bool, uint8 (white is 255) or numbers from 0 to 1"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Edit:
         Args:
             images: A PIL image or a tensor ``[3, H, W]`` for all captions, or one for each.
             mask: White or True where an image is to be drawn anew: a PIL image, an array or a tensor ``[H, W]`` for
-                all, or one for each; or the share of tokens to redraw, which the seed chooses.
+                all, or one for each; or the share of tokens to redraw, which the seed chooses. Transparent pixels
+                stay.
             seeds: One for each caption.
             tokenizer: The model's.
 
@@ -78,24 +79,30 @@ class Edit:
 
 def _each(name: str, given: Any, count: int, dims: int) -> list[Any]:
     """One for each of so many captions, from one for all or one for each."""
+    given = _number(given)
     if isinstance(given, (Image.Image, Real)) or (isinstance(given, (Tensor, np.ndarray)) and given.ndim == dims):
         return [given] * count
     if isinstance(given, str) or not isinstance(given, (Sequence, Tensor, np.ndarray)):
         raise UserError(f"{name} is a {type(given).__name__}; give a PIL image or a tensor, or one for each caption")
     if len(given) != count:
         raise UserError(f"{count} captions and {len(given)} {name}; give one for all, or one for each caption")
-    return list(given)
+    return [_number(one) for one in given]
+
+
+def _number(given: Any) -> Any:
+    """A tensor or an array without dimensions as the number that it is; all else as it is."""
+    return given.item() if isinstance(given, (Tensor, np.ndarray)) and given.ndim == 0 else given
 
 
 def _checked_image(image: Any, size: tuple[int, int]) -> Image.Image | Tensor:
     if isinstance(image, Image.Image):
         try:
             image, found = to_rgb(image), (image.height, image.width)
-        except BrokenSample as error:
+        except (BrokenSample, OSError, ValueError) as error:
             raise UserError(f"an image can't be read: {error}") from error
     elif isinstance(image, Tensor) and image.ndim == 3 and image.shape[0] == 3 and image.is_floating_point():
         found = (image.shape[1], image.shape[2])
-        if not bool(image.abs().max() <= 1):
+        if not bool((image.abs() <= 1).all()):
             raise UserError("images hold numbers outside [-1, 1]; give them in that range")
     else:
         raise UserError(f"images holds a {_kind(image)}; give PIL images, or tensors [3, H, W] in [-1, 1]")
@@ -112,7 +119,7 @@ def _kind(one: Any) -> str:
 
 
 def _to_tensor(image: Image.Image | Tensor) -> Tensor:
-    return image if isinstance(image, Tensor) else to_inputs([np.asarray(image)])[0]
+    return image.float() if isinstance(image, Tensor) else to_inputs([np.asarray(image)])[0]
 
 
 def _tokens(mask: Any, seed: Seed, size: tuple[int, int], tokenizer: ImageTokenizer) -> Tensor:
@@ -129,12 +136,32 @@ def _tokens(mask: Any, seed: Seed, size: tuple[int, int], tokenizer: ImageTokeni
 
 
 def _as_bool(mask: Any) -> Tensor:
-    values = torch.from_numpy(np.array(mask.convert("L"))) if isinstance(mask, Image.Image) else mask
-    values = torch.from_numpy(values) if isinstance(values, np.ndarray) else values
-    if not isinstance(values, Tensor):
-        raise UserError(f"mask is a {_kind(mask)}; give a PIL image, an array or a tensor [H, W], or a share as 0.5")
+    values = _values(mask)
     if values.dtype == torch.bool:
-        return values.cpu()
-    if values.dtype != torch.uint8 and not values.is_floating_point():
-        raise UserError(f"mask has the type {values.dtype}; give bool, uint8 (white is 255) or numbers from 0 to 1")
-    return (values > (127 if values.dtype == torch.uint8 else 0.5)).cpu()
+        return values
+    if values.dtype == torch.uint8:
+        if bool((values == 1).any()) and not bool((values > 1).any()):
+            raise UserError("mask is of uint8 and its largest number is 1; give bool, or white as 255")
+        return values > 127
+    if not values.is_floating_point():
+        raise UserError(f"mask has the type {values.dtype}; {MASK_TYPES}")
+    if not bool(((values >= 0) & (values <= 1)).all()):
+        raise UserError("mask holds numbers outside [0, 1]; give them in that range, or uint8, where white is 255")
+    return values > 0.5
+
+
+def _values(mask: Any) -> Tensor:
+    """The numbers of a mask, on the CPU."""
+    if isinstance(mask, Image.Image):
+        try:
+            mask = np.array(to_mask(mask))
+        except (BrokenSample, OSError, ValueError) as error:
+            raise UserError(f"a mask can't be read: {error}") from error
+    if isinstance(mask, np.ndarray):
+        try:
+            return torch.from_numpy(np.array(mask, order="C"))  # a copy: PyTorch reads no negative strides
+        except (TypeError, ValueError) as error:
+            raise UserError(f"mask has the type {mask.dtype}; {MASK_TYPES}") from error
+    if not isinstance(mask, Tensor):
+        raise UserError(f"mask is a {_kind(mask)}; give a PIL image, an array or a tensor [H, W], or a share as 0.5")
+    return mask.cpu()

@@ -35,6 +35,18 @@ def check_integer(name: str, value: object, least: int = 1) -> int:
     return int(value)
 
 
+def check_index(name: str, value: object, count: int) -> int:
+    """The value, if it is the number of one of ``count`` things, from 0; or, below 0, as Python counts from the end.
+
+    Raises:
+        UserError: It isn't; the message calls it ``name``.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or not -count <= value < count:
+        choices = f"it must be a whole number from 0 to {count - 1}" if count else "there is none"
+        raise UserError(f"{name} is {value!r}; {choices}")
+    return int(value)
+
+
 def check_depth(name: str, value: object, least: int = 1) -> int:
     """The value, if it is a whole number of at least ``least`` and at most 1,000: more blocks would fill any memory.
 

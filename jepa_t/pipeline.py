@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from . import hub
-from .acceleration import HALF
+from .acceleration import HALF, check_dtype
 from .card import Card, pass_on
 from .contracts import Sampler, Vocabulary
 from .drawing import Drawing, Request, SamplingStep, check_sampler, joined
@@ -21,7 +21,7 @@ from .errors import UserError, check_integer, unknown
 from .model import JEPAT
 from .randomness import SEEDS, checked_seeds
 from .sampling import MaskedSampler, sampler_config, sampler_for
-from .saved import CONFIG, WEIGHTS, find_model, load_model, read_card, read_sheet
+from .saved import find_model, load_model, read_card, read_sheet, write_model
 from .structures import Between, Caption, Seed, ends
 from .words import check_words
 
@@ -77,17 +77,22 @@ class Pipeline:
         made._sheet = read_sheet(found)
         return made.to(chosen)
 
-    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> "Pipeline":
+    def to(
+        self, device: str | torch.device | torch.dtype | None = None, dtype: torch.dtype | None = None
+    ) -> "Pipeline":
         """Move the model, in place, to a device, and its weights to a precision; the same pipeline.
 
         With ``torch.bfloat16`` or ``torch.float16`` what draws is computed in half precision. The tokenizers, which
-        run once per image, stay in float32.
+        run once per image, stay in float32. A precision alone may stand in the place of the device.
 
         Raises:
             UserError: The device can't be used, or the precision is another.
         """
-        if dtype is not None and dtype not in (torch.float32, *HALF):
-            raise UserError(f"dtype is {dtype!r}; use torch.float32, torch.bfloat16 or torch.float16")
+        if isinstance(device, torch.dtype) and dtype is None:
+            device, dtype = None, device
+        check_dtype(dtype)
+        if device is not None and not isinstance(device, (str, torch.device)):
+            raise UserError(f"device is {device!r}; give a name, such as 'cuda:0', or a torch.device")
         try:
             self.model.to(device)
         except (RuntimeError, AssertionError) as error:
@@ -108,16 +113,19 @@ class Pipeline:
 
         Args:
             folder: Where.
-            dtype: Precision of the numbers in the file, such as ``torch.float16``, which halves it; by default theirs.
+            dtype: Precision of the numbers in the file: ``torch.float32``, or ``torch.float16`` or ``torch.bfloat16``,
+                which halve it; by default theirs.
             card: What to write into ``README.md``; by default the card that the model came with, if it had one, with a
                 line that says what of it is another's.
             name: By which others load it, for that line; by default the folder's.
 
         Raises:
-            UserError: The pipeline was made from a model without its config, or that isn't plain data.
+            UserError: The pipeline was made from a model without its config, or that isn't plain data; the precision
+                is another; or the folder can't be written.
         """
-        from .files import state_hash, write_atomically, write_weights
+        from .files import state_hash
 
+        check_dtype(dtype)
         if self.config is None:
             raise UserError("Pipeline(model) knows no config to save; give the model's as Pipeline(model, config)")
         try:
@@ -127,8 +135,7 @@ class Pipeline:
         state = self.model.state_dict()
         kept = {name: value for name, value in state.items() if not name.startswith("network.")}
         kept = {name: value.to(dtype) if value.is_floating_point() else value for name, value in kept.items()}
-        write_weights(Path(folder) / WEIGHTS, kept)
-        write_atomically(Path(folder) / CONFIG, lambda file: file.write(plain))
+        write_model(folder, kept, plain)
         if card is not None:
             card.write(folder, type(self).from_pretrained(folder, device="cpu"))
         elif self.card is not None:
@@ -214,7 +221,8 @@ class Pipeline:
             mask: Where an image is drawn anew, white or True: a PIL image, an array or a tensor ``[H, W]``; or one for
                 each caption; or a share of the tokens in [0, 1], which the seed chooses. A token is drawn anew if any
                 of its pixels is; all others stay.
-            callback: Called after each sampling step with what there is. What it raises ends the call.
+            callback: Called after each sampling step with what there is. What it raises ends the call. With
+                ``mask=0`` nothing is drawn, so there is no step.
             trajectory: Whether all steps stand in what is returned.
             word_maps: Whether it says also where in its caption each image looked (:class:`~jepa_t.words.WordMap`).
             output: ``pil``, or ``tensor`` for ``[B, 3, H, W]`` in [-1, 1].
@@ -274,9 +282,11 @@ class Pipeline:
             UserError: As :meth:`__call__`, or there are more or fewer ends.
         """
         check_integer("frames", frames, 2)
-        texts = [captions] if isinstance(captions, str) else list(captions)
+        texts = _texts("captions", captions)
+        if len(texts) not in (1, 2):
+            raise UserError(f"{len(texts)} captions to go between; give one or two of them")
         drawn = [secrets.randbelow(SEEDS) for _ in range(3 - len(texts))] if seeds is None else seeds
-        numbers = checked_seeds(drawn, len(drawn))
+        numbers = checked_seeds(drawn, None)
         if (len(texts), len(numbers)) not in ((1, 2), (2, 1), (2, 2)):
             raise UserError(f"{len(texts)} captions and {len(numbers)} seeds; give one or two of each, not one of both")
         shares = [frame / (frames - 1) for frame in range(frames)]
@@ -300,15 +310,15 @@ class Pipeline:
         sampler: dict[str, Any],
     ) -> Request:
         """All that is asked for, checked."""
-        captions = [captions] if isinstance(captions, str | Between) else captions
-        if not isinstance(captions, Iterable):
-            raise UserError(f"captions is {captions!r}; give a text, or several")
-        captions = list(captions)
+        captions = [captions] if isinstance(captions, Between) else _texts("captions", captions)
+        if callback is not None and not callable(callback):
+            raise UserError(f"callback is {callback!r}; give a function of one SamplingStep")
         if output not in OUTPUTS:
             raise unknown("output", output, OUTPUTS)
         drawn = [secrets.randbelow(SEEDS) for _ in captions] if seeds is None else seeds
         chosen, numbers = self.sampler(**sampler), checked_seeds(drawn, len(captions))
-        away = [negative] * len(captions) if isinstance(negative, str) else None if negative is None else list(negative)
+        away = None if negative is None else _texts("negative", negative)
+        away = away * len(captions) if away is not None and isinstance(negative, str) else away
         if away is not None and len(away) != len(captions):
             raise UserError(f"{len(captions)} captions and {len(away)} negative; give one for all, or one for each")
         edit = Edit.of(images, mask, numbers, self.model.image_tokenizer)
@@ -319,17 +329,7 @@ class Pipeline:
             self._check(text)
         if word_maps:
             check_words(self.model.ema, captions)
-        return Request(
-            captions,
-            numbers,
-            chosen,
-            None if away is None else list(away),
-            edit,
-            callback,
-            trajectory,
-            word_maps,
-            output,
-        )
+        return Request(captions, numbers, chosen, away, edit, callback, trajectory, word_maps, output)
 
     def _check(self, caption: str) -> None:
         tokenizer = self.model.ema.text_tokenizer
@@ -341,3 +341,10 @@ class Pipeline:
             logging.getLogger("jepa_t").warning(
                 "%r: the model was never trained on %s", caption, ", ".join(map(repr, strange))
             )
+
+
+def _texts(name: str, given: Any) -> list[Any]:
+    """A text or several, as a list."""
+    if not isinstance(given, Iterable):
+        raise UserError(f"{name} is {given!r}; give a text, or several")
+    return [given] if isinstance(given, str) else list(given)

@@ -53,8 +53,10 @@ def own_rows(draw: Callable[..., Tensor], shape: Sequence[int], dim: int = 0, **
     return draw(shape, **options).unflatten(dim, (batch, world_size)).select(dim + 1, rank)
 
 
-def checked_seeds(seeds: Any, count: int) -> list[Seed]:
+def checked_seeds(seeds: Any, count: int | None) -> list[Seed]:
     """A seed for each of so many captions, given as numbers of Python, NumPy or PyTorch, or between two of them.
+
+    With a count of None they may be any number of seeds.
 
     Raises:
         UserError: There are more or fewer, or one is no whole number in [0, 2^32).
@@ -63,7 +65,7 @@ def checked_seeds(seeds: Any, count: int) -> list[Seed]:
         numbers = [seed.item() if isinstance(seed, (Tensor, np.generic)) else seed for seed in seeds]
     except (TypeError, ValueError, RuntimeError) as error:  # such as one number, or rows of numbers
         raise UserError(f"seeds is {seeds!r}; give a list with one for each caption, such as [0]") from error
-    if len(numbers) != count:
+    if count is not None and len(numbers) != count:
         raise UserError(f"{count} captions and {len(numbers)} seeds; give one seed per caption")
     for seed in [end for number in numbers for end in ends(number)]:
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:

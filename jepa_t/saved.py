@@ -5,7 +5,8 @@ that asks for far more memory than its weights have is refused.
 """
 
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from . import hub, registry
-from .errors import UserError, unknown
+from .errors import UserError, first_line, unknown
 from .files import (
     WEIGHTS,
     check_weights,
@@ -25,6 +26,8 @@ from .files import (
     read_json,
     read_safely,
     shipped_models,
+    write_atomically,
+    write_weights,
 )
 from .model import JEPAT
 
@@ -77,15 +80,21 @@ def find_model(path: str | Path, revision: str | None = None) -> Path:
         UserError: It is none of these.
     """
     hub.check_revision(revision)
-    place = located(Path(path).expanduser())
-    if not place.exists() and hub.is_name(path):
+    if not isinstance(path, (str, os.PathLike)):
+        raise UserError(f"path is {path!r}; give a text, such as 'emoji', or a Path")
+    try:
+        place = located(Path(path).expanduser())
+        there = place.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, not to be looked into, or of an unknown user
+        raise UserError(f"no model at '{path}': {first_line(error)}") from error
+    if not there and hub.is_name(path):
         try:
             return hub.fetch(str(path), revision)
         except UserError as error:
             raise UserError(f"no file or folder '{path}' here; {error}") from error
     if revision is not None:
         raise UserError(f"revision is {revision!r}, which only models on the hub have; '{path}' is none of them")
-    if not place.exists():
+    if not there:
         kinds = "a .pth file, a work dir, a saved folder, user/model on the hub"
         raise UserError(f"no model at '{path}'; give {kinds}, or one of: {', '.join(shipped_models())}")
     return place
@@ -101,6 +110,22 @@ def read_sheet(place: Path) -> bytes | None:
     """The file of the sheet of a card that :func:`read_card` finds, None if there is none."""
     sheet = place / hub.SHEET
     return sheet.read_bytes() if read_card(place) is not None and sheet.is_file() else None
+
+
+def write_model(folder: str | Path, weights: Mapping[str, Tensor], config: bytes) -> None:
+    """Write a saved folder.
+
+    Raises:
+        UserError: It can't be written.
+    """
+    if not isinstance(folder, (str, os.PathLike)):
+        raise UserError(f"folder is {folder!r}; give a text or a Path")
+    try:
+        write_weights(Path(folder) / WEIGHTS, weights)
+        write_atomically(Path(folder) / CONFIG, lambda file: file.write(config))
+    except OSError as error:
+        reason = error.strerror or first_line(error)
+        raise UserError(f"folder '{folder}' can't be written: {reason}; give another") from error
 
 
 class _Budget(TorchFunctionMode):

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from .contracts import TextTokenizer, Worded
-from .errors import UserError, unknown
+from .errors import UserError, check_index, unknown
 from .fusion import NO_ATTENTION
 from .network import Network
 from .sheets import contact_sheet, enlarge, heat_map
@@ -52,7 +52,10 @@ class WordMap:
         """
         if isinstance(word, str) and word not in self.words:
             raise unknown("word of the caption", word, self.words)
-        numbers = [n for n, one in enumerate(self.words) if one == word] if isinstance(word, str) else [word]
+        if isinstance(word, str):
+            numbers = [number for number, one in enumerate(self.words) if one == word]
+        else:
+            numbers = [check_index("the number of the word", word, len(self.words))]
         return self.drawn[:, numbers].sum(1).unflatten(0, self.grid)
 
     def sheet(self, image: Image.Image) -> Image.Image:

@@ -57,6 +57,8 @@ def test_each_step_says_what_it_revealed_and_the_last_is_the_image(objective, or
     assert seen.all()
     assert [image.tobytes() for image in steps[-1].images()] == [image.tobytes() for image in drawing.images]
     assert [frame.tobytes() for frame in drawing.frames(1)] == [step.images()[1].tobytes() for step in steps]
+    with pytest.raises(UserError, match="index is 99; it must be a whole number from 0 to 2"):
+        drawing.frames(99)
 
 
 def test_masked_cells_are_of_two_greys():
@@ -115,6 +117,18 @@ def test_another_precision_or_device_is_refused():
         pipeline().to(dtype=torch.int8)
     with pytest.raises(UserError, match="device 'tpu' can't be used"):
         pipeline().to("tpu")
+    for device, dtype in ((5, None), (torch.float16, torch.float16)):
+        with pytest.raises(UserError, match=r"device is .*; give a name"):
+            pipeline().to(device, dtype)
+
+
+def test_a_precision_alone_stands_in_the_place_of_the_device():
+    half = Pipeline(make_model().eval()).to(torch.float16)
+    assert {p.dtype for p in half.model.ema.encoder.parameters()} == {torch.float16}
+    assert {v.dtype for v in half.model.image_tokenizer.state_dict().values() if v.is_floating_point()} <= {
+        torch.float32
+    }
+    assert len(half(CAPTIONS[0], [0]).images) == 1
 
 
 # Negative captions
@@ -184,8 +198,15 @@ def test_a_strip_goes_from_one_caption_and_seed_to_the_other():
     torch.testing.assert_close(strip.images[2], tensors(CAPTIONS[1], [2])[0], atol=1e-5, rtol=0)
     assert draw.interpolate(CAPTIONS[:2], [1], frames=3).seeds == [1, 1, 1]
     assert len(set(draw.interpolate(CAPTIONS[0], frames=3).seeds)) == 3
-    for words in ((CAPTIONS[:3], [1]), (CAPTIONS[0], [1]), (CAPTIONS[:2], [1, 2, 3])):
-        with pytest.raises(UserError, match="give one or two of each"):
+    for words, says in (
+        ((CAPTIONS[:3], [1]), "3 captions to go between; give one or two"),
+        ((CAPTIONS[:3],), "3 captions to go between; give one or two"),
+        ((CAPTIONS[0], [1]), "give one or two of each"),
+        ((CAPTIONS[:2], [1, 2, 3]), "give one or two of each"),
+        ((5,), "captions is 5"),
+        ((CAPTIONS[0], 5), "seeds is 5"),
+    ):
+        with pytest.raises(UserError, match=says):
             draw.interpolate(*words)
 
 

@@ -99,6 +99,20 @@ def test_images_and_masks_of_pil_and_the_same_from_tensors():
     assert torch.equal(found, draw(one, [tensor] * 3, [mask.numpy()] * 3))
     assert torch.equal(found, draw(one, image.convert("RGBA"), white.convert("L")))
     assert torch.equal(found, draw(one, image, mask.float()))
+    assert torch.equal(found, draw(one, tensor.double(), np.flip(mask.numpy()).copy()[::-1, ::-1]))
+    clear = Image.fromarray(np.full((*SIZE, 4), 255, np.uint8))
+    clear.putalpha(white.convert("L"))  # white all over, and transparent where the image stays
+    assert torch.equal(found, draw(one, image, clear))
+
+
+def test_shares_are_numbers_of_any_library():
+    one, images = pipeline(), random_images(3)
+    shares = [0.5, 0.0, 1.0]
+    found = draw(one, images, shares)
+    for same in (np.array(shares), torch.tensor(shares), [torch.tensor(share) for share in shares]):
+        assert torch.equal(found, draw(one, images, same))
+    for half in (torch.tensor(0.5), np.array(0.5)):
+        assert torch.equal(draw(one, images, 0.5), draw(one, images, half))
 
 
 IMAGE = Image.new("RGB", SIZE[::-1])
@@ -121,6 +135,12 @@ IMAGE = Image.new("RGB", SIZE[::-1])
         ({"images": IMAGE, "mask": torch.zeros(6, 4)}, "a mask is 6 x 4 and the model draws 4 x 6"),
         ({"images": IMAGE, "mask": [0.5] * 2}, "3 captions and 2 mask"),
         ({"images": IMAGE, "mask": torch.zeros(SIZE, dtype=torch.int64)}, "mask has the type torch.int64"),
+        ({"images": IMAGE, "mask": np.ones(SIZE, np.uint8)}, "its largest number is 1; give bool, or white as 255"),
+        ({"images": IMAGE, "mask": torch.full(SIZE, 255.0)}, "mask holds numbers outside [0, 1]"),
+        ({"images": IMAGE, "mask": np.full(SIZE, np.nan)}, "mask holds numbers outside [0, 1]"),
+        ({"images": IMAGE, "mask": np.full(SIZE, None)}, "mask has the type object"),
+        ({"images": IMAGE, "mask": Image.new("LAB", SIZE[::-1])}, "a mask can't be read"),
+        *(({"images": IMAGE, "mask": Image.new(m, SIZE[::-1])}, f"its mode is {m}") for m in ("F", "I", "I;16")),
         ({"negative": ["seven"]}, "3 captions and 1 negative"),
         ({"negative": ""}, "is empty"),
         ({"negative": "seven", "guidance_scale": 1.0}, "guidance, which is off"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -94,6 +95,8 @@ def test_seeds_are_read_from_numpy_and_pytorch_too(draw, seeds):
     [
         ({"seeds": [0]}, "2 captions and 1 seeds; give one seed per caption"),
         ({"seeds": range(4), "batch_size": 1}, "2 captions and 4 seeds"),
+        ({"negative": 5}, "negative is 5; give a text, or several"),
+        ({"callback": 5}, "callback is 5; give a function"),
         ({"seeds": 7}, "seeds is 7; give a list with one for each caption"),
         *(({"seeds": [0, s]}, f"the seed {s!r} is no whole number") for s in (-1, 2**32, 2**63, 1.5, True, "3", None)),
         *(({"batch_size": size}, f"batch_size is {size}; it must be a whole number") for size in (0, -1, 1.5)),
@@ -170,6 +173,39 @@ def test_a_saved_folder_draws_the_same_and_its_config_is_plain_data(draw, tmp_pa
     for config, says in ((None, "knows no config to save"), ({"type": Pipeline}, "is plain data: .* type is not")):
         with pytest.raises(UserError, match=says):
             Pipeline(draw.model, config).save_pretrained(tmp_path / "other")
+
+
+@pytest.mark.parametrize("path", [None, 5, "x" * 300 + "/m", "a\0b"], ids=["none", "number", "long", "zero byte"])
+def test_what_is_no_path_is_told(path):
+    with pytest.raises(UserError, match=r"path is|no model at"):
+        Pipeline.from_pretrained(path)
+
+
+@pytest.mark.parametrize(
+    ("folder", "dtype", "says"),
+    [
+        ("file", None, "can't be written: File exists"),
+        ("/proc/x", None, "can't be written"),
+        (None, None, "folder is None"),
+        ("new", torch.int8, r"dtype is torch\.int8; use torch\.float32"),
+        ("new", "float16", "dtype is 'float16'; use"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_and_a_precision_that_ruins_are_told(draw, tmp_path, folder, dtype, says):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=says):
+        draw.save_pretrained(tmp_path / folder if folder else None, dtype)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_model_that_comes_along_can_be_pickled_and_refuses_a_foreign_tokenizer_still():
+    whole = Pipeline.from_pretrained("emoji", device="cpu")
+    again = pickle.loads(pickle.dumps(whole))
+    assert np.array_equal(pixels(whole("a fox", [0], steps=1)), pixels(again("a fox", [0], steps=1)))
+    state = whole.model.state_dict()
+    levels = {"image_tokenizer.levels": state["image_tokenizer.levels"] + 1}
+    with pytest.raises(UserError, match=r"trained with FSQ levels \(9, 9, 9, 7, 6\), here it is \(8, 8, 8, 6, 5\)"):
+        again.model.load_state_dict(state | levels)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "remove", "config"])

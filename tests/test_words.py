@@ -56,6 +56,8 @@ def test_each_token_has_shares_of_the_words_where_it_was_drawn_and_the_image_sta
     assert torch.equal(first.of("red"), first.drawn[:, 1].unflatten(0, GRID))
     with pytest.raises(UserError, match="unknown word of the caption 'rde': did you mean 'red'"):
         first.of("rde")
+    with pytest.raises(UserError, match="number of the word is 99; it must be a whole number from 0 to"):
+        first.of(99)
 
 
 def test_the_map_is_of_what_the_fusion_saw():

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..data.broken import BrokenSample
-from ..data.decoding import decode
+from ..data.decoding import decode, to_mask, to_rgb
 from ..engine import load_config, set_threads
 from ..errors import UserError
 from ..files import weights_hash, write_atomically
@@ -125,14 +126,14 @@ def run(args: Namespace) -> None:
             print(f"{name} in {Path(args.out) / name}")
 
 
-def read_image(option: str, file: str) -> Image.Image:
-    """An image file.
+def read_image(option: str, file: str, convert: Callable[[Image.Image], Image.Image] = to_rgb) -> Image.Image:
+    """An image file, as ``convert`` makes it.
 
     Raises:
         UserError: It isn't there, or no image.
     """
     try:
-        return decode(file)
+        return decode(file, convert)
     except BrokenSample as error:
         raise UserError(f"{option} {file!r} can't be read: {error}") from error
 
@@ -146,7 +147,7 @@ def read_mask(given: str) -> float | Image.Image:
     try:
         return float(given)
     except ValueError:
-        return read_image("--mask", given)
+        return read_image("--mask", given, to_mask)
 
 
 def _write(content: bytes, file: BinaryIO) -> None:

@@ -4,7 +4,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +31,8 @@ UPRIGHT = {
 }
 
 
-def decode(source: str | Path | bytes) -> Image.Image:
-    """An image as 8-bit RGB, upright: from a file, or from the bytes of one.
+def decode(source: str | Path | bytes, convert: Callable[[Image.Image], Image.Image] | None = None) -> Image.Image:
+    """An image as 8-bit RGB, or as ``convert`` makes it, upright: from a file, or from the bytes of one.
 
     CMYK and palettes are converted, transparent parts lie on white, 16-bit grey is rounded to 8 bits, EXIF's
     orientation is followed, the first frame of several is taken. Images of more pixels than twice PIL's
@@ -50,7 +50,7 @@ def decode(source: str | Path | bytes) -> Image.Image:
                 if image.format == "JPEG" and image.width * image.height > HALVED:
                     image.draft(None, (image.width // 2, image.height // 2))
                 image.load()
-                return _upright(image, to_rgb(image))
+                return _upright(image, (convert or to_rgb)(image))
         except BrokenSample:
             raise
         except UnidentifiedImageError as error:  # its text is the address of an object
@@ -78,6 +78,20 @@ def to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
+
+
+def to_mask(image: Image.Image) -> Image.Image:
+    """A mask of any mode of 8 bits, or of one, as 8-bit grey; transparent parts are black.
+
+    Raises:
+        BrokenSample: Nothing says which of its numbers is white.
+    """
+    if image.mode == "F" or image.mode.startswith("I"):
+        raise BrokenSample(f"its mode is {image.mode}, in which no number is white for sure; convert it to L")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
+    return image.convert("L")
 
 
 def _upright(image: Image.Image, pixels: Image.Image) -> Image.Image:

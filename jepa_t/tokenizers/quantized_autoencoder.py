@@ -110,7 +110,7 @@ class QuantizedAutoencoder(DiscreteTokenizer, TrainedTokenizer):
         self._levels = tuple(options["levels"]) if name == "FSQ" else ()
         if name == "FSQ":  # it has no weights: nothing else would tell one from another with as many channels
             remedy = "set image_tokenizer.quantizer.levels to those"
-            identify(self, "levels", options["levels"], "FSQ levels", remedy, lambda levels: str(tuple(levels)))
+            identify(self, "levels", options["levels"], "FSQ levels", remedy, _in_brackets)
         self.checkpoint, self.quantizer = checkpoint, built
         # Ids must be those of the codebook as it is: only VQ would change it while it looks one up.
         self._look_up = {"freeze_codebook": True} if name == "VQ" else {}
@@ -189,3 +189,7 @@ def _part(codes: Tensor) -> None:
 
 def _codebook(quantizer: Any) -> Tensor:
     return quantizer.implicit_codebook if hasattr(quantizer, "implicit_codebook") else quantizer.codebook
+
+
+def _in_brackets(levels: Sequence[int]) -> str:
+    return str(tuple(levels))

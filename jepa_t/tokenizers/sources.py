@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -122,15 +123,26 @@ def identify(
         value: Bytes, such as those of a hash, or whole numbers.
         what: What they tell apart, for the message.
         remedy: For the message.
-        show: How the message writes such a value.
+        show: How the message writes such a value; a function of a module, so that it can be pickled.
     """
     expected = list(value)
     module.register_buffer(name, torch.tensor(expected, dtype=torch.uint8 if isinstance(value, bytes) else torch.int64))
+    module.register_load_state_dict_pre_hook(partial(_refuse_other, name, expected, what, remedy, show))
 
-    def check(_module: nn.Module, state: dict[str, Tensor], prefix: str, *_) -> None:
-        found = state.get(f"{prefix}{name}")
-        if found is not None and found.tolist() != expected:
-            theirs, ours = show(found.tolist()), show(expected)
-            raise UserError(f"the checkpoint was trained with {what} {theirs}, here it is {ours}; {remedy}")
 
-    module.register_load_state_dict_pre_hook(check)
+def _refuse_other(
+    name: str,
+    expected: list[int],
+    what: str,
+    remedy: str,
+    show: Callable[[Sequence[int]], str],
+    _module: nn.Module,
+    state: dict[str, Tensor],
+    prefix: str,
+    *_: object,
+) -> None:
+    """The hook of :func:`identify`, which ends with what PyTorch gives it."""
+    found = state.get(f"{prefix}{name}")
+    if found is not None and found.tolist() != expected:
+        theirs, ours = show(found.tolist()), show(expected)
+        raise UserError(f"the checkpoint was trained with {what} {theirs}, here it is {ours}; {remedy}")

@@ -8,7 +8,9 @@ from PIL import Image
 from test_pipeline import CONFIG
 
 from jepa_t.cli import main
+from jepa_t.cli.sample import read_mask
 from jepa_t.engine.compat import save_checkpoint
+from jepa_t.errors import UserError
 from jepa_t.registry import MODELS, build
 
 
@@ -74,6 +76,16 @@ def test_animations_word_maps_and_edits(checkpoint, tmp_path, capsys):
     with Image.open(tmp_path / "out" / "images" / f"{name}.png") as drawn:
         assert (drawn.text["negative"], drawn.text["mask"]) == ("a blue seven", str(mask))
     assert "animations in" in capsys.readouterr().out
+
+
+def test_a_mask_s_transparent_pixels_are_black_and_its_numbers_are_of_8_bits(tmp_path):
+    mask = Image.new("RGBA", (2, 1), (255, 255, 255, 0))
+    mask.putpixel((1, 0), (255, 255, 255, 255))
+    mask.save(tmp_path / "mask.png")
+    assert read_mask(str(tmp_path / "mask.png")).tobytes() == b"\x00\xff"
+    Image.new("I;16", (2, 1)).save(tmp_path / "mask.png")
+    with pytest.raises(UserError, match="its mode is I;16"):
+        read_mask(str(tmp_path / "mask.png"))
 
 
 @pytest.mark.parametrize(
