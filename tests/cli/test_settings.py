@@ -199,7 +199,7 @@ def silenced(told, command):
         metric = SimpleNamespace(prepare=lambda *_: None, evaluate=lambda _: {}, facts={})
         told.instead("cli.evaluate", "DistributionMetric", metric)
     elif command == "publish":
-        told.monkeypatch.setattr("jepa_t.hub.push", lambda *given: told.calls.append(given))
+        told.monkeypatch.setattr("jepa_t.hub.push", lambda *given, **_: told.calls.append(given))
     elif command == "demo":
         told.monkeypatch.setattr("threading.Event.wait", lambda _: None)
         told.instead("demo.page", "launch", "http://here")
