@@ -5,6 +5,7 @@ import secrets
 import shlex
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +14,10 @@ from PIL import Image, ImageOps
 
 from ..contracts import StepwiseSampler, Vocabulary
 from ..drawing import Drawing, SamplingStep
-from ..errors import UserError
+from ..errors import UserError, check_integer, unknown
 from ..pipeline import Pipeline
 from ..randomness import SEEDS
+from ..sampling import PRESETS
 from ..sheets import enlarge, heat_map
 from ..words import check_words
 
@@ -56,16 +58,23 @@ class Wanted:
         return {name: value for name, value in given.items() if value is not None}
 
     @classmethod
-    def typed(cls, caption: str, seed: str, count: int, guidance: str, preset: str, steps: str) -> "Wanted":
+    def typed(
+        cls, caption: object, seed: object, count: object, guidance: object, preset: object, steps: object
+    ) -> "Wanted":
         """From what the page's fields hold; an empty one leaves the choice to the model, and the seed to chance.
 
+        The page's API passes on whatever it is given, so each may be of any type.
+
         Raises:
-            UserError: There is no caption, or a field holds no number.
+            UserError: There is no caption, a field holds no number, or there is no such preset.
         """
-        if not caption.strip():
+        if not isinstance(caption, str) or not caption.strip():
             raise UserError("there is no caption; type one, such as: a fox")
-        if not 1 <= count <= MOST:
+        count = check_integer("the number of images", count)
+        if count > MOST:
             raise UserError(f"{count} images were asked for; ask for 1 to {MOST}")
+        if not isinstance(preset, str) or preset not in (AS_TRAINED, *PRESETS):
+            raise unknown("preset", preset, (AS_TRAINED, *PRESETS))
         chosen = number("seed", seed, int)
         return cls(
             caption,
@@ -77,17 +86,18 @@ class Wanted:
         )
 
 
-def number(name: str, text: str, kind: type) -> Any:
-    """The number that a field holds; None for an empty one.
+def number(name: str, held: object, kind: type) -> Any:
+    """The number that a field holds, as text or as such; None for an empty one.
 
     Raises:
         UserError: It holds something else.
     """
+    text = "" if held is None else str(held)
     try:
         return kind(text) if text.strip() else None
     except ValueError as error:
         what = "a whole number" if kind is int else "a number"
-        raise UserError(f"{name} is {text!r}; type {what}, or nothing") from error
+        raise UserError(f"{name} is {held!r}; type {what}, or nothing") from error
 
 
 @dataclass(frozen=True)
@@ -107,25 +117,33 @@ class Part:
         """From what Gradio's image editor holds: a background, and layers with what was brushed.
 
         Raises:
-            UserError: There is no image, or nothing was brushed.
+            UserError: There is no image, nothing was brushed, or a layer is of another size.
         """
         background = editor and editor.get("background")
         if not isinstance(background, Image.Image):
             raise UserError("there is no image to change; take the drawn one, or give one of yours")
         mask = np.zeros((background.height, background.width), bool)
         for layer in editor.get("layers") or ():
+            if layer.size != background.size:
+                raise UserError(f"the image is {background.size} and a layer {layer.size}; give both in one size")
             mask |= np.asarray(layer.convert("RGBA"))[..., 3] > 0
         if not mask.any():
             raise UserError("nothing was brushed; brush over what is to be drawn anew")
         return cls(flat(background), Image.fromarray(mask))
 
     def fitted(self, pipeline: Pipeline) -> "Part":
-        """At the size that a model draws; a pixel of the mask is white if any of those that it stands for was."""
+        """At the size that a model draws; a pixel of the mask is white if any of those that it stands for was.
+
+        Raises:
+            UserError: What was brushed is cut off.
+        """
         tokenizer = pipeline.model.image_tokenizer
         size = (tokenizer.grid[1] * tokenizer.stride, tokenizer.grid[0] * tokenizer.stride)
         shares = ImageOps.fit(self.mask.convert("L").convert("F"), size, Image.Resampling.BOX)
-        mask = Image.fromarray(np.asarray(shares) > 1e-3)
-        return Part(ImageOps.fit(self.image, size, Image.Resampling.BOX), mask)
+        mask = np.asarray(shares) > 1e-3
+        if not mask.any():
+            raise UserError("what was brushed lies outside the middle that the model sees; brush nearer to the middle")
+        return Part(ImageOps.fit(self.image, size, Image.Resampling.BOX), Image.fromarray(mask))
 
 
 def flat(image: Image.Image) -> Image.Image:
@@ -150,21 +168,20 @@ class View:
     words: dict[str, list[tuple[str, Image.Image]]]
 
 
-def draw(models: Models, wanted: Wanted, part: Part | None = None) -> Iterator[View]:
+def draw(models: Models, wanted: Wanted, parts: Mapping[str, Part] | None = None) -> Iterator[View]:
     """Draw with each model, and say at each sampling step what there is.
 
     Args:
         models: By name.
         wanted: What is asked.
-        part: What is to be drawn anew of an image; None draws whole ones.
+        parts: By model what is to be drawn anew of an image, at its size; None draws whole ones.
 
     Raises:
         UserError: Something can't be drawn; what it says names the remedy.
     """
     view = View([None] * len(models), "", {})
     for place, (name, pipeline) in enumerate(models.items()):
-        own = None if part is None else part.fitted(pipeline)
-        for event in watched(pipeline, wanted, own):
+        for event in watched(pipeline, wanted, (parts or {}).get(name)):
             done = isinstance(event, Drawing)
             images = event.images if isinstance(event, Drawing) else in_order(event)
             strips = [*view.strips]
@@ -181,28 +198,39 @@ def draw(models: Models, wanted: Wanted, part: Part | None = None) -> Iterator[V
 
 
 def watched(pipeline: Pipeline, wanted: Wanted, part: Part | None = None) -> Iterator[SamplingStep | Drawing]:
-    """A model's sampling steps as they are made, if its sampler makes steps; then what was drawn."""
+    """A model's sampling steps as they are made, if its sampler makes steps; then what was drawn.
+
+    Once the iterator is closed, as when the page is, the model stops after the step that it is at.
+    """
     edit = {} if part is None else {"images": part.image, "mask": part.mask}
     events: queue.SimpleQueue = queue.SimpleQueue()
+    closed = threading.Event()
     stepwise = isinstance(pipeline.sampler(**wanted.options), StepwiseSampler)
-    callback = events.put if stepwise else None
+
+    def seen(step: SamplingStep) -> None:
+        if closed.is_set():
+            raise CancelledError
+        events.put(step)
 
     def run() -> None:
         try:
             captions = [wanted.caption] * wanted.count
-            asked = {"callback": callback, "word_maps": no_words(pipeline, wanted.caption) is None}
+            asked = {"callback": seen if stepwise else None, "word_maps": no_words(pipeline, wanted.caption) is None}
             events.put(pipeline(captions, wanted.seeds, **asked, **edit, **wanted.options))
         except BaseException as error:  # told where the events are read
             events.put(error)
 
     threading.Thread(target=run, daemon=True).start()
-    while True:
-        event = events.get()
-        if isinstance(event, BaseException):
-            raise event
-        yield event
-        if isinstance(event, Drawing):
-            return
+    try:
+        while True:
+            event = events.get()
+            if isinstance(event, BaseException):
+                raise event
+            yield event
+            if isinstance(event, Drawing):
+                return
+    finally:
+        closed.set()
 
 
 def in_order(step: SamplingStep) -> list[Image.Image]:
@@ -246,29 +274,45 @@ def first_of(sheet: Image.Image, count: int) -> Image.Image:
     return sheet.crop((0, 0, (sheet.width + GAP) // count - GAP, sheet.height))
 
 
-def reproduction(names: Sequence[str], wanted: Wanted, edited: bool = False) -> tuple[str, str]:
+def files(parts: Mapping[str, Part]) -> dict[str, tuple[str, str]]:
+    """By model the names of the files, to be saved from the page, of its image and mask: one pair for each size."""
+    sizes = {part.image.size for part in parts.values()}
+    ends = {size: f"_{size[0]}x{size[1]}" if len(sizes) > 1 else "" for size in sizes}
+    return {name: (f"image{ends[part.image.size]}", f"mask{ends[part.image.size]}") for name, part in parts.items()}
+
+
+def reproduction(
+    names: Sequence[str], wanted: Wanted, saved: Mapping[str, tuple[str, str]] | None = None
+) -> tuple[str, str]:
     """The command lines and the Python that draw what is seen.
 
     Args:
         names: Of the models, as they were given.
         wanted: What is asked.
-        edited: Whether a part of an image was drawn anew; then its image and mask are saved from the page first.
+        saved: By model the :func:`files` of the image and the mask, if a part of an image was drawn anew.
     """
-    flags = {"--count": wanted.count if wanted.count > 1 else None, "--preset": wanted.preset}
+    flags: dict[str, object] = {
+        "--seed": wanted.seed,
+        "--count": wanted.count if wanted.count > 1 else None,
+        "--preset": wanted.preset,
+    }
     flags |= {"--guidance": wanted.guidance, "--steps": wanted.steps}
-    flags |= {"--image": "image.png", "--mask": "mask.png"} if edited else {}
-    words = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
-    lines = []
-    for name in names:
-        out = ["--out", f"samples_{len(lines) + 1}"] if len(names) > 1 else []
-        lines.append(shlex.join(["jepa-t", "sample", name, wanted.caption, "--seed", str(wanted.seed), *words, *out]))
     what = repr(wanted.caption) if wanted.count == 1 else f"[{wanted.caption!r}] * {wanted.count}"
     options = {"seeds": wanted.seeds, **wanted.options}
-    given = [f"{name}={value!r}" for name, value in options.items()]
-    given += ["images=Image.open('image.png')", "mask=Image.open('mask.png')"] if edited else []
-    imports = ["from PIL import Image", ""] if edited else []
-    code = [*imports, "from jepa_t import Pipeline", ""]
-    for number, name in enumerate(names):
-        variable = "images" if len(names) == 1 else f"images_{number + 1}"
+    lines: list[str] = []
+    code = [*(["from PIL import Image", ""] if saved else []), "from jepa_t import Pipeline", ""]
+    for number, name in enumerate(names, 1):
+        own: dict[str, object] = {}
+        variable = "images"
+        given = [f"{option}={value!r}" for option, value in options.items()]
+        if saved:
+            image, mask = (f"{file}.png" for file in saved[name])
+            own |= {"--image": image, "--mask": mask}
+            given += [f"images=Image.open({image!r})", f"mask=Image.open({mask!r})"]
+        if len(names) > 1:
+            own |= {"--out": f"samples_{number}"}
+            variable = f"images_{number}"
+        words = [word for flag, value in (flags | own).items() if value is not None for word in (flag, str(value))]
+        lines.append(shlex.join(["jepa-t", "sample", name, *words, "--", wanted.caption]))
         code += [f"draw = Pipeline.from_pretrained({name!r})", f"{variable} = draw({what}, {', '.join(given)}).images"]
     return "\n".join(lines), "\n".join(code) + "\n"

@@ -91,7 +91,7 @@ def build(models: Models) -> Any:
             yield from shown(models, lambda: (Wanted.typed(*values), None))
 
         def on_redraw(held: Any, *values: Any) -> Iterator[tuple]:
-            yield from shown(models, lambda: (Wanted.typed(*values), Part.of_editor(held)))
+            yield from shown(models, lambda: (Wanted.typed(*values), Part.of_editor(opened(editor, held))))
 
         def on_measure(*values: Any) -> tuple[Any, str]:
             try:
@@ -100,10 +100,11 @@ def build(models: Models) -> Any:
                 return html.line(str(error), wrong=True), ""
 
         inputs, outputs = [caption, *controls], [said, images, first, words, given, shell, python]
-        gr.on([button.click, caption.submit], on_draw, inputs, outputs, concurrency_id="model")
-        redraw.click(on_redraw, [editor, *inputs], outputs, concurrency_id="model")
+        raw: dict[str, Any] = {"concurrency_id": "model", "preprocess": False}  # Gradio's own errors are tracebacks
+        gr.on([button.click, caption.submit], on_draw, inputs, outputs, **raw)
+        redraw.click(on_redraw, [editor, *inputs], outputs, **raw)
         take.click(taken, first, editor)
-        measure.click(on_measure, inputs, [said, times], concurrency_id="model")
+        measure.click(on_measure, inputs, [said, times], **raw)
     return page
 
 
@@ -140,16 +141,34 @@ def shown(models: Models, ask: Callable[[], tuple[Wanted, Part | None]]) -> Iter
     """
     try:
         wanted, part = ask()
-        own = None if part is None else part.fitted(next(iter(models.values())))
-        given = "" if own is None else html.figures([("image", own.image), ("mask", own.mask.convert("L"))], "given")
-        lines = actions.reproduction(list(models), wanted, part is not None)
-        for view in actions.draw(models, wanted, part):
+        parts = {} if part is None else {name: part.fitted(pipeline) for name, pipeline in models.items()}
+        saved = actions.files(parts)
+        own = {saved[name]: (part.image, part.mask.convert("L")) for name, part in parts.items()}
+        given = "".join(html.figures(list(zip(*pair, strict=True)), "given") for pair in own.items())
+        lines = actions.reproduction(list(models), wanted, saved)
+        for view in actions.draw(models, wanted, parts):
             drawn = [(name, strip) for name, strip in zip(models, view.strips, strict=True) if strip]
             first = actions.first_of(drawn[0][1], wanted.count)
             words = "".join(html.line(name) + html.figures(maps, "words") for name, maps in view.words.items())
             yield html.line(view.said), html.figures(drawn, "strips"), first, words, given, *lines
     except UserError as error:
         yield html.line(str(error), wrong=True), *[gradio().skip()] * 6
+
+
+def opened(editor: Any, held: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What Gradio's image editor holds, its files opened.
+
+    Args:
+        editor: The component.
+        held: What the browser sent.
+
+    Raises:
+        UserError: A file is no image.
+    """
+    try:
+        return editor.preprocess(None if held is None else editor.data_model(**held))
+    except Exception as error:  # a damaged file can fail anywhere in PIL's many readers
+        raise UserError("the file can't be read as an image; give a PNG or a JPEG") from error
 
 
 def taken(first: Image.Image | None) -> dict[str, Any]:

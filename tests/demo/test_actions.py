@@ -1,6 +1,7 @@
 """What a click on the page does: views step by step, redrawn parts, and lines that draw the same again."""
 
 import shlex
+import threading
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from tiny import CAPTIONS, SIZE, config, make_model
 
 from jepa_t.cli import main
 from jepa_t.demo import stations
-from jepa_t.demo.actions import GAP, MOST, Part, Wanted, draw, first_of, reproduction, strip
+from jepa_t.demo.actions import GAP, MOST, Part, Wanted, draw, files, first_of, reproduction, strip, watched
 from jepa_t.errors import UserError
 from jepa_t.pipeline import Pipeline
 
@@ -84,7 +85,14 @@ def test_each_word_has_a_map_or_it_is_said_why_not(models):
         ({"steps": "0"}, "sampler.steps is 0"),
         ({"guidance": "much"}, "guidance is 'much'; type a number, or nothing"),
         ({"guidance": "-1"}, "sampler.guidance_scale is -1"),
+        ({"guidance": float("nan")}, "sampler.guidance_scale is nan"),
         ({"count": MOST + 1}, "5 images were asked for; ask for 1 to 4"),
+        ({"count": None}, "the number of images is None; it must be a whole number of at least 1"),
+        ({"count": 2.5}, "the number of images is 2.5; it must be a whole number of at least 1"),
+        ({"caption": None}, "there is no caption; type one"),
+        ({"seed": 1.5}, "seed is 1.5; type a whole number, or nothing"),
+        ({"steps": [2]}, r"steps is \[2\]; type a whole number, or nothing"),
+        ({"preset": ["fast"]}, r"unknown preset \['fast'\]"),
     ],
 )
 def test_what_cannot_be_drawn_is_told(models, typed, says):
@@ -100,7 +108,31 @@ def test_without_a_seed_one_is_chosen_and_told(models):
     assert f"seed {first.seed}." in last.said
 
 
-@pytest.mark.parametrize("wanted", [Wanted(CAPTIONS[0], 5), Wanted("it's red", 2, 2, 1.5, "fast", 2)])
+def test_a_closed_iterator_ends_the_drawing(models):
+    _, pipeline = next(iter(models.items()))
+    others, begun, go_on = set(threading.enumerate()), [], threading.Semaphore(1)
+
+    def wait(*_):
+        begun.append(None)
+        assert go_on.acquire(timeout=60)
+
+    hook = pipeline.model.ema.encoder.register_forward_pre_hook(wait)
+    try:
+        steps = watched(pipeline, Wanted(CAPTIONS[0], 0, steps=6))
+        assert next(steps).number == 1
+        steps.close()
+        go_on.release(9)
+        for thread in set(threading.enumerate()) - others:
+            thread.join(60)
+            assert not thread.is_alive()
+    finally:
+        hook.remove()
+    assert len(begun) <= 2
+
+
+@pytest.mark.parametrize(
+    "wanted", [Wanted(CAPTIONS[0], 5), Wanted("it's red", 2, 2, 1.5, "fast", 2), Wanted("-a\tthree", 1)]
+)
 def test_the_lines_draw_what_is_seen(models, wanted, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shell, python = reproduction(list(models), wanted)
@@ -108,7 +140,7 @@ def test_the_lines_draw_what_is_seen(models, wanted, tmp_path, monkeypatch):
     state = {}
     exec(python, state)
     for number, (line, shown) in enumerate(zip(shell.splitlines(), last.strips, strict=True)):
-        assert main([*shlex.split(line)[1:], "--device", "cpu"]) == 0
+        assert main(["sample", "--device", "cpu", *shlex.split(line)[2:]]) == 0
         files = sorted((tmp_path / f"samples_{number + 1}" / "images").iterdir())
         for place, (file, image) in enumerate(zip(files, state[f"images_{number + 1}"], strict=True)):
             assert np.abs(on_strip(shown, place, wanted.count) - pixels(Image.open(file))).max() <= 1
@@ -132,7 +164,7 @@ def test_a_brushed_part_is_drawn_anew_and_the_rest_stays(models, tmp_path, monke
     assert np.array_equal(pixels(fitted.image), pixels(drawn))
     assert np.array_equal(np.asarray(fitted.mask), [[True] * 2 + [False] * 4] * 2 + [[False] * 6] * 2)
     wanted = Wanted(CAPTIONS[1], 7)
-    *_, last = draw({name: pipeline}, wanted, part)
+    *_, last = draw({name: pipeline}, wanted, {name: fitted})
     changed = on_strip(last.strips[0])
     plain = pixels(pipeline(CAPTIONS[1], [7], images=drawn, mask=np.zeros(SIZE, bool)).images[0])
     assert np.array_equal(changed[2:], plain[2:])
@@ -140,10 +172,10 @@ def test_a_brushed_part_is_drawn_anew_and_the_rest_stays(models, tmp_path, monke
     fitted.image.save("image.png")
     fitted.mask.convert("L").save("mask.png")
     state = {}
-    shell, python = reproduction([name], wanted, edited=True)
+    shell, python = reproduction([name], wanted, files({name: fitted}))
     exec(python, state)
     assert np.array_equal(pixels(state["images"][0]), changed)
-    assert main([*shlex.split(shell)[1:], "--device", "cpu"]) == 0
+    assert main(["sample", "--device", "cpu", *shlex.split(shell)[2:]]) == 0
     (file,) = (tmp_path / "samples" / "images").iterdir()
     assert np.array_equal(pixels(Image.open(file)), changed)
 
@@ -156,12 +188,34 @@ def test_one_brushed_pixel_of_a_large_photo_reaches_the_mask(models):
     assert pixels(part.image)[0, 0].tolist() == [132, 137, 142]  # on white
 
 
+def test_what_is_brushed_outside_the_middle_is_told(models):
+    wide = Part.of_editor(editor(Image.new("RGB", (300, 50)), np.s_[:, :20]))
+    with pytest.raises(UserError, match="what was brushed lies outside the middle that the model sees"):
+        wide.fitted(next(iter(models.values())))
+
+
+def test_models_of_one_size_share_files_and_those_of_another_have_their_own():
+    part, other = (Part(Image.new("RGB", size), Image.new("1", size)) for size in ((6, 4), (64, 64)))
+    assert files({"one": part, "other": part}) == dict.fromkeys(("one", "other"), ("image", "mask"))
+    saved = files({"one": part, "other": other})
+    assert saved == {"one": ("image_6x4", "mask_6x4"), "other": ("image_64x64", "mask_64x64")}
+    shell, python = reproduction(list(saved), Wanted("a fox", 0), saved)
+    for number, line in enumerate(shell.splitlines()):
+        image, mask = (f"{file}.png" for file in list(saved.values())[number])
+        assert f"--image {image} --mask {mask} " in line
+        assert f"images=Image.open({image!r}), mask=Image.open({mask!r})" in python
+
+
 @pytest.mark.parametrize(
     ("held", "says"),
     [
         (None, "there is no image to change"),
         ({"background": None, "layers": []}, "there is no image to change"),
         (editor(Image.new("RGB", (8, 8)), np.s_[:0]), "nothing was brushed"),
+        (
+            editor(Image.new("RGB", (8, 8)), np.s_[:1]) | {"background": Image.new("RGB", (9, 8))},
+            "give both in one size",
+        ),
     ],
 )
 def test_an_empty_editor_is_told(held, says):

@@ -156,7 +156,7 @@ def test_the_lines_and_the_shares_are_seen(page):
     ask(page, "a fox", 3)
     drawn(page, "Drawn with seed 3.")
     page.get_by_text("The same from the shell").click()
-    sync.expect(page.locator("#shell")).to_contain_text("jepa-t sample emoji 'a fox' --seed 3", timeout=WAIT)
+    sync.expect(page.locator("#shell")).to_contain_text("jepa-t sample emoji --seed 3 -- 'a fox'", timeout=WAIT)
     page.get_by_text("Where the time goes").click()
     page.locator("#measure").click()
     sync.expect(page.locator("#times")).to_contain_text("context encoder", timeout=WAIT)

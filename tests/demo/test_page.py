@@ -56,6 +56,41 @@ def test_what_is_shown_at_each_moment(models):
     assert "&lt;b&gt;" in wrong[0]
 
 
+def test_the_files_of_a_redrawn_part_are_those_that_the_lines_name(models):
+    from jepa_t.demo.actions import Part, Wanted
+    from jepa_t.demo.page import shown
+
+    wide = {
+        "wide": Pipeline(make_model(image_tokenizer={"type": "PatchTokenizer", "size": (4, 8), "patch": 2}), config())
+    }
+    part = Part(Image.new("RGB", (60, 40)), Image.new("1", (60, 40), 1))
+    *_, last = shown(models | wide, lambda: (Wanted.typed(*values(CAPTIONS[0])), part))
+    given, shell = last[4:6]
+    for file in ("image_6x4.png", "mask_6x4.png", "image_8x4.png", "mask_8x4.png"):
+        assert given.count(f'download="{file}"') == 1
+        assert file in shell
+
+
+@pytest.mark.parametrize(
+    ("change", "says"), [({2: None}, "images is None"), ({2: 2.5}, "images is 2.5"), ({}, "be read as an image")]
+)
+def test_a_mistake_through_the_api_is_answered_below_the_controls(models, tmp_path, change, says):
+    from jepa_t.demo.page import build
+
+    page = build(models)
+    (redraw,) = (function for function in page.fns.values() if function.name == "on_redraw")
+    file = tmp_path / "notes.png"
+    file.write_text("no image")
+    held = {"background": {"path": str(file), "meta": {"_type": "gradio.FileData"}}, "layers": [], "composite": None}
+    asked = [change.get(place, value) for place, value in enumerate(values(CAPTIONS[0]))]
+    inputs = asyncio.get_event_loop().run_until_complete(
+        page.preprocess_data(redraw, [held, *asked], None, explicit_call=True)
+    )
+    (answer,) = redraw.fn(*inputs)
+    assert 'class="said wrong"' in answer[0]
+    assert says in answer[0]
+
+
 def test_the_first_image_goes_into_the_editor():
     from jepa_t.demo.page import taken
 
