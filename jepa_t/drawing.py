@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .acceleration import autocast_of, cast_once
+from .acceleration import HALF, autocast_of, cast_once
 from .contracts import GenerativeObjective, ImageTokenizer, Sampler, StepwiseSampler
 from .denoiser import Denoiser, check_drawn
 from .ema import check_moved
@@ -199,11 +199,12 @@ def draw_tokens(
         attended: A list for where the tokens look, as in :class:`~jepa_t.denoiser.Denoiser`.
 
     Raises:
-        UserError: A caption or a seed can't be read, the sampler can't do what is asked, or the network has been
-            trained and its average never updated.
+        UserError: A caption or a seed can't be read, the sampler can't do what is asked, the network has been
+            trained and its average never updated, or the tokenizers are in half precision.
     """
     seeds = checked_seeds(seeds, len(captions))
     check_moved(model.network, model.ema, model.began)
+    check_precision(model.image_tokenizer)
     check_sampler(sampler, model.ema.generative, negative is not None, watch is not None, given is not None)
     text = read(model.ema.text_tokenizer, captions)
     away = None if negative is None else read(model.ema.text_tokenizer, negative)
@@ -218,6 +219,20 @@ def draw_tokens(
             tokens = sampler(denoiser, text, seeds)
     check_drawn(tokens, len(captions), model.image_tokenizer, sampler)
     return tokens
+
+
+def check_precision(tokenizer: ImageTokenizer) -> None:
+    """See that a tokenizer is in float32, as it isn't after ``model.half()``.
+
+    Raises:
+        UserError: It isn't.
+    """
+    for tensor in (*tokenizer.parameters(), *tokenizer.buffers()):
+        if tensor.dtype in HALF:
+            raise UserError(
+                f"the tokenizers are in {tensor.dtype} and stay in torch.float32; load the model anew, and get half "
+                "precision by Pipeline.to(dtype=torch.float16)"
+            )
 
 
 def check_sampler(

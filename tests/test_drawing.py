@@ -131,6 +131,13 @@ def test_a_precision_alone_stands_in_the_place_of_the_device():
     assert len(half(CAPTIONS[0], [0]).images) == 1
 
 
+def test_a_model_in_half_precision_as_a_whole_is_refused():
+    draw = Pipeline(make_model(**PATCHES).eval())
+    draw.model.half()
+    with pytest.raises(UserError, match=r"Pipeline\.to\(dtype=torch\.float16\)"):
+        draw(CAPTIONS[:1], [0])
+
+
 # Negative captions
 
 
