@@ -3,13 +3,14 @@
 import statistics
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook, IterTimerHook, RuntimeInfoHook
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from ..contracts import Fitted
 from ..data.sets import HoldsTokens, PromptSet, TrainingSet
@@ -56,9 +57,12 @@ class RehearsalHook(Hook):
         """Rehearse with two samples of the training data, and read the captions of the previews and of the test.
 
         Raises:
-            UserError: A component breaks its contract, or a caption can't be read.
+            UserError: A component breaks its contract, a loader gives other batches, or a caption can't be read.
         """
-        model, loader = unwrap(runner.model), runner.train_dataloader
+        model = unwrap(runner.model)
+        batch = first_batch("train_dataloader", runner.train_dataloader)
+        if runner.test_loop:
+            first_batch("test_dataloader", runner.test_loop.dataloader)
         if not isinstance(model, JEPAT):
             return
         previews = [hook for hook in runner.hooks if isinstance(hook, PreviewHook)]
@@ -66,11 +70,30 @@ class RehearsalHook(Hook):
         prompts = runner.test_loop.dataloader.dataset if runner.test_loop else None
         if isinstance(prompts, PromptSet):
             later["test_dataloader"] = list(dict.fromkeys(prompts.captions))
-        batch = loader.collate_fn(loader.dataset.__getitems__(list(range(min(2, len(loader.dataset))))))
         data = model.data_preprocessor(batch, training=True)
         drawn = rehearse(model, data["inputs"], data["data_samples"]["caption"], later)
         if isinstance(prompts, PromptSet) and prompts.images is None:
             judge(runner.test_loop.evaluator.metrics, prompts, drawn)
+
+
+def first_batch(name: str, loader: DataLoader) -> dict:
+    """A batch of a loader's first two samples, which must be ``inputs`` and ``data_samples``.
+
+    Raises:
+        UserError: It is another, which the loader called ``name`` gives where its ``collate_fn`` is wrong.
+    """
+    samples = loader.dataset.__getitems__(list(range(min(2, len(loader.dataset)))))
+    try:
+        batch = loader.collate_fn(samples)
+        given = sorted(batch) if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        batch, given = {}, f"{type(error).__name__}: {first_line(error)}"
+    if not batch or not {"inputs", "data_samples"} <= batch.keys():
+        raise UserError(
+            f"{name}.collate_fn gives {given} in the place of a batch with 'inputs' and 'data_samples'; the data set's "
+            "batches are whole already: use dict(type='keep_batch')"
+        )
+    return batch
 
 
 def judge(metrics: Sequence[BaseMetric], prompts: PromptSet, images: torch.Tensor) -> None:

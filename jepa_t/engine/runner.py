@@ -255,11 +255,18 @@ class JEPATRunner(Runner):
         """MMEngine's method, of a loop of ours.
 
         Raises:
-            UserError: It is another.
+            UserError: It is another, or its validations can't be.
         """
         built = super().build_train_loop(loop)
         if not isinstance(built, TrainLoop):
             raise UserError(f"train_cfg is a {type(built).__name__}; use TrainLoop, or a class derived from it")
+        given = f"train_cfg.val_interval is {built.val_interval}"
+        if built.val_interval and self._val_loop is None:
+            raise UserError(
+                f"{given}, and the config has no validation; give val_dataloader, val_cfg and val_evaluator"
+            )
+        if built.val_interval > built.max_iters:
+            raise UserError(f"{given}, which is more than train_cfg.max_iters, {built.max_iters}; 0 is no validation")
         return built
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> GuardedOptimWrapper:

@@ -25,6 +25,9 @@ TEST = {
     "test_cfg": {"type": "TestLoop"},
     "test_evaluator": {"type": "TinyMetric"},
 }
+DEFAULT, REHEARSAL = {"collate_fn": {"type": "default_collate"}}, {"custom_hooks": [{"type": "RehearsalHook"}]}
+LOOP = {"type": "TrainLoop", "max_iters": 6}
+VALIDATION = {name.replace("test", "val"): value for name, value in TEST.items()} | {"val_cfg": {"type": "ValLoop"}}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +42,17 @@ TEST = {
         ({"optim_wrapper": WRAPPER | {"type": "OptimWrapper"}}, "use GuardedOptimWrapper"),
         ({"optim_wrapper": WRAPPER | {"clip_grad": {"max_norm": "x"}}}, "max_norm is 'x'"),
         ({"env_cfg": {"dist_cfg": {"bakend": 1}}}, "did you mean 'backend'"),
+        ({"train_dataloader": LOADER | DEFAULT, **REHEARSAL}, "train_dataloader.collate_fn gives KeyError.*keep_batch"),
+        (
+            TEST | {"test_dataloader": TEST["test_dataloader"] | DEFAULT, **REHEARSAL},
+            "test_dataloader.collate_fn gives",
+        ),
         ({"load_from": 3}, "load_from is 3"),
+        ({"train_cfg": LOOP | {"val_interval": 1}}, "val_interval is 1, and the config has no validation"),
+        (
+            VALIDATION | {"train_cfg": LOOP | {"val_interval": 7}},
+            "val_interval is 7, which is more than .*max_iters, 6",
+        ),
         ({"randomness": {"seed": -1}}, "Seed must be between"),
     ],
 )
