@@ -25,6 +25,7 @@ from jepa_t.cli import main
 from jepa_t.files import checkpoints, load_checkpoint
 
 TIMED = {"train_seconds", "test_seconds", "date"}  # of a benchmark's results: what differs from run to run
+INTERRUPTED = 130  # the code of a command that a signal has ended, in order
 FAKES = 'custom_imports = dict(imports=["engine_fakes"])\n'
 DRAWN = "test_cfg = dict(type='GenerationLoop')\ntest_evaluator = dict(_delete_=True, type='TinyMetric')\n"
 CACHED = """
@@ -117,6 +118,8 @@ def _faults(ended: children.Ended, blow: children.Blow | None) -> list[str]:
         return [f"a traceback after {blow}: {' | '.join(line.strip() for line in shown[-12:])}"]
     if ended.code and not ended.struck:
         return [f"code {ended.code}, and nothing had come: {ended.line}"]
+    if ended.struck and ended.code not in (0, -blow.number, 128 + blow.number, INTERRUPTED):
+        return [f"code {ended.code} after {blow}: {ended.line}"]
     return []
 
 

@@ -1,8 +1,10 @@
 """Wrong values for every option there is: each must be a clear line, or mean what the documentation says."""
 
 import copy
+import inspect
 import json
 import math
+import shutil
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,23 +13,28 @@ from random import Random
 from typing import Any
 
 import children
+import kills
+import tiny
+import tiny_features
 import tiny_run
+from image_files import write_classes
 from meanings import meaning
 from rows import Row
 
 from jepa_t import cli
-from jepa_t.cli import COMMANDS, Parser
+from jepa_t.cli import Parser
 from jepa_t.engine import JEPATRunner, config, load_config, loops
-from jepa_t.engine.components import component_at, options
+from jepa_t.engine.components import component_at, default, options
 from jepa_t.errors import UserError
 from jepa_t.pipeline import Pipeline
 
 WRONG: list[Any] = [
-    None, True, -1, 0, 1.5, -0.5, 2**63, 10**20, math.inf, math.nan, "", "é", "no such thing", "../../x",
+    None, True, -1, 0, 1, 2, 1.5, -0.5, 2**63, 10**20, math.inf, math.nan, "", "é", "no such thing", "../../x",
     [], {}, [[1]], [None], {"type": "os.system"},
 ]  # fmt: skip
 GIVEN = ["-1", "0", "1.5", "nan", "inf", str(10**20), "", "é", "no such thing", "-"]  # on a command line
 PROCESSOR, MEMORY = 40, 3 * 2**30  # seconds and bytes that one value may cost
+INPUTS = {"small.py", "cached.py", "card.md", "metrics.json", "set"}  # files that cases read
 REFUSED, ACCEPTED, LATE, BROKEN = "refused", "accepted", "late", "broken"
 
 
@@ -39,11 +46,13 @@ class Case:
         where: The option's name, for people.
         value: The wrong value.
         try_it: Tries it; raises what a user would meet.
+        default: What the option is where it isn't given; empty if it must be.
     """
 
     where: str
     value: Any
     try_it: Callable[[], object]
+    default: Any = inspect.Parameter.empty
 
     def __str__(self) -> str:
         return f"{self.where}={self.value!r}"
@@ -56,21 +65,43 @@ def storm(count: int, random: Random) -> Row:
     """Try ``count`` cases, drawn at random from all."""
     row, tally = Row("wrong values"), dict.fromkeys((REFUSED, ACCEPTED), 0)
     with children.scratch() as folder:
-        (folder / "small.py").write_text(tiny_run.CONFIG)
-        (folder / "card.md").write_text("$size")
-        (folder / "metrics.json").write_text("{}")
+        prepare(folder)
         pipeline = Pipeline.from_pretrained(tiny_run.checkpoint(), device="cpu")
         every = [*config_cases(folder), *command_cases(folder), *pipeline_cases(pipeline)]
         cases = random.sample(every, min(count, len(every)))
         for case, outcome, said in outcomes(cases, folder):
             row.tried += 1
-            meant = outcome == ACCEPTED and meaning(case.where, case.value)
+            meant = outcome == ACCEPTED and meaning(case.where, case.value, case.default)
             if outcome == REFUSED or meant:
                 tally[outcome] += 1
             else:
                 row.wrong(f"{case}: {outcome}: {said}")
     row.facts = f"of {len(every):,}; {tally[REFUSED]:,} told in a line, {tally[ACCEPTED]} with a meaning"
     return row
+
+
+def prepare(folder: Path) -> None:
+    """Put what the cases need into an empty folder, and see that each command succeeds with nothing wrong.
+
+    Raises:
+        RuntimeError: One doesn't, so that its cases would say nothing.
+    """
+    (folder / "small.py").write_text(tiny_run.CONFIG)
+    (folder / "card.md").write_text("$size")
+    (folder / "metrics.json").write_text("{}")
+    (folder / "cached.py").write_text(kills.CACHED.format(source=tiny.pretrained_kl()["source"]))
+    write_classes(folder / "set", (2, 2, 2))
+    for words in PLAIN.values():
+        ended = children.run(lambda: _command(folder, words()), folder)  # noqa: B023
+        if ended.code:
+            raise RuntimeError(f"{words()}: {ended.said}")
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier case has left, which the next might be refused for."""
+    for path in folder.iterdir():
+        if path.name not in INPUTS:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def outcomes(cases: list[Case], folder: Path) -> Iterator[tuple[Case, str, str]]:
@@ -128,12 +159,11 @@ def config_cases(folder: Path) -> Iterator[Case]:
     """Every key of a small training's config, and every further option of its components."""
     read = config._read(str(folder / "small.py"))
     for place, node in _nodes(read.to_dict(), ""):
-        for key in sorted(
-            {*node, *options(component_at(node, place), place)} - {"self", "cfg", "custom_imports", "_scope_"}
-        ):
-            where = f"{place}.{key}".lstrip(".")
+        user = component_at(node, place)
+        for key in sorted({*node, *options(user, place)} - {"self", "cfg", "custom_imports", "_scope_"}):
+            where, unset = f"{place}.{key}".lstrip("."), default(user, key)
             for value in WRONG:
-                yield Case(where, value, lambda w=where, v=value: _train(read, w, v, folder))
+                yield Case(where, value, lambda w=where, v=value: _train(read, w, v, folder), unset)
 
 
 def _nodes(node: Any, place: str) -> Iterator[tuple[str, dict]]:
@@ -159,6 +189,7 @@ def _train(read: Any, where: str, value: Any, folder: Path) -> None:
             node = node[int(part)] if isinstance(node, list) else node[part]
         node[last] = value
         config._read = lambda _path: type(read)(changed, cfg_text="", filename=str(folder / "small.py"))
+        _clear(folder)
         cfg = load_config(str(folder / "small.py"), None, str(folder / "work"))
     finally:
         config._read = before
@@ -184,38 +215,47 @@ def _noting(step: Callable) -> Callable:
 
 
 def command_cases(folder: Path) -> Iterator[Case]:
-    """Every option of every command that takes a value."""
-    for name in COMMANDS:
+    """Every option that takes a value, of every command in ``PLAIN``."""
+    for name, plain in PLAIN.items():
         command = cli.importlib.import_module(f"jepa_t.cli.{name.replace('-', '_')}")
         parser = Parser(name)
         command.add_arguments(parser)
         for action in parser._actions:
-            served = name == "demo" and "--device" in action.option_strings  # which would wait for a browser
-            if action.option_strings and action.nargs != 0 and not served:
+            if action.option_strings and action.nargs != 0:
                 for text in GIVEN:
-                    words = [name, *_rest(name, folder), action.option_strings[0], text]
-                    yield Case(f"{name} {action.option_strings[0]}", text, lambda w=words: _command(w))
+                    words = [*plain(), action.option_strings[0], text]
+                    where = f"{name} {action.option_strings[0]}"
+                    yield Case(where, text, lambda w=words: _command(folder, w), action.default)
 
 
-def _rest(name: str, folder: Path) -> list[str]:
-    """The least that a command needs."""
-    checkpoint, steps = str(tiny_run.checkpoint()), ["train_cfg.max_iters=1"]
-    return {
-        "train": ["small.py", "--work-dir", "other", "--overwrite", "--cfg-options", *steps],
-        "test": ["small.py", checkpoint, "--cfg-options", "test_dataloader.dataset.per_split=2"],
-        "sample": [checkpoint, "a red three"],
-        "publish": [checkpoint, "published", "--card", "card.md", "--metrics", "metrics.json"],
-        "benchmark": ["fusion", "--configs", "absent.py"],
-        "cache-latents": ["small.py"],
-        "convert": ["mar-vae", "absent.pth", "out"],
-        "statistics": ["absent", "out.npz"],
-        "evaluate": ["absent", "absent.npz"],
-        "profile": ["small.py", "--steps", "2"],
-        "demo": [],
-    }[name]
+def _features() -> list[str]:
+    return ["--features", f"weights={tiny_features.inception_weights()}", "layer=64", "--workers", "0"]
 
 
-def _command(words: list[str]) -> None:
+PLAIN: dict[str, Callable[[], list[str]]] = {  # the least that each command needs, and succeeds with
+    "train": lambda: ["train", "small.py", "--work-dir", "other", "--cfg-options", "train_cfg.max_iters=1"],
+    "test": lambda: _test(),
+    "sample": lambda: ["sample", str(tiny_run.checkpoint()), "a red three"],
+    "publish": lambda: _publish(),
+    "cache-latents": lambda: ["cache-latents", "cached.py", "--out", "cache"],
+    "statistics": lambda: ["statistics", "set", "out.npz", *_features()],
+    "evaluate": lambda: ["evaluate", "set", "set", "--allow-few", *_features()],
+    "profile": lambda: ["profile", "small.py", "--steps", "2"],
+}  # not benchmark, convert and demo: a run of theirs takes long, is made of others' files, or never ends
+
+
+def _test() -> list[str]:
+    few = ["--cfg-options", "test_dataloader.dataset.per_split=2"]
+    return ["test", "small.py", str(tiny_run.checkpoint()), *few]
+
+
+def _publish() -> list[str]:
+    checkpoint = str(tiny_run.checkpoint())
+    return ["publish", checkpoint, "published", "--card", "card.md", "--metrics", "metrics.json"]
+
+
+def _command(folder: Path, words: list[str]) -> None:
+    _clear(folder)
     try:
         code = cli._run(words)
     except OSError as error:  # as cli.main does
@@ -234,7 +274,8 @@ def pipeline_cases(pipeline: Pipeline) -> Iterator[Case]:
     for name in ("captions", "seeds", "batch_size", *sampler):
         for value in WRONG:
             given = plain | {name: value}
-            yield Case(f"draw {name}", value, lambda g=given: pipeline(**g))
+            unset = None if name in sampler else inspect.Parameter.empty
+            yield Case(f"draw {name}", value, lambda g=given: pipeline(**g), unset)
     for name in ("solver", "solver_steps"):
         for value in WRONG:
             given = plain | {"draw": {name: value}}
