@@ -24,6 +24,13 @@ CONSUMED = {
     r"param_scheduler(\.\d+)?": {"convert_to_iter_based"},
     r"(train|val|test)_dataloader": {"num_batch_per_epoch", "disable_subprocess_warning"},
 }
+# Arguments that the engine gives a component itself, by the places where it does: a config can't.
+HANDED = {
+    r"(train|val|test)_dataloader": {"generator", "batch_sampler"},
+    r"(train|val|test)_dataloader\.sampler": {"dataset"},
+    r"(train|val|test)_dataloader\.collate_fn": {"batch"},
+    r"(train|val|test)_cfg": {"runner", "dataloader"},
+}
 # Parts without a type.
 IMPLIED = {"": Runner, **{f"{use}_dataloader": DataLoader for use in ("train", "val", "test")}}
 # Topmost keys beside the arguments of MMEngine's Runner, with what they take.
@@ -87,8 +94,7 @@ def component(kind: Any) -> Callable | None:
 
 def consumed(component: Callable | None, place: str) -> set[str]:
     """The keys of a part of a config that MMEngine takes out of it."""
-    keys = {"type", "_scope_"} if inspect.isclass(component) else {"type"}
-    return keys.union(*(found for where, found in CONSUMED.items() if re.fullmatch(where, place)))
+    return _at(CONSUMED, place) | ({"type", "_scope_"} if inspect.isclass(component) else {"type"})
 
 
 def options(component: Callable | None, place: str) -> set[str]:
@@ -100,7 +106,19 @@ def options(component: Callable | None, place: str) -> set[str]:
     parameters = inspect.signature(component).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return set()
-    return {p.name for p in parameters} | consumed(component, place)
+    return {p.name for p in parameters} - _at(HANDED, place) | consumed(component, place)
+
+
+def _at(table: Mapping[str, set[str]], place: str) -> set[str]:
+    return set().union(*(names for where, names in table.items() if re.fullmatch(where, place)))
+
+
+def default(component: Callable | None, option: str) -> Any:
+    """What an option is where it isn't given; ``inspect.Parameter.empty`` where it must be, or there is none."""
+    parameters = (
+        inspect.signature(component.__init__ if component is Runner else component).parameters if component else {}
+    )
+    return parameters[option].default if option in parameters else inspect.Parameter.empty
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from ..errors import UserError, first_line, unknown
 from ..files import find_config
 from ..registry import import_named
 from . import compat
-from .components import component, component_at, consumed, hints, in_words, kind_of, kinds_of, options
+from .components import component, component_at, consumed, default, hints, in_words, kind_of, kinds_of, options
 from .options import apply_option
 
 
@@ -175,7 +175,7 @@ def _check(node: Any, place: str, path: str) -> None:
             of = f"option of {user.__name__} at {place}:" if place else f"top-level key of {path}"
             raise unknown(of, key, known - consumed(user, place))
         kinds = kinds_of(annotations.get(key))
-        if kinds and child is not None and kind_of(child) not in kinds:
+        if kinds and kind_of(child) not in kinds and not (child is None and default(user, key) is None):
             raise UserError(f"{place}.{key} is {child!r}; {user.__name__} takes {in_words(kinds)}".lstrip("."))
         if key == "constructor":  # MMEngine's name for a second type
             component(child)

@@ -8,7 +8,7 @@ import torch
 from mmengine.dist import get_dist_info
 from torch.utils.data import Sampler
 
-from ..errors import UserError
+from ..errors import UserError, check_integer
 from ..registry import DATA_SAMPLERS
 
 
@@ -29,14 +29,14 @@ class SeededSampler(Sampler[int]):
         seed: Decides every permutation.
 
     Raises:
-        UserError: The dataset is empty.
+        UserError: The dataset is empty, or the seed is no whole number of at least 0.
     """
 
     def __init__(self, dataset: Sized, seed: int = 0) -> None:
         if len(dataset) == 0:
             raise UserError(f"{type(dataset).__name__} is empty; training needs at least one sample")
         self.size = len(dataset)
-        self.seed = seed or 0
+        self.seed = check_integer("SeededSampler.seed", 0 if seed is None else seed, 0)
         self.rank, self.world_size = get_dist_info()
         self.start = 0
 

@@ -75,6 +75,10 @@ def test_the_work_dir_is_named_after_the_config(path):
         ("_steps=3", "the file's own, used up when it is read"),
         ("train_dataloader.batch_size=1.5", "batch_size takes None or a whole number"),
         ("train_dataloader.num_wokers=1", "did you mean 'num_workers'"),
+        ("train_dataloader.sampler.dataset=x", "unknown option of SeededSampler"),
+        ("train_dataloader.generator=7", "unknown option of DataLoader"),
+        ("train_dataloader.collate_fn.batch={}", "unknown option of keep_batch"),
+        ("default_hooks.checkpoint.max_keep_ckpts=None", "SafeCheckpointHook takes a whole number"),
         ("optim_wrapper.constructor=TagedGroups", "did you mean 'TaggedGroups'"),
     ],
 )

@@ -39,3 +39,9 @@ def test_seeds_and_passes_all_differ():
 def test_no_samples_is_an_error():
     with pytest.raises(UserError, match="empty"):
         sampler.SeededSampler([])
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "", True])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(UserError, match=r"SeededSampler\.seed is"):
+        SeededSampler(range(3), seed)
