@@ -174,8 +174,9 @@ def _check(node: Any, place: str, path: str) -> None:
         if known and key not in known:
             of = f"option of {user.__name__} at {place}:" if place else f"top-level key of {path}"
             raise unknown(of, key, known - consumed(user, place))
-        kinds = kinds_of(annotations.get(key))
-        if kinds and kind_of(child) not in kinds and not (child is None and default(user, key) is None):
+        unset = default(user, key)
+        kinds = kinds_of(annotations.get(key, type(unset) if isinstance(unset, bool) else None))
+        if kinds and kind_of(child) not in kinds and not (child is None and unset is None):
             raise UserError(f"{place}.{key} is {child!r}; {user.__name__} takes {in_words(kinds)}".lstrip("."))
         if key == "constructor":  # MMEngine's name for a second type
             component(child)

@@ -18,7 +18,7 @@ from mmengine.optim import OptimWrapper, _ParamScheduler
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.distributed import init_process_group
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..errors import UserError, check_integer, first_line, unknown
 from ..files import check_weights, find_checkpoint, load_checkpoint
@@ -241,6 +241,8 @@ class JEPATRunner(Runner):
         for name, least, most in BOUNDS:
             if check_integer(f"{name} of a data loader", options.get(name, least), least) > most:
                 raise UserError(f"{name} of a data loader is {options[name]}; it must be at most {most}")
+        if not isinstance(options.get("sampler"), (dict, Sampler)):
+            raise UserError(f"sampler of a data loader is {options.get('sampler')!r}; describe one: dict(type=...)")
         if isinstance(options.get("collate_fn"), dict):
             function = resolve(options["collate_fn"]["type"], FUNCTIONS)
             options["collate_fn"] = dict(options["collate_fn"], type=function)

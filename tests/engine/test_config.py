@@ -75,15 +75,25 @@ def test_the_work_dir_is_named_after_the_config(path):
         ("_steps=3", "the file's own, used up when it is read"),
         ("train_dataloader.batch_size=1.5", "batch_size takes None or a whole number"),
         ("train_dataloader.num_wokers=1", "did you mean 'num_workers'"),
-        ("train_dataloader.sampler.dataset=x", "unknown option of SeededSampler"),
-        ("train_dataloader.generator=7", "unknown option of DataLoader"),
-        ("train_dataloader.collate_fn.batch={}", "unknown option of keep_batch"),
-        ("default_hooks.checkpoint.max_keep_ckpts=None", "SafeCheckpointHook takes a whole number"),
+        ("train_dataloader.sampler.dataset=x", "choose from _scope_, seed, type"),
+        ("train_dataloader.generator=7", "'generator'"),
+        ("train_dataloader.collate_fn.batch={}", "'batch'"),
         ("optim_wrapper.constructor=TagedGroups", "did you mean 'TaggedGroups'"),
     ],
 )
 def test_a_wrong_option_is_told(path, option, says):
     assert says in error(load_config, path, [option])
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"default_hooks": {"checkpoint": {"max_keep_ckpts": None}}}, "SafeCheckpointHook takes a whole number"),
+        ({"log_processor": {"type": "LogProcessor", "by_epoch": 7}}, "LogProcessor takes True or False"),
+    ],
+)
+def test_a_wrong_value_of_a_file_is_told(path, changes, says):
+    assert says in error(load_config, path, changes=changes)
 
 
 @pytest.fixture

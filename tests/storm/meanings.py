@@ -31,6 +31,11 @@ MEANINGS: list[tuple[str, Callable[[Any], bool], str]] = [
     (r"overwrite", lambda value: value is True, "replaces the training that is in the work dir"),
     (r"(draw|sample --|model\.sampler\.)\s?temperature", lambda value: value in (0, "0"), "the likeliest"),
     (r"(draw |sample --|model\.sampler\.)steps", _large, "no more than there are tokens"),
+    (r".*\.(text_drop|weight_decay|timeout)", lambda value: type(value) is int and value == 0, "none"),
+    (r"custom_hooks", lambda value: value == [], "none"),
+    (r"sample --temperature", lambda value: value == "1.5", "a number like any other"),
+    (r".*seed", _large, "a number like any other"),
+    (r"(default|custom)_hooks\.\w+\.interval", _large, "not before the end"),
     (r"draw batch_size", _large, "all at once"),
 ]
 
