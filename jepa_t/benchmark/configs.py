@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import glob
 import hashlib
 import importlib.util
 import inspect
@@ -26,6 +27,7 @@ VALIDATION_SEED = 2  # of the prompts; the test prompts have another
 POINTS = 8  # of the learning curve
 # Of a schedule, in steps; "warmup" and "decay" where they are whole numbers.
 TIMES = {"begin", "end", "milestones", "T_max", "step_size", "total_steps", "periods", "warmup", "decay"}
+READ = 2**14  # bytes of a data set's file; of a larger one the time of change tells
 TOLERANCE = 0.02  # by which parameter counts may differ
 
 
@@ -125,8 +127,8 @@ def _scaled(steps: Any, share: float) -> Any:
 def config_hash(cfg: Config) -> str:
     """What identifies a run: 16 hexadecimal digits of the SHA-256 of its config, its :func:`source` and its files.
 
-    These are the checkpoint of a tokenizer, and the modules of components of one's own, all plug-ins among them. So
-    runs of other code are never taken for each other.
+    These are the checkpoint of a tokenizer, the modules of components of one's own, all plug-ins among them, and what
+    data sets read. So runs of other code or data are never taken for each other.
 
     Raises:
         UserError: The tokenizer has no checkpoint yet.
@@ -144,7 +146,31 @@ def config_hash(cfg: Config) -> str:
         files += [spec.origin] if spec and spec.origin else []
     for file in files:
         digest.update(Path(file).read_bytes())
+    for path in sorted(set(_sources(cfg.to_dict()))):
+        digest.update(_contents(path))
     return digest.hexdigest()[:16]
+
+
+def _sources(node: Any) -> Iterator[Path]:
+    """What of one's own the data sets of a config read: folders and files."""
+    if isinstance(node, dict):
+        given = (node[name] for name in ("source", "root") if isinstance(node.get(name), str))
+        for path in (Path(one).expanduser() for one in given):  # a pattern, or what is there
+            yield from [path] if path.exists() else map(Path, glob.glob(str(path)))
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else []:
+        yield from _sources(child)
+
+
+def _contents(path: Path) -> bytes:
+    """Of the files in a folder, or of the one: names, sizes, and bytes where they are few, else times of change."""
+    digest = hashlib.sha256()
+    for file in sorted(file for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()):
+        facts = file.stat()
+        small = facts.st_size <= READ
+        digest.update(f"{file.relative_to(path)}\0{facts.st_size}\0{'' if small else facts.st_mtime_ns}\0".encode())
+        if small:
+            digest.update(file.read_bytes())
+    return digest.digest()
 
 
 @functools.cache

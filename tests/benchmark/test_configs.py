@@ -100,6 +100,19 @@ def test_other_code_makes_other_runs(small, tmp_path, monkeypatch):
     assert all(config_hash(one) != old for one, old in zip((cfg, named, trained), hashes, strict=True))
 
 
+@pytest.mark.parametrize("bytes_", [3, 2**15])
+def test_other_data_of_ones_own_makes_other_runs(small, tmp_path, bytes_):
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "0.txt").write_text("a" * bytes_)
+    cfg = configure(small)
+    cfg.train_dataloader.dataset = {"type": "CaptionedImages", "source": str(own)}
+    before = config_hash(cfg)
+    assert config_hash(cfg) == before
+    (own / "0.txt").write_text("b" * bytes_)
+    assert config_hash(cfg) != before
+
+
 @pytest.mark.parametrize("arm", FUSIONS)
 def test_parameters_are_matched_within_two_per_cent(small, arm):
     target = trainable_parameters(configure(small))
