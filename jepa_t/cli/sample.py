@@ -49,7 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--out",
         "--work-dir",
         default="samples",
-        help="folder for images/, the sheet samples.png, and more",
+        help="folder for images/, the sheet samples.png, and more; images of earlier calls stay there",
     )
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
@@ -106,10 +106,11 @@ def run(args: Namespace) -> None:
     }
     asked = {"negative": args.negative, "image": args.image, "mask": args.mask}
     facts |= {name: value for name, value in asked.items() if value is not None}
-    folder = Path(args.out) / "images"
+    folder, written = Path(args.out) / "images", set[str]()
     for number, (image, caption, seed) in enumerate(zip(images, captions, seeds, strict=True)):
         slug = re.sub(r"\W+", "_", caption.lower()).strip("_")[:60]
         name = f"{number:03d}_{slug}_seed{seed}"
+        written.add(f"{name}.png")
         own = {"caption": caption, "seed": seed, **facts}
         save(folder / f"{name}.png", image, own)
         if args.animate:
@@ -121,6 +122,8 @@ def run(args: Namespace) -> None:
     views = [enlarge(image) for image in images]
     save(sheet, contact_sheet(views, captions), {"captions": captions, "seeds": seeds, **facts})
     print(f"{len(images)} image{'s' * (len(images) > 1)} in {folder}; all on one sheet: {sheet}")
+    if older := sum(path.suffix == ".png" and path.name not in written for path in folder.iterdir()):
+        print(f"beside them: {older} of earlier calls, which evaluate would read too; another --out keeps them apart")
     for wanted, name in ((args.animate, "animations"), (args.word_maps, "words")):
         if wanted:
             print(f"{name} in {Path(args.out) / name}")

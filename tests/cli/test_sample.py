@@ -55,9 +55,13 @@ def test_one_image_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, capsys
     with Image.open(tmp_path / "out" / "samples.png") as sheet:
         assert min(sheet.size) >= 128
         assert json.loads(sheet.text["seeds"]) == [3, 4, 3, 4]
-    assert "4 images" in capsys.readouterr().out
-    assert main(["sample", str(checkpoint), "a red three", "--out", str(tmp_path / "one")]) == 0
-    assert "1 image in" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "4 images" in said
+    assert "earlier" not in said
+    assert main(["sample", str(checkpoint), "a red three", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "1 image in" in said
+    assert "beside them: 4 of earlier calls" in said
 
 
 def test_animations_word_maps_and_edits(checkpoint, tmp_path, capsys):
