@@ -108,12 +108,14 @@ class RetrievalMetric(PromptMetric):
         """Judge a batch.
 
         Raises:
-            UserError: The images are of another size than the gallery's.
+            UserError: The images are of another size than the gallery's, or hold NaN or infinity.
         """
         images = torch.stack([sample["image"] for sample in data_samples]).float().cpu()
         expected = self.gallery.images.shape[1:]
         if images.shape[1:] != expected:
             raise UserError(f"the gallery has images of {list(expected)}, got {list(images.shape[1:])}")
+        if not images.isfinite().all():
+            raise UserError("the images hold NaN or infinity, which is near to nothing; draw them anew")
         asked = torch.tensor([sample["facts"]["image"] for sample in data_samples])
         verdicts, features = self.judge(images, asked), self._features(images)
         for row, sample in enumerate(data_samples):
