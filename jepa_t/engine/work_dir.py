@@ -57,12 +57,15 @@ def claim(folder: Path, resumed: Path | None, overwrite: bool) -> None:
         overwrite: Remove them.
 
     Raises:
-        UserError: They do, and ``overwrite`` isn't set.
+        UserError: They do, and ``overwrite`` isn't set; or it is set, and the training goes on from one of them.
     """
     for unfinished in folder.glob(".*.tmp"):  # of a process that was killed
         unfinished.unlink()
     there = checkpoints(folder)
-    if not there or (resumed is not None and resumed.resolve().parent == folder.resolve()):
+    goes_on = resumed is not None and resumed.resolve().parent == folder.resolve()
+    if goes_on and overwrite:
+        raise UserError(f"resume goes on with the training in {str(folder)!r}, overwrite replaces it; give one of them")
+    if not there or goes_on:
         return
     if not overwrite:
         raise UserError(

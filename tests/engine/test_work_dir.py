@@ -51,6 +51,13 @@ def test_overwriting_leaves_nothing_of_the_first_training(tmp_path):
     assert [name for name in files(tmp_path) if not name.endswith(".py")] == ["iter_2.pth", "last_checkpoint"]
 
 
+def test_to_go_on_and_to_overwrite_are_not_both_asked(tmp_path):
+    train(tmp_path, 4)
+    with pytest.raises(UserError, match=r"resume goes on with .* overwrite replaces it; give one of them"):
+        train(tmp_path, 6, resume=True, overwrite=True)
+    assert (tmp_path / "iter_4.pth").exists()
+
+
 def test_a_test_leaves_the_trainings_config(tmp_path):
     train(tmp_path, 1)
     JEPATRunner.from_cfg(tiny_config(tmp_path, 7))
