@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .contracts import TextTokenizer
+from .contracts import StepwiseSampler, TextTokenizer
 from .errors import UserError
 from .model import JEPAT
 from .network import Network
@@ -48,6 +48,19 @@ def rehearse(
     with _untouched(model):
         _loss(model, images, captions)
         return _images(model, [*captions, *captions][:2])
+
+
+def doubts(model: JEPAT) -> list[str]:
+    """What of ``model.text_drop`` makes captions or guidance mean nothing, a line each."""
+    sampler, lines = model.sampler, []
+    if model.text_drop == 1:
+        lines.append("model.text_drop is 1, so no caption is ever read; 0.1 is usual")
+    guided = isinstance(sampler, StepwiseSampler) and sampler.guided and not model.ema.generative.guides_itself
+    if model.text_drop == 0 and guided:
+        lines.append(
+            "model.text_drop is 0, so the null text, which model.sampler guides by, isn't trained; 0.1 is usual"
+        )
+    return lines
 
 
 def check_captions(tokenizer: TextTokenizer, captions: Sequence[str], where: str) -> None:

@@ -11,7 +11,7 @@ from jepa_t import backbones
 from jepa_t.errors import UserError
 from jepa_t.objectives import FeaturePrediction, FlowMatching
 from jepa_t.registry import MODELS, build
-from jepa_t.rehearsal import rehearse
+from jepa_t.rehearsal import doubts, rehearse
 from jepa_t.sampling import MaskedSampler
 from jepa_t.structures import Drawn
 
@@ -233,6 +233,16 @@ def test_guidance_that_is_learned_in_passes_twice_and_a_second_call_is_still_tol
     changes, says = BROKEN["a block's fusion called twice"]
     with pytest.raises(UserError, match=re.escape(says)):
         rehearse(fitted(objectives={"flow": flow}, **changes), random_images(2), CAPTIONS[:2])
+
+
+def test_captions_never_read_and_a_null_text_never_trained_are_told():
+    def lines(**changes):
+        return doubts(make_model(**changes))
+
+    guided, plain = ({"sampler": {"guidance_scale": scale}} for scale in (2.0, 1.0))
+    assert "no caption is ever read" in lines(text_drop=1.0, **plain)[0]
+    assert "the null text" in lines(text_drop=0.0, **guided)[0]
+    assert lines(text_drop=0.0, **plain) == lines(text_drop=0.1, **guided) == []
 
 
 def test_an_objective_of_weight_0_needs_no_gradient():

@@ -18,7 +18,7 @@ from ..errors import UserError, first_line
 from ..evaluation.verdicts import PromptMetric
 from ..model import JEPAT
 from ..registry import HOOKS
-from ..rehearsal import rehearse
+from ..rehearsal import doubts, rehearse
 from ..tokenizers.encoding import encode
 from ..trainable import unwrap
 from .display import PreviewHook
@@ -65,6 +65,8 @@ class RehearsalHook(Hook):
             first_batch("test_dataloader", runner.test_loop.dataloader)
         if not isinstance(model, JEPAT):
             return
+        for line in doubts(model):
+            runner.logger.warning(line)
         previews = [hook for hook in runner.hooks if isinstance(hook, PreviewHook)]
         later = {"PreviewHook captions": [caption for hook in previews for caption in hook.captions]}
         prompts = runner.test_loop.dataloader.dataset if runner.test_loop else None

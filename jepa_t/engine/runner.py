@@ -34,6 +34,7 @@ from .work_dir import claim, locked
 
 ENVIRONMENT = ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit")
 DISTRIBUTED = (*inspect.signature(init_process_group).parameters, "init_backend", "port")
+BETWEEN_PROCESSES = ("sync_bn", "find_unused_parameters", "model_wrapper_cfg")  # keys of a config
 BOUNDS = (("batch_size", 1, 2**20), ("num_workers", 0, 1024))  # of a data loader's options
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What MMEngine says to no one in particular; it stays in the log file.
@@ -100,6 +101,9 @@ class JEPATRunner(Runner):
                 if vars(hook).get("by_epoch"):
                     name = type(hook).__name__
                     raise UserError(f"{name} counts epochs, and this training counts steps: give it by_epoch=False")
+            for name in () if self.distributed else BETWEEN_PROCESSES:
+                if self.cfg.get(name):
+                    self.logger.warning(f"{name} is ignored: it acts between processes, and this is one alone")
             self.logger.info(f"threads: {torch.get_num_threads()}; work dir: {self.work_dir}")
             try:
                 return super().train()
@@ -190,6 +194,8 @@ class JEPATRunner(Runner):
         """
         loop, optimizer = self.train_loop, optim_wrapper.optimizer
         enabled = auto_scale_lr is not None and auto_scale_lr.get("enable", False)
+        if auto_scale_lr and "enable" not in auto_scale_lr:
+            self.logger.warning("auto_scale_lr is ignored: it acts with enable=True")
         base = check_integer("auto_scale_lr.base_batch_size", auto_scale_lr.get("base_batch_size")) if enabled else None
         given = optimizer.param_groups[0]["lr"]
         for group in optimizer.param_groups if enabled else ():

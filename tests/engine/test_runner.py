@@ -61,6 +61,12 @@ def test_what_would_fail_later_is_told_before_the_first_step(tmp_path, changes, 
         train(tmp_path, **changes)
 
 
+def test_keys_that_act_nowhere_are_said_to_be_ignored(tmp_path, said):
+    keys = {"sync_bn": "torch", "find_unused_parameters": True, "model_wrapper_cfg": {"broadcast_buffers": True}}
+    train(tmp_path, 1, **keys, auto_scale_lr={"base_batch_size": 3})
+    assert [line.partition(" is ignored: ")[0] for line in said if "is ignored" in line] == [*keys, "auto_scale_lr"]
+
+
 def test_the_hash_changes_with_any_weight():
     one = nn.Linear(2, 2)
     other = nn.Linear(2, 2)
