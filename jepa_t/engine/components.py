@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mmengine import registry as mmengine
 from mmengine.registry import Registry
-from mmengine.runner import Runner
+from mmengine.runner import LogProcessor, Runner
 from torch.utils.data import DataLoader
 
 from .. import registry as ours
@@ -32,7 +32,8 @@ HANDED = {
     r"(train|val|test)_cfg": {"runner", "dataloader"},
 }
 # Parts without a type.
-IMPLIED = {"": Runner, **{f"{use}_dataloader": DataLoader for use in ("train", "val", "test")}}
+LOADERS = {f"{use}_dataloader": DataLoader for use in ("train", "val", "test")}
+IMPLIED = {"": Runner, "log_processor": LogProcessor, **LOADERS}
 # Topmost keys beside the arguments of MMEngine's Runner, with what they take.
 OWN_KEYS = {
     "threads": int | str,

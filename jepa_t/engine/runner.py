@@ -15,7 +15,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import LoggerHook
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, _ParamScheduler
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop, LogProcessor, Runner
 from torch import nn
 from torch.distributed import init_process_group
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -258,6 +258,16 @@ class JEPATRunner(Runner):
         options.setdefault("pin_memory", torch.cuda.is_available() and not held)  # else the host waits for the copy
         with as_user_errors(f"data loader of {type(options['dataset']).__name__}"):
             return Runner.build_dataloader(options, **seeds)
+
+    def build_log_processor(self, log_processor: LogProcessor | dict) -> LogProcessor:
+        """MMEngine's processor of what is logged.
+
+        Raises:
+            UserError: Its window is no whole number of at least 1.
+        """
+        if isinstance(log_processor, dict):
+            check_integer("log_processor.window_size", log_processor.get("window_size", 10))
+        return super().build_log_processor(log_processor)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> TrainLoop:
         """MMEngine's method, of a loop of ours.

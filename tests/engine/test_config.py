@@ -89,7 +89,7 @@ def test_a_wrong_option_is_told(path, option, says):
     ("changes", "says"),
     [
         ({"default_hooks": {"checkpoint": {"max_keep_ckpts": None}}}, "SafeCheckpointHook takes a whole number"),
-        ({"log_processor": {"type": "LogProcessor", "by_epoch": 7}}, "LogProcessor takes True or False"),
+        ({"log_processor": {"by_epoch": 7}}, "LogProcessor takes True or False"),
     ],
 )
 def test_a_wrong_value_of_a_file_is_told(path, changes, says):
