@@ -9,7 +9,7 @@ from rich.progress import Progress
 from ..evaluation.distribution import DistributionMetric
 from ..evaluation.images import open_images, read
 from .shared import show_figures, write_json
-from .statistics import add_reading_arguments, feature_config
+from .statistics import add_reading_arguments, check_reading, feature_config
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -23,6 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Read both sides, extract their features, and compare them."""
+    check_reading(args)
     images = open_images(args.images)
     metric = DistributionMetric(feature_config(args), args.reference, args.allow_few, args.batch_size)
     metric.prepare(None, len(images))

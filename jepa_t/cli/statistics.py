@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..engine.options import apply_option
-from ..errors import UserError
+from ..errors import UserError, check_integer
 from ..evaluation.distribution import save_statistics
 from ..evaluation.features import extract
 from ..evaluation.images import Packed, open_images, read
@@ -36,6 +36,16 @@ def add_reading_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=4, help="processes that decode")
 
 
+def check_reading(args: Namespace) -> None:
+    """See that the numbers of :func:`add_reading_arguments` are in range.
+
+    Raises:
+        UserError: One isn't.
+    """
+    check_integer("--batch-size", args.batch_size)
+    check_integer("--workers", args.workers, 0)
+
+
 def feature_config(args: Namespace) -> dict:
     """The network that ``--features`` names, as a config."""
     config = {"type": "InceptionFeatures"}
@@ -46,6 +56,7 @@ def feature_config(args: Namespace) -> dict:
 
 def run(args: Namespace) -> None:
     """Read the images, extract their features, and write the statistics."""
+    check_reading(args)
     images = open_images(args.images, args.size)
     if args.size and isinstance(images, Packed):
         raise UserError(f"--size {args.size}: the images of '{args.images}' have their size already; leave it out")

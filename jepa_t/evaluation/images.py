@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from ..data.broken import BrokenSample
 from ..data.decoding import centre_crop, decode, is_image
-from ..errors import UserError, check_integer, first_line
+from ..errors import UserError, first_line
 from ..files import write_atomically
 
 # What reading an array of an archive can raise, of a damaged file or a hostile one.
@@ -158,7 +158,6 @@ def read(
         world_size: How many processes there are.
     """
     mine = [list(block) for block in blocks(len(images), batch_size, rank, world_size)]
-    check_integer("--workers", workers, 0)
     loader = DataLoader(images, batch_sampler=mine, num_workers=workers, collate_fn=list)
     for indices, batch in zip(mine, loader, strict=True):
         yield indices, [torch.from_numpy(pixels).permute(2, 0, 1) for pixels in batch]

@@ -35,3 +35,6 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     assert "an Inception Score of 2 images" in capsys.readouterr().err
     assert run("evaluate", tmp_path / "a", tmp_path / "none.npz", "--allow-few") == 2
     assert "doesn't exist" in capsys.readouterr().err
+    for words in (["--batch-size", 0], ["--workers", -1]):
+        assert main(["evaluate", str(tmp_path / "a"), str(tmp_path / "a"), *map(str, words)]) == 2
+        assert f"{words[0]} is {words[1]}; it must be a whole number" in capsys.readouterr().err
