@@ -59,3 +59,16 @@ def test_no_file_prints_or_names_a_device(path):
     source = path.read_text()
     assert path.parent.name == "cli" or not re.search(r"(?<![\w.])print\(", source)
     assert ".cuda(" not in source
+
+
+def test_what_the_site_is_made_of_is_kept():
+    """The site's own code was once hidden from git by a pattern that meant the built site."""
+    root = Path(__file__).parents[1]
+    told = [(root / name).read_text() for name in ("mkdocs.yml", "CONTRIBUTING.md")]
+    named = set(re.findall(r"\b(?:docs/)?site/\w+\.(?:py|js)\b", " ".join(told)))
+    named = {f"docs/{name.removeprefix('docs/')}" for name in named}
+    assert {Path(name).stem for name in named} >= {"hooks", "roles", "mathjax"}
+    assert [name for name in named if not (root / name).is_file()] == []
+    if (root / ".git").exists():
+        kept = subprocess.run(["git", "ls-files", "docs"], cwd=root, capture_output=True, text=True, check=True).stdout
+        assert named <= set(kept.split())
