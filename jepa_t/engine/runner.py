@@ -36,6 +36,7 @@ ENVIRONMENT = ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit")
 DISTRIBUTED = (*inspect.signature(init_process_group).parameters, "init_backend", "port")
 BETWEEN_PROCESSES = ("sync_bn", "find_unused_parameters", "model_wrapper_cfg")  # keys of a config
 BOUNDS = (("batch_size", 1, 2**20), ("num_workers", 0, 1024))  # of a data loader's options
+MOST_DIGITS = 20  # of a logged number
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What MMEngine says to no one in particular; it stays in the log file.
 CHATTER = ("has no metainfo", "SyncBatchNorm", "Exp name:", "The prefix is not set")
@@ -263,10 +264,14 @@ class JEPATRunner(Runner):
         """MMEngine's processor of what is logged.
 
         Raises:
-            UserError: Its window is no whole number of at least 1.
+            UserError: Its window or its digits are out of range.
         """
         if isinstance(log_processor, dict):
             check_integer("log_processor.window_size", log_processor.get("window_size", 10))
+            if check_integer("log_processor.num_digits", log_processor.get("num_digits", 4), 0) > MOST_DIGITS:
+                raise UserError(
+                    f"log_processor.num_digits is {log_processor['num_digits']}; it is at most {MOST_DIGITS}"
+                )
         return super().build_log_processor(log_processor)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> TrainLoop:

@@ -32,6 +32,7 @@ MEANINGS: list[tuple[str, Callable[[Any], bool], str]] = [
     (r"(draw|sample --|model\.sampler\.)\s?temperature", lambda value: value in (0, "0"), "the likeliest"),
     (r"(draw |sample --|model\.sampler\.)steps", _large, "no more than there are tokens"),
     (r".*\.(text_drop|dropout|weight_decay|timeout)", lambda value: type(value) is int and value == 0, "none"),
+    (r"auto_scale_lr|env_cfg(\.dist_cfg)?", lambda value: value == {}, "no options"),
     (r"custom_hooks", lambda value: value == [], "none"),
     (
         r"(draw|sample --|model\.sampler\.)\s?temperature",

@@ -279,4 +279,4 @@ def pipeline_cases(pipeline: Pipeline) -> Iterator[Case]:
     for name in ("solver", "solver_steps"):
         for value in WRONG:
             given = plain | {"draw": {name: value}}
-            yield Case(f"draw draw.{name}", value, lambda g=given: pipeline(**g))
+            yield Case(f"draw draw.{name}", value, lambda g=given: pipeline(**g), None)
