@@ -124,7 +124,7 @@ def write_model(folder: str | Path, weights: Mapping[str, Tensor], config: bytes
         write_weights(Path(folder) / WEIGHTS, weights)
         write_atomically(Path(folder) / CONFIG, lambda file: file.write(config))
     except OSError as error:
-        reason = error.strerror or first_line(error)
+        reason = f"{error.strerror}: '{error.filename}'" if error.filename else first_line(error)
         raise UserError(f"folder '{folder}' can't be written: {reason}; give another") from error
 
 
