@@ -15,7 +15,7 @@ from . import hub
 from .acceleration import HALF, check_dtype
 from .card import Card, pass_on
 from .contracts import Sampler, Vocabulary
-from .drawing import Drawing, Request, SamplingStep, check_sampler, joined
+from .drawing import Drawing, Request, SamplingStep, check_precision, check_sampler, joined
 from .editing import Edit
 from .errors import UserError, check_integer, unknown
 from .model import JEPAT
@@ -236,7 +236,8 @@ class Pipeline:
                 or no such numbers; images and masks don't fit the model or each other; the sampler can't do what is
                 asked; or an option is wrong. All of it is told before anything is drawn.
         """
-        asked = self._request(captions, seeds, negative, images, mask, callback, trajectory, word_maps, output, sampler)
+        given = {"negative": negative, "images": images, "mask": mask, "callback": callback, "trajectory": trajectory}
+        asked = self._request(captions, seeds, word_maps=word_maps, output=output, **given, **sampler)
         parts = []
         for part in asked.batches(self.model, check_integer("batch_size", batch_size)):
             parts.append(part)
@@ -248,21 +249,20 @@ class Pipeline:
         captions: str | Iterable[Caption],
         seeds: Sequence[Seed] | None = None,
         *,
-        negative: str | Sequence[str] | None = None,
-        images: Any = None,
-        mask: Any = None,
-        callback: Callable[[SamplingStep], object] | None = None,
-        trajectory: bool = False,
-        word_maps: bool = False,
-        output: str = "pil",
         batch_size: int = 64,
-        **sampler: Any,
+        **options: Any,
     ) -> Iterator[Drawing]:
         """Draw as :meth:`__call__`, a batch each time that the next is asked for: memory doesn't grow with the list.
 
         All mistakes are told at once, when it is called.
+
+        Args:
+            captions: A text, or several.
+            seeds: As there.
+            batch_size: Images drawn at once.
+            **options: All others but ``progress``, as there.
         """
-        asked = self._request(captions, seeds, negative, images, mask, callback, trajectory, word_maps, output, sampler)
+        asked = self._request(captions, seeds, **options)
         return asked.batches(self.model, check_integer("batch_size", batch_size))
 
     def interpolate(
@@ -300,16 +300,18 @@ class Pipeline:
         self,
         captions: str | Iterable[Caption],
         seeds: Sequence[Seed] | None,
-        negative: str | Sequence[str] | None,
-        images: Any,
-        mask: Any,
-        callback: Callable[[SamplingStep], object] | None,
-        trajectory: bool,
-        word_maps: bool,
-        output: str,
-        sampler: dict[str, Any],
+        *,
+        negative: str | Sequence[str] | None = None,
+        images: Any = None,
+        mask: Any = None,
+        callback: Callable[[SamplingStep], object] | None = None,
+        trajectory: bool = False,
+        word_maps: bool = False,
+        output: str = "pil",
+        **sampler: Any,
     ) -> Request:
         """All that is asked for, checked."""
+        check_precision(self.model.image_tokenizer)  # here too, since images to change are encoded before drawing
         captions = [captions] if isinstance(captions, Between) else _texts("captions", captions)
         if callback is not None and not callable(callback):
             raise UserError(f"callback is {callback!r}; give a function of one SamplingStep")

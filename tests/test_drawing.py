@@ -136,6 +136,8 @@ def test_a_model_in_half_precision_as_a_whole_is_refused():
     draw.model.half()
     with pytest.raises(UserError, match=r"Pipeline\.to\(dtype=torch\.float16\)"):
         draw(CAPTIONS[:1], [0])
+    with pytest.raises(UserError, match=r"Pipeline\.to\(dtype=torch\.float16\)"):
+        draw(CAPTIONS[:1], [0], images=torch.zeros(3, *SIZE), mask=0.5)
 
 
 # Negative captions

@@ -98,13 +98,7 @@ class JEPATRunner(Runner):
             if isinstance(self._test_loop, dict):
                 with as_user_errors("test_dataloader, test_cfg and test_evaluator"):
                     self._test_loop = self.build_test_loop(self._test_loop)
-            for hook in self.hooks:
-                if vars(hook).get("by_epoch"):
-                    name = type(hook).__name__
-                    raise UserError(f"{name} counts epochs, and this training counts steps: give it by_epoch=False")
-            for name in () if self.distributed else BETWEEN_PROCESSES:
-                if self.cfg.get(name):
-                    self.logger.warning(f"{name} is ignored: it acts between processes, and this is one alone")
+            self._check_settings()
             self.logger.info(f"threads: {torch.get_num_threads()}; work dir: {self.work_dir}")
             try:
                 return super().train()
@@ -112,6 +106,16 @@ class JEPATRunner(Runner):
                 if error.errno not in FULL:
                     raise
                 raise UserError(f"{error}; make room. Last checkpoint: {last_checkpoint(self)}") from error
+
+    def _check_settings(self) -> None:
+        """Refuse hooks that count epochs, and say which settings do nothing here."""
+        for hook in self.hooks:
+            if vars(hook).get("by_epoch"):
+                name = type(hook).__name__
+                raise UserError(f"{name} counts epochs, and this training counts steps: give it by_epoch=False")
+        for name in () if self.distributed else BETWEEN_PROCESSES:
+            if self.cfg.get(name):
+                self.logger.warning(f"{name} is ignored: it acts between processes, and this is one alone")
 
     def dump_config(self) -> None:
         """Do nothing yet: a training writes its config beside its checkpoints when it begins, a test never."""
