@@ -65,6 +65,9 @@ def run(args: Namespace) -> None:
         raise UserError(f"--count is {args.count} and --batch-size {args.batch_size}; both must be at least 1")
     if args.cfg_options and not args.config:
         raise UserError("--cfg-options changes a config file; name one with --config")
+    if (args.image is None) != (args.mask is None):
+        given, absent = ("--image", "--mask") if args.mask is None else ("--mask", "--image")
+        raise UserError(f"{given} is given without {absent}; give both, or neither")
     logging.basicConfig(format="%(message)s")
     set_threads("auto")
     config = load_config(args.config, args.cfg_options).model.to_dict() if args.config else None

@@ -105,7 +105,7 @@ def test_a_mask_s_transparent_pixels_are_black_and_its_numbers_are_of_8_bits(tmp
         (["a red three", "--order", "confidence"], "needs an objective that says how sure it is"),
         (["a red three", "--device", "tpu"], "device 'tpu'"),
         (["a red three", "--count", "0"], "count is 0"),
-        (["a red three", "--mask", "0.5"], "mask is given without images"),
+        (["a red three", "--mask", "0.5"], "--mask is given without --image"),
         (["a red three", "--image", "no.png", "--mask", "0.5"], "--image 'no.png' can't be read: No such file"),
         (["a red three", "--negative", "a blue seven", "--guidance", "1"], "guidance, which is off"),
     ],

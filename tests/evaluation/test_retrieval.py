@@ -82,9 +82,10 @@ def test_the_frechet_distance_is_of_a_split_that_has_more_images_than_features(m
     assert judged(metric, real.flip(0), numbers, splits)["a/frechet"] > 1e-3  # of others in part
 
 
-def test_images_that_hold_no_numbers_are_refused(metric):
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_images_that_hold_no_numbers_are_refused(metric, value):
     with pytest.raises(UserError, match="the images hold NaN or infinity"):
-        judged(metric, torch.full((1, 3, 16, 16), float("nan")), (0,), ("a",))
+        judged(metric, torch.full((1, 3, 16, 16), float(value)), (0,), ("a",))
 
 
 def test_images_of_another_size_are_refused():
