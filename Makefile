@@ -35,6 +35,7 @@ lint: .venv/installed
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(RUN) docs/site/prose.py *.md docs jepa_t/weights .github
 
 docs: .venv/installed
 	$(RUN) -m pip install -q -e '.[docs]'

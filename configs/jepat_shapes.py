@@ -1,4 +1,4 @@
-# Scenes whose captions need word order, with an exact verifier.
+# Scenes whose captions need word order, with an exact judge.
 # Seen on one thread beside three others: 12,000 steps in 21 minutes; unseen located 1.000, unseen related 0.908, swap
 # pairs 0.850. What relations need: docs/benchmarks/claims.md.
 _base_ = [

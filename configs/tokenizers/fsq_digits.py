@@ -1,7 +1,7 @@
 # Inked digits as 16 ids each: the tokenizer that the discrete configs of the digits begin with. A minute on one core.
 #   jepa-t train tokenizers/fsq_digits
 #   jepa-t test tokenizers/fsq_digits
-# The figures of the digits then say what survives of real, held-out images: <split>/all beside oracle/all.
+# The figures of the digits then say what survives of real, held-out images: <split>/all beside real/all.
 _base_ = [
     "../_base_/tokenizers/fsq_digits.py",
     "../_base_/datasets/digits.py",

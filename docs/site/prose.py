@@ -1,4 +1,4 @@
-"""Names long sentences and wide table cells of Markdown pages: ``python docs/site/prose.py PAGE ...``."""
+"""Names long sentences and wide table cells: ``python docs/site/prose.py PAGE_OR_FOLDER ...``."""
 
 import re
 import sys
@@ -13,20 +13,27 @@ SENTENCE_ENDS = re.compile(r"(?<=[.!?:])[)*]*\s+(?=[A-Z`*\[])")
 
 
 def too_long(markdown: str) -> Iterator[str]:
-    """The sentences of more than 40 words, and the table cells of more than 200 characters."""
+    """The sentences of more than 40 words, and the table cells of more than 200 characters, each with its length."""
     for block in STARTS_ANEW.split(CODE.sub("\n\n", markdown)):
         text = re.sub(r"\]\([^)]*\)", "]", block).strip()
         if text.startswith("|"):
-            yield from (cell for cell in map(str.strip, text.split("|")) if len(cell) > CHARACTERS)
+            cells = map(str.strip, text.split("|"))
+            yield from (f"{len(cell)} characters: {cell}" for cell in cells if len(cell) > CHARACTERS)
         else:
             sentences = (" ".join(sentence.split()) for sentence in SENTENCE_ENDS.split(text))
-            yield from (sentence for sentence in sentences if len(sentence.split()) > WORDS)
+            yield from (f"{n} words: {one}" for one in sentences if (n := len(one.split())) > WORDS)
 
 
-def main(pages: list[str]) -> int:
-    """Print what is too long in each page; 1 if anything is."""
-    found = [f"{page}: {text}" for page in pages for text in too_long(Path(page).read_text(encoding="utf-8"))]
-    print("\n".join(found) or "nothing is too long")
+def pages(path: Path) -> list[Path]:
+    """A page itself, or all Markdown pages of a folder."""
+    return sorted(path.rglob("*.md")) if path.is_dir() else [path]
+
+
+def main(paths: list[str]) -> int:
+    """Print what is too long in each page, with its number of words or characters; 1 if anything is."""
+    every = [page for path in paths for page in pages(Path(path))]
+    found = [f"{page}: {text}" for page in every for text in too_long(page.read_text(encoding="utf-8"))]
+    print("\n".join(found) or f"no long sentence or cell on {len(every)} pages")
     return bool(found)
 
 

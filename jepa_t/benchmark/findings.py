@@ -1,6 +1,7 @@
 """What a report says first: what each comparison found, with a link to it."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,17 +18,19 @@ class Finding:
     """What one comparison found.
 
     Attributes:
-        title: Of its section.
-        says: A sentence or two.
-        behind: How many other arms the best is ahead of by an interval that excludes 0; None where no interval over
-            trainings tells, as of a single seed or of timings.
-        others: How many other arms there are.
+        title: Of its section: the suite, a colon, the task.
+        says: A sentence.
+        best: The arm with the highest share; empty where no interval over trainings tells, as of a single seed or of
+            timings.
+        behind: Of the other arms, those that the best is ahead of by an interval that excludes 0.
+        level: The others.
     """
 
     title: str
     says: str
-    behind: int | None = None
-    others: int = 0
+    best: str = ""
+    behind: Sequence[str] = ()
+    level: Sequence[str] = ()
 
 
 def compared(title: str, figures: Sequence[str], records: Sequence[Record]) -> Finding:
@@ -38,22 +41,22 @@ def compared(title: str, figures: Sequence[str], records: Sequence[Record]) -> F
     if not means:
         return Finding(title, "no figure that is a share was kept.")
     best, *others = sorted(means, key=lambda arm: -means[arm])
-    says = f"by `{figure}` `{best}` is best with {means[best]:.3f}"
     if not others:
-        return Finding(title, f"by `{figure}` `{best}` reaches {means[best]:.3f}.")
+        return Finding(title, f"`{best}` reaches {means[best]:.3f} by `{figure}`.")
+    says = f"`{best}` is best, {means[best]:.3f} by `{figure}`"
     if any(len(arms[best].keys() & arms[arm].keys()) < 2 for arm in others):  # so seeds of each aren't paired
         return Finding(title, f"{says}; seeds are too few for an interval, so it is a hint.")
     behind = [arm for arm in others if interval(paired(arms[best], arms[arm]), signed=True).low > 0]
-    return Finding(title, f"{says}; {_told_apart(others, behind)}.", len(behind), len(others))
-
-
-def _told_apart(others: Sequence[str], behind: Sequence[str]) -> str:
     level = [arm for arm in others if arm not in behind]
+    return Finding(title, f"{says}; ahead of {_ahead(behind, level)}.", best, behind, level)
+
+
+def _ahead(behind: Sequence[str], level: Sequence[str]) -> str:
     if not behind or not level:
-        return f"the interval of its difference {'holds' if level else 'excludes'} 0 for every other arm"
-    if len(others) > NAMED:
-        return f"the interval of its difference excludes 0 for {len(behind)} of {len(others)} others"
-    return f"the interval of its difference excludes 0 for {_names(behind)}, and holds 0 for {_names(level)}"
+        return "none of the others" if level else "all others"
+    if len(behind) + len(level) > NAMED:
+        return f"{len(behind)} of {len(behind) + len(level)} others"
+    return f"{_names(behind)}, but not of {_names(level)}"
 
 
 def _names(arms: Sequence[str]) -> str:
@@ -77,22 +80,38 @@ def times(ratios: Sequence[float]) -> str:
 
 
 def overview(findings: Sequence[Finding]) -> str:
-    """The first paragraph of a report, and its table of contents."""
-    told = [finding for finding in findings if finding.behind is not None]
-    ahead = [finding.title for finding in told if finding.behind == finding.others]
-    some = sum(0 < (finding.behind or 0) < finding.others for finding in told)
-    sentences = []
+    """The first paragraph of a report, what each suite found, and the table of contents."""
+    told = [finding for finding in findings if finding.best]
+    parts = []
     if told:
-        alone = f"{len(ahead)} of them ({'; '.join(ahead)})" if ahead else "none of them"
-        sentences = [
-            f"Comparisons with more than one seed: {len(told)}.",
-            f"In {alone} the best arm is ahead of all others by a 95 % interval that excludes 0.",
-            f"In {some} it is so ahead of some others, and in {len(told) - len(ahead) - some} of none.",
-            "The best of several arms is the luckiest too, so its own figure flatters it.",
+        alone = sum(not finding.level for finding in told)
+        some = sum(bool(finding.level and finding.behind) for finding in told)
+        parts = [
+            f"Of {len(told)} comparisons with more than one seed, the best variant is ahead of all others in {alone}, "
+            f"of some in {some}, and of none in {len(told) - alone - some}. What each suite of comparisons found:",
+            "\n".join(_suite(name, told) for name in dict.fromkeys(map(_suite_of, told))),
+            "A variant is called an *arm*. The *best* has the highest share of right images, by the first share in its "
+            "table. It is *ahead* of another where the 95 % interval of their paired difference excludes 0. The best "
+            "of several is the luckiest too, so its own figure flatters it.",
         ]
-    sentences.append("Each comparison's best arm, by the first share in its table, stands in the contents.")
     lines = [f"- [{finding.title}](#{anchor(finding.title)}): {finding.says}" for finding in findings]
-    return "\n\n".join([" ".join(sentences), "## Contents", "\n".join(lines)])
+    return "\n\n".join([*parts, "## Contents", "\n".join(lines)])
+
+
+def _suite_of(finding: Finding) -> str:
+    return finding.title.partition(":")[0]
+
+
+def _suite(name: str, told: Sequence[Finding]) -> str:
+    """What the comparisons of a suite found, as an item of a list."""
+    found = [finding for finding in told if _suite_of(finding) == name]
+    if len(found) == 1:
+        return f"- {found[0].title}: `{found[0].best}` is best, ahead of {_ahead(found[0].behind, found[0].level)}."
+    often = Counter(finding.best for finding in found).most_common(NAMED)
+    best = ", ".join(f"`{arm}` on {count}" for arm, count in often)
+    always = [arm for arm in found[0].behind if all(arm in finding.behind for finding in found)]
+    behind = f"{_names(always)} behind it on all" if always else "no arm behind it on all"
+    return f"- {name}, {len(found)} tasks: best is {best}; {behind}."
 
 
 def anchor(title: str) -> str:

@@ -1,5 +1,6 @@
 """From ``results.json`` to tables and plots, and nothing else: made again, they are the same."""
 
+import inspect
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from .plots import PLOTS
 from .records import Record, Timing, arms_of, curve, curved, load, outcomes, read
 from .samplers import SETTINGS
 from .statistics import interval, paired, steps_to
+from .suites import SUITES
 from .tasks import TASKS
 
 REPORT = "report.md"
@@ -18,10 +20,10 @@ COSTS = ("ms per picture", "network evaluations", "head evaluations per token") 
 DISTANCES = ("frechet", "residual", "diversity")  # figures that aren't shares
 THRESHOLDS = (0.5, 0.9)
 REAL = {  # figures of real images, which stand below the table
-    "oracle/all": "The judge's share right for real images of these prompts",
-    "oracle/r1": "The judge's share right (`r1`) for real images of these prompts, moved by a pixel and noised",
-    "frechet_floor": "The Fréchet distance of as many real images",
-    "oracle/diversity": "The diversity of real images",
+    "real/all": "The judge's share right for real images of these prompts",
+    "real/r1": "The judge's share right (`r1`) for real images of these prompts, moved by a pixel and noised",
+    "real/frechet": "The Fréchet distance of real images of these prompts",
+    "real/diversity": "The diversity of real images",
 }
 SPEED = {  # columns of the speed suite, as far as timings have them
     "ms": ("milliseconds", "{:.2f}"),
@@ -33,18 +35,18 @@ SPEED = {  # columns of the speed suite, as far as timings have them
     "of the peak": ("share_of_peak", "{:.0%}"),
 }
 ABOUT = (
-    "An arm is a variant, trained once for each seed. Tables give means over seeds, with 95 % intervals in brackets, "
-    "from a bootstrap over seeds and prompts whose part of the seeds is as wide as Student's t.",
-    "Seeds are paired: seed k has the same images in the same order, and, where arms share the part, the same initial "
-    "weights, masks and noise. With 3 seeds a sign-flip test can't go below p = 0.25, with 5 not below 0.0625: no "
-    "difference is called significant.",
+    "An arm is a variant, trained once for each seed. Tables give means over seeds, with 95 % intervals in brackets. "
+    "The intervals come from a bootstrap over seeds and prompts, whose part of the seeds is as wide as Student's t.",
+    "Seeds are paired: seed k has the same images in the same order. Where arms share a part, it has the same initial "
+    "weights, masks and noise too. With 3 seeds a sign-flip test can't go below p = 0.25, with 5 not below 0.0625, so "
+    "no difference is called significant.",
     "A figure is named by the split of the captions, their kind where there are several, and what is right. So "
-    "`unseen/located/all` is the share of images that show all that the caption says, of captions that name a place, "
-    "in compositions that training doesn't show. `swap_group` is the share of pairs of captions, equal but for their "
-    "two objects swapped, that are both drawn right. `frechet`, `residual` and `diversity` are distances from real "
-    "images, and less is better.",
-    "The guidance scale of each run is chosen of 1, 1.5, 2 and 3 by seen captions that the test doesn't ask. Only "
-    "records of one `source` were made by the same code.",
+    "`unseen/located/all` is of captions that name a place, in compositions that training doesn't show. It is the "
+    "share of images that show all that such a caption says. `swap_group` is of pairs of captions that differ only in their "
+    "two objects swapped: the share of which both are drawn right. `frechet`, `residual` and `diversity` are distances "
+    "from real images, and less is better.",
+    "The guidance scale of each run is chosen of 1, 1.5, 2 and 3 by seen captions that the test doesn't ask. Above "
+    "each table stands what made it; only records of one `source` were made by the same code.",
 )
 
 
@@ -57,7 +59,7 @@ def write_report(folder: str | Path) -> Path:
     folder, results = Path(folder), load(folder)
     body, findings = [], []
     for suite, kept in results["suites"].items():
-        body.append(f"## {suite}")
+        body += [f"## {suite}", *([asked] if (asked := _asked(suite)) else [])]
         for task, made in kept["made"].items():
             records = read(kept["records"], task)
             body += [f"### {suite}: {task}", _made(made, records), *_section(folder, suite, task, records)]
@@ -68,6 +70,11 @@ def write_report(folder: str | Path) -> Path:
     return target
 
 
+def _asked(suite: str) -> str:
+    """What a suite compares, in a sentence; nothing where it isn't one of `SUITES`."""
+    return (inspect.getdoc(SUITES[suite]) or "").partition("\n\n")[0].replace("\n", " ") if suite in SUITES else ""
+
+
 def _finding(title: str, task: str, records: list[Record] | list[Timing]) -> Finding:
     if isinstance(records[0], Timing):
         return fastest(title, records)
@@ -76,8 +83,10 @@ def _finding(title: str, task: str, records: list[Record] | list[Timing]) -> Fin
 
 def _made(made: dict[str, str], records: Sequence[Record | Timing]) -> str:
     machines = "; ".join(sorted({record.machine for record in records}))
-    versions = sorted({", ".join(f"{name} {n}" for name, n in record.versions.items()) for record in records})
-    return f"`{made['command']}`, {made['date']}; {machines}; {'; '.join(versions)}."
+    names = dict.fromkeys(name for record in records for name in record.versions)
+    used = {name: sorted({record.versions.get(name, "unknown") for record in records}) for name in names}
+    versions = ", ".join(f"{name} {' or '.join(found)}" for name, found in used.items())
+    return f"- By `{made['command']}`, {made['date']}.\n- On {machines}.\n- With {versions}."
 
 
 def _section(folder: Path, suite: str, task: str, records: list[Record] | list[Timing]) -> list[str]:

@@ -81,7 +81,7 @@ class RetrievalMetric(PromptMetric):
     nearest of the gallery, or among the five nearest, after a slight blur; ``<split>/error``, the mean squared
     difference to it in [0, 1]; and ``<split>/frechet``, the Fréchet distance between the drawn images and the real ones
     they were asked to be, in features that nobody has trained (`GradientHistograms`); it is left out where there are no
-    more images than features. ``oracle/...`` are the figures of the real images, moved by a pixel and noised.
+    more images than features. ``real/...`` are the figures of the real images, moved by a pixel and noised.
 
     Args:
         gallery: Config of a data set with ``images [G, 3, H, W]`` in [-1, 1]; a prompt's facts have in ``image`` the
@@ -155,8 +155,8 @@ class RetrievalMetric(PromptMetric):
         asked = torch.tensor([record["facts"]["image"] for record in records]).unique()
         disturbed = self.gallery.disturbed(asked)
         verdicts = {name: [v for v in column if v is not None] for name, column in self.judge(disturbed, asked).items()}
-        figures |= {f"oracle/{name}": _mean(column) for name, column in verdicts.items() if column}
-        return figures | self._frechet("oracle", self._features(disturbed).numpy(), asked)
+        figures |= {f"real/{name}": _mean(column) for name, column in verdicts.items() if column}
+        return figures | self._frechet("real", self._features(disturbed).numpy(), asked)
 
     def _features(self, images: Tensor) -> Tensor:
         return self.features(to_bytes(images))["features"]

@@ -35,8 +35,8 @@ class PromptMetric(Metric):
         return shares(self.columns(records)) | self.other_figures(records) if records else {}
 
     def is_headline(self, figure: str) -> bool:
-        """Whether the benchmark compares this figure; a judge's own on real images, ``oracle/...``, it never does."""
-        return not figure.startswith("oracle/") and figure.rpartition("/")[2] in self.headlines
+        """Whether the benchmark compares this figure; a judge's own on real images, ``real/...``, it never does."""
+        return not figure.startswith("real/") and figure.rpartition("/")[2] in self.headlines
 
 
 def swap_group(records: Sequence[dict]) -> list[bool]:

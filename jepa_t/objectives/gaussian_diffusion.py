@@ -73,8 +73,8 @@ class GaussianDiffusion(GenerativeObjective):
     from the variational bound, whose gradient doesn't reach the mean (iDDPM, section 3.1). Departure: the bound's
     first step is a Gaussian like the others, not a likelihood of 8-bit pixels, which tokens are not.
 
-    diffusers' schedulers are the tests' oracle and not used here: they wait for the device at every step, draw noise
-    from one generator, not one per image, and know neither a temperature nor the variational bound.
+    The tests compare with diffusers' schedulers. They aren't used here: they wait for the device at every step, draw
+    noise from one generator, not one per image, and know neither a temperature nor the variational bound.
 
     Args:
         channels: C, of the image tokens.

@@ -52,7 +52,7 @@ def test_a_run_on_a_folder_of_one_s_own_is_tuned_by_the_nearest_of_seen_ones(own
     assert set(record["outcomes"]) == {"seen/r1", "held_out/r1"} == set(next(iter(record["curve"].values())))
     assert len(record["outcomes"]["held_out/r1"]) == 4
     assert set(record["validation"]) == {"1.0", "1.5", "2.0", "3.0"}
-    assert {"held_out/error", "oracle/r1"} <= set(record["metrics"])
+    assert {"held_out/error", "real/r1"} <= set(record["metrics"])
 
 
 def test_another_seed_holds_out_the_same_images(own):

@@ -21,31 +21,32 @@ def records(arms, seeds=(0, 1, 2)):
 @pytest.mark.parametrize(
     ("arms", "says", "behind"),
     [
-        ({"a": 4, "b": 36, "c": 35}, "difference excludes 0 for `a`, and holds 0 for `c`", 1),
-        ({"a": 36, "b": 4}, "difference excludes 0 for every other arm", 1),
-        ({"a": 36, "b": 35}, "difference holds 0 for every other arm", 0),
-        ({"a": 36, "b": 4, "c": 35, "d": 3, "e": 35, "f": 2}, "excludes 0 for 3 of 5 others", 3),
+        ({"a": 4, "b": 36, "c": 35}, "ahead of `a`, but not of `c`.", "a"),
+        ({"a": 36, "b": 4}, "ahead of all others.", "b"),
+        ({"a": 36, "b": 35}, "ahead of none of the others.", ""),
+        ({"a": 36, "b": 4, "c": 35, "d": 3, "e": 35, "f": 2}, "ahead of 3 of 5 others.", "bdf"),
     ],
 )
 def test_the_best_arm_and_which_others_an_interval_tells_from_it(arms, says, behind):
     found = compared("fusion: digits", ["frechet", "unseen/all"], records(arms))
-    assert f"by `unseen/all` `{max(arms, key=arms.get)}` is best with 0.900; " in found.says
-    assert says in found.says
-    assert (found.behind, found.others) == (behind, len(arms) - 1)
+    best = max(arms, key=arms.get)
+    assert found.says == f"`{best}` is best, 0.900 by `unseen/all`; {says}"
+    assert (found.best, {*found.behind}) == (best, {*behind})
+    assert {*found.level} == {*arms} - {best, *behind}
 
 
 @pytest.mark.parametrize(
     ("kept", "says"),
     [
-        (records({"a": 4, "b": 36}, seeds=[0]), "`b` is best with 0.900; seeds are too few"),
-        (records({"a": 36}), "by `unseen/all` `a` reaches 0.900."),
+        (records({"a": 4, "b": 36}, seeds=[0]), "`b` is best, 0.900 by `unseen/all`; seeds are too few"),
+        (records({"a": 36}), "`a` reaches 0.900 by `unseen/all`."),
         ([], "no figure that is a share was kept."),
     ],
 )
 def test_where_no_interval_tells_none_is_claimed(kept, says):
     found = compared("fusion: digits", ["unseen/all"], kept)
     assert says in found.says
-    assert found.behind is None
+    assert not found.best
 
 
 def test_timings_name_the_fastest():
@@ -54,16 +55,19 @@ def test_timings_name_the_fastest():
     assert fastest("speed: t", kept[:1]).says == "`plain` is fastest."
 
 
-def test_the_overview_counts_and_links():
+def test_the_overview_says_what_was_found_counts_and_links():
     found = [
-        Finding("fusion: a b, 2", "x.", 2, 2),
-        Finding("b", "y.", 1, 2),
-        Finding("c", "z.", 0, 2),
-        Finding("d", "w."),
+        Finding("a: x y, 2", "w.", "b", ["c", "d"], []),
+        Finding("a: z", "w.", "b", ["c"], ["d"]),
+        Finding("e: z", "w.", "b", [], ["d"]),
+        Finding("f: z", "w."),
     ]
     text = overview(found)
-    assert "Comparisons with more than one seed: 3. In 1 of them (fusion: a b, 2) the best arm" in text
-    assert "excludes 0. In 1 it is so ahead of some others, and in 1 of none." in text
-    assert "- [fusion: a b, 2](#fusion-a-b-2): x.\n- [b](#b): y." in text
-    assert "Comparisons" not in overview(found[3:])
+    assert (
+        "Of 3 comparisons with more than one seed, the best variant is ahead of all others in 1, of some in 1, and"
+        in text
+    )
+    assert "- a, 2 tasks: best is `b` on 2; `c` behind it on all.\n- e: z: `b` is best, ahead of none" in text
+    assert "- [a: x y, 2](#a-x-y-2): w.\n- [a: z](#a-z): w." in text
+    assert "comparisons" not in overview(found[3:])
     assert anchor("own: A + b (c)") == "own-a--b-c"

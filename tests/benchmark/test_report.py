@@ -10,7 +10,7 @@ from jepa_t.errors import UserError
 
 def record(arm, seed, right, metrics=(), **more):
     bits = "1" * right + "0" * (20 - right)
-    figures = {"unseen/all": right / 20, "seen/all": right / 20, "frechet": 0.5 + seed, "oracle/all": 0.99}
+    figures = {"unseen/all": right / 20, "seen/all": right / 20, "frechet": 0.5 + seed, "real/all": 0.99}
     facts = {
         "task": "digits", "place": int(arm != "jepa_t"), "parameters": 1000, "steps": 40, "guidance_scale": 2.0,
         "unmatched": 1000 if arm == "jepa_t" else 900, "machine": "a CPU", "versions": {"torch": "2"},
@@ -41,10 +41,11 @@ def test_the_table_has_means_differences_and_steps(folder):
 
 
 def test_the_report_begins_with_what_was_found_and_where(folder):
-    title, found, contents, line = write_report(folder).read_text().split("\n\n")[:4]
+    title, found, suite, _, contents, line = write_report(folder).read_text().split("\n\n")[:6]
     assert (title, contents) == ("# Benchmark", "## Contents")
-    assert "In 1 of them (fusion: digits) the best arm is ahead of all others by a 95 % interval" in found
-    assert line.startswith("- [fusion: digits](#fusion-digits): by `unseen/all` `jepa_t` is best with 0.850; ")
+    assert "Of 1 comparisons with more than one seed, the best variant is ahead of all others in 1," in found
+    assert suite == "- fusion: digits: `jepa_t` is best, ahead of all others."
+    assert line == "- [fusion: digits](#fusion-digits): `jepa_t` is best, 0.850 by `unseen/all`; ahead of all others."
 
 
 def test_a_report_made_again_is_the_same(folder):
@@ -155,9 +156,9 @@ def test_the_costs_plot_leaves_lines_of_all_configs_to_their_own(tmp_path, monke
     assert labels == ["a, balanced", "b, balanced"]
 
 
-def test_one_seed_is_told_and_notes_stand_below_the_table_without_an_oracle(tmp_path):
+def test_one_seed_is_told_and_notes_stand_below_the_table_without_real_images(tmp_path):
     one = record("a", 0, 9)
-    del one.metrics["oracle/all"]
+    del one.metrics["real/all"]
     keep(tmp_path, "fusion", [one], "command", "2026-01-02")
     lines = write_report(tmp_path).read_text().splitlines()
     note = next(number for number, line in enumerate(lines) if line.startswith("Steps of training: 40."))

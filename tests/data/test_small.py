@@ -79,4 +79,4 @@ def test_source_and_size_are_said_once_and_the_configs_are_whole(folder, tmp_pat
     prompts = build(cfg.test_dataloader.dataset.to_dict(), DATASETS)
     metric = build(cfg.test_evaluator.to_dict(), METRICS)
     metric.process(None, model(**prompts.__getitems__([0, len(prompts) - 1]), mode="predict"))
-    assert {"seen/r1", "held_out/r1", "oracle/r1"} <= metric.compute_metrics(metric.results).keys()
+    assert {"seen/r1", "held_out/r1", "real/r1"} <= metric.compute_metrics(metric.results).keys()

@@ -56,9 +56,9 @@ def judged(metric, drawn, asked, splits):
 
 def test_figures_are_shares_and_distances_by_split_and_the_judge_s_own(metric):
     figures = judged(metric, Images.images[[0, 1, 2, 7]], (0, 5, 2, 7), ("a", "a", "b", "b"))
-    assert (figures["a/r1"], figures["b/r1"], figures["oracle/r5"]) == (0.5, 1, 1)
+    assert (figures["a/r1"], figures["b/r1"], figures["real/r5"]) == (0.5, 1, 1)
     assert figures["b/error"] == 0 < figures["a/error"]
-    names = [f"{split}/{what}" for split in ("a", "b", "oracle") for what in ("r1", "r5", "error")]
+    names = [f"{split}/{what}" for split in ("a", "b", "real") for what in ("r1", "r5", "error")]
     assert list(figures) == names
     assert metric.columns(metric.results) == {
         "a/r1": [True, False], "a/r5": [True, figures["a/r5"] == 1], "b/r1": [True, True], "b/r5": [True, True],
@@ -67,16 +67,14 @@ def test_figures_are_shares_and_distances_by_split_and_the_judge_s_own(metric):
 
 
 def test_the_benchmark_compares_the_nearest_alone(metric):
-    assert [name for name in ("seen/r1", "seen/r5", "seen/error", "oracle/r1") if metric.is_headline(name)] == [
-        "seen/r1"
-    ]
+    assert [name for name in ("seen/r1", "seen/r5", "seen/error", "real/r1") if metric.is_headline(name)] == ["seen/r1"]
 
 
 def test_the_frechet_distance_is_of_a_split_that_has_more_images_than_features(metric):
     real, numbers, splits = Images.images, range(200), ["a"] * 150 + ["b"] * 50
     assert metric.features.width < 150
     same = judged(metric, real, numbers, splits)
-    assert same["a/frechet"] < 1e-6 < same["oracle/frechet"]
+    assert same["a/frechet"] < 1e-6 < same["real/frechet"]
     assert "b/frechet" not in same
     assert judged(metric, blur(real), numbers, splits)["a/frechet"] > 1e-3
     assert judged(metric, real.flip(0), numbers, splits)["a/frechet"] > 1e-3  # of others in part

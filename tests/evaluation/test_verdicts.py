@@ -51,7 +51,7 @@ def test_the_benchmark_compares_what_says_that_all_is_right():
         "swap_group",
         "unseen/swap_group",
         "seen/colour",
-        "oracle/all",
+        "real/all",
         "frechet",
     ]
     assert list(filter(Flags().is_headline, figures)) == figures[:4]

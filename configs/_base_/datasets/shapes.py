@@ -1,4 +1,4 @@
-# ShapeScenes: coloured shapes whose captions need word order; judged by an exact verifier. A config with another
+# ShapeScenes: coloured shapes whose captions need word order; judged exactly. A config with another
 # preset sets it in the three places.
 train_dataloader = dict(
     batch_size=64,

@@ -25,11 +25,11 @@ class DigitsMetric(PromptMetric):
 
     - ``<split>/<attribute>``: the share of the split's prompts where it is right.
     - ``swap_group``: the share of swap pairs with all right in both.
-    - ``oracle/<attribute>``: the share right for real images, of held-out scans, for the very prompts
-      asked. What is missing to 1 there is the oracle's error, not the generator's.
+    - ``real/<attribute>``: the share right for real images, of held-out scans, for the very prompts
+      asked. What is missing to 1 there is the judge's error, not the generator's.
     - ``frechet``: between the coverages (64 features) of the digits generated for ``seen`` and ``unseen``
       prompts and those of the 297 held-out scans. It falls with the number of images, so read it beside
-      ``frechet_floor``: the same for as many training scans of the very digits asked. Both are left out when
+      ``real/frechet``: the same for as many training scans of the very digits asked. Both are left out when
       there are no more digits than features.
     - ``nearest_train``: the median distance of those digits' coverages to the nearest training scan;
       ``nearest_held_out``: that of the held-out scans. Far below this, the generator copies.
@@ -62,9 +62,9 @@ class DigitsMetric(PromptMetric):
     def other_figures(self, records: list[dict]) -> dict[str, float]:
         """The judge's own accuracy, and likeness."""
         facts = [record["facts"] for record in records]
-        oracle = judge(render_facts(facts, self.layout), facts, self.layout)[0]
+        real = judge(render_facts(facts, self.layout), facts, self.layout)[0]
         plain = [record for record in records if record["split"] in ("seen", "unseen")]
-        return shares(_by_attribute("oracle", oracle)) | _likeness(plain)
+        return shares(_by_attribute("real", real)) | _likeness(plain)
 
     def columns(self, results: Sequence[dict]) -> Columns:
         """By the name of each figure that is a share: whether each image, or pair, is right."""
@@ -104,6 +104,6 @@ def _likeness(records: list[dict]) -> dict[str, float]:
         asked = np.concatenate([record["facts"]["digits"] for record in records])
         scans = pick(load_scans()[0], asked, occurrence(asked)).flatten(1)
         truth = Moments().add(held_out).gaussian()
-        for name, features in (("frechet", generated), ("frechet_floor", scans)):
+        for name, features in (("frechet", generated), ("real/frechet", scans)):
             figures[name] = frechet_distance(Moments().add(features).gaussian(), truth)
     return figures

@@ -22,8 +22,8 @@ class EmojiMetric(RetrievalMetric):
     where a tone was asked for. ``skin``: the tone that most of the pixels are nearest to in which the asked emoji's
     tones differ. ``sibling``: the mean squared difference in [0, 1] to the nearest of its other tones; an ``error``
     that isn't well below has missed the tone. ``copied``, of what training never shows: whether the nearest is an image
-    that it does show; what training shows is memorised at best. ``oracle/...`` is the judge itself, on disturbed real
-    ones.
+    that it does show; what training shows is memorised at best. ``real/...`` are the figures of the real images,
+    moved by a pixel and noised.
 
     Args:
         pixels: Height and width of the images.

@@ -1,4 +1,4 @@
-"""The exact verifier of ShapeScenes: what an image shows, and whether it was asked for; nothing is learned.
+"""The exact judge of ShapeScenes: what an image shows, and whether it was asked for; nothing is learned.
 
 The background is the median of the border. A pixel's coverage is how far it lies on the line from background
 to colour, exact on anti-aliased edges. Objects are the 8-connected components covered by more than half. Area

@@ -29,7 +29,7 @@ SAID, ABSENT = -2, -1
 
 @METRICS.register_module()
 class ShapesMetric(PromptMetric):
-    """Accuracy of generated scenes by the exact verifier, quality of the drawing, and diversity.
+    """Accuracy of generated scenes by an exact judge, quality of the drawing, and diversity.
 
     ================================  ====================================================================
     ``<split>/<attribute>``           Share of a split's prompts where the attribute is right.
@@ -41,9 +41,9 @@ class ShapesMetric(PromptMetric):
     ``diversity``                     Total variation in [0, 1] between images and true scenes of what the
                                       prompts leave open: background, and size and cell of the first object,
                                       jointly. 0 is best.
-    ``oracle/all``                    The share of true images of these very prompts that the verifier
+    ``real/all``                      The share of true images of these very prompts that the judge
                                       finds right in all; what is missing to 1 is its own error.
-    ``oracle/diversity``              Total variation of these images: what chance alone gives.
+    ``real/diversity``                Total variation of these images: what chance alone gives.
     ================================  ====================================================================
 
     The attributes are those of `judge` that the prompts state, and ``all``. The splits are those of
@@ -110,8 +110,8 @@ class ShapesMetric(PromptMetric):
         return {
             "residual": float(np.mean([record["residual"] for record in records])),
             "diversity": total_variation(np.array([record["factor"] for record in records]), truth),
-            "oracle/all": float(np.mean(right)),
-            "oracle/diversity": total_variation(factors(reading.scenes, contents, self.preset), truth),
+            "real/all": float(np.mean(right)),
+            "real/diversity": total_variation(factors(reading.scenes, contents, self.preset), truth),
         }
 
 

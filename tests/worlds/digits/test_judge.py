@@ -1,4 +1,4 @@
-"""The oracle of the inked digits is right about real images, wrong ones fail, and garbage is just wrong."""
+"""The judge of the inked digits is right about real images, wrong ones fail, and garbage is just wrong."""
 
 from functools import cache
 
@@ -86,7 +86,7 @@ def another(names):
     return lambda name: order[(order.index(name) + 1) % len(order)]
 
 
-def test_the_oracle_is_right_about_held_out_scans():
+def test_the_judge_is_right_about_held_out_scans():
     images, scenes = held_out()
     seen = read(images)
     assert (seen.papers == scenes.papers).all()
@@ -96,7 +96,7 @@ def test_the_oracle_is_right_about_held_out_scans():
     torch.testing.assert_close(seen.coverage, coverage, atol=1e-5, rtol=0)
 
 
-def test_the_oracle_stands_noise():
+def test_the_judge_stands_noise():
     images, scenes = held_out()
     noise = 0.2 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
     seen = read(images + noise)
@@ -113,7 +113,7 @@ def test_real_images_pass(layout):
         assert figures[f"{split}/ink{ending}"] == 1
         assert figures[f"{split}/paper"] == 1
         assert figures[f"{split}/all"] == figures[f"{split}/digit{ending}"] >= 1 - 0.03 * places
-    assert figures["oracle/all"] >= 1 - 0.02 * places
+    assert figures["real/all"] >= 1 - 0.02 * places
 
 
 @layouts
@@ -121,9 +121,9 @@ def test_the_figures_are_those_that_are_documented(layout):
     figures = truth(layout)
     ending = "" if layout == "single" else "s"
     attributes = (f"digit{ending}", f"ink{ending}", "paper", "all")
-    splits = {prompt["split"] for prompt in asked(layout)} | {"oracle"}
+    splits = {prompt["split"] for prompt in asked(layout)} | {"real"}
     expected = {f"{split}/{attribute}" for split in splits for attribute in attributes}
-    expected |= {"frechet", "frechet_floor", "nearest_train", "nearest_held_out"}
+    expected |= {"frechet", "real/frechet", "nearest_train", "nearest_held_out"}
     assert set(figures) == expected | (set() if layout == "single" else {"swap_group"})
     assert all(isinstance(value, float) and np.isfinite(value) for value in figures.values())
 
@@ -196,7 +196,7 @@ def test_garbage_is_wrong_and_nothing_worse(layout, kind):
         assert figures[f"{split}/all"] == 0
         assert figures[f"{split}/paper"] == 0
     assert np.isfinite(list(figures.values())).all()
-    assert figures["frechet"] > 3 * figures["frechet_floor"]
+    assert figures["frechet"] > 3 * figures["real/frechet"]
 
 
 def test_one_bad_pixel_spoils_a_image():
@@ -221,11 +221,11 @@ def test_processes_padding_and_order_do_not_matter(seed, processes):
 @layouts
 def test_real_images_lie_near_the_floor_and_poor_ones_far_above(layout):
     figures = truth(layout)
-    assert figures["frechet"] < figures["frechet_floor"] < 0.3
+    assert figures["frechet"] < figures["real/frechet"] < 0.3
     noisy = measure(layout, real(layout) + 0.2 * torch.randn(real(layout).shape))
-    assert noisy["frechet"] > 1.5 * figures["frechet_floor"]
+    assert noisy["frechet"] > 1.5 * figures["real/frechet"]
     collapsed = measure(layout, copies(layout, collapsed=True))
-    assert collapsed["frechet"] > 5 * figures["frechet_floor"]
+    assert collapsed["frechet"] > 5 * figures["real/frechet"]
     assert collapsed["seen/all"] > 0.9
 
 
@@ -233,7 +233,7 @@ def test_copies_of_training_scans_are_found_out():
     copied = measure("single", copies("single", collapsed=False))
     honest = truth("single")
     assert copied["nearest_train"] < 1e-4
-    assert copied["frechet"] == pytest.approx(copied["frechet_floor"], rel=1e-3)
+    assert copied["frechet"] == pytest.approx(copied["real/frechet"], rel=1e-3)
     assert honest["nearest_train"] == pytest.approx(honest["nearest_held_out"], rel=0.05)
 
 
@@ -244,7 +244,7 @@ def test_what_cannot_be_measured_is_left_out():
     other = [prompt for prompt in asked("single") if prompt["split"] == "paraphrase"]
     figures = measure("single", real("single")[-100:], other)
     attributes = ("digit", "ink", "paper", "all")
-    assert set(figures) == {f"{split}/{name}" for split in ("paraphrase", "oracle") for name in attributes}
+    assert set(figures) == {f"{split}/{name}" for split in ("paraphrase", "real") for name in attributes}
     assert DigitsMetric().compute_metrics([]) == {}
 
 

@@ -1,4 +1,4 @@
-"""The verifier makes no error on clean scenes, accepts no counterfactual, and stands dirt and garbage."""
+"""The judge makes no error on clean scenes, accepts no counterfactual, and stands dirt and garbage."""
 
 from collections import Counter
 from copy import deepcopy

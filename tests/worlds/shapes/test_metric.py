@@ -49,7 +49,7 @@ def test_true_images_are_right_in_everything(tiny):
         "seen/all", "seen/located/all", "seen/related/all", "seen/colour", "seen/shape", "seen/place",
         "seen/related/relation", "seen/related/binding", "seen/count", "seen/background", "unseen/all",
         "unseen/located/all", "unseen/related/all", "unseen_binding/all", "unseen_template/all", "swap/all",
-        "unseen/swap_group", "oracle/all",
+        "unseen/swap_group", "real/all",
     ):  # fmt: skip
         assert found[key] == 1, key
     assert all(value == 1 for key, value in found.items() if "residual" not in key and "diversity" not in key)
@@ -82,7 +82,7 @@ def test_images_of_other_prompts_are_wrong(tiny):
     found = figures(wrong)
     assert found["seen/all"] < 0.05
     assert found["unseen/swap_group"] == 0
-    assert found["oracle/all"] == 1
+    assert found["real/all"] == 1
 
 
 def test_a_bag_of_words_gets_half_of_the_swap_prompts_and_no_pair(tiny):
@@ -96,7 +96,7 @@ def test_a_bag_of_words_gets_half_of_the_swap_prompts_and_no_pair(tiny):
 
 def test_blank_images_are_wrong_and_not_diverse(tiny):
     found = figures([{**sample, "image": torch.full((3, 24, 24), -1.0)} for sample in tiny])
-    rates = {key: value for key, value in found.items() if key.endswith("/all") and "oracle" not in key}
+    rates = {key: value for key, value in found.items() if key.endswith("/all") and "real" not in key}
     assert set(rates.values()) == {0}
     assert found["diversity"] > 0.8
 
@@ -109,9 +109,9 @@ def test_diversity_sees_collapse_where_captions_leave_things_open():
 
     one, many = (figures(samples_of(prompts, "tiny", draw)) for draw in (collapsed, complete))
     assert one["seen/all"] == many["seen/all"] == 1
-    assert one["oracle/diversity"] == many["oracle/diversity"]
+    assert one["real/diversity"] == many["real/diversity"]
     assert many["diversity"] < 0.1
-    assert many["oracle/diversity"] < 0.1
+    assert many["real/diversity"] < 0.1
     assert one["diversity"] > 0.3
 
 
