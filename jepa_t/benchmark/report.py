@@ -42,9 +42,9 @@ ABOUT = (
     "no difference is called significant.",
     "A figure is named by the split of the captions, their kind where there are several, and what is right. So "
     "`unseen/located/all` is of captions that name a place, in compositions that training doesn't show. It is the "
-    "share of images that show all that such a caption says. `swap_group` is of pairs of captions that differ only in their "
-    "two objects swapped: the share of which both are drawn right. `frechet`, `residual` and `diversity` are distances "
-    "from real images, and less is better.",
+    "share of images that show all that such a caption says. `swap_group` is of pairs of captions that differ only in "
+    "their two objects swapped: the share of which both are drawn right. `frechet`, `residual` and `diversity` are "
+    "distances from real images, and less is better.",
     "The guidance scale of each run is chosen of 1, 1.5, 2 and 3 by seen captions that the test doesn't ask. Above "
     "each table stands what made it; only records of one `source` were made by the same code.",
 )
