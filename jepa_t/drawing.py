@@ -72,6 +72,12 @@ class Drawing:
         trajectory: All sampling steps, if they were asked for.
         word_maps: For each image where in its caption it looked, if that was asked for; None if nothing was drawn.
         rows: Which of the call's captions these are.
+
+    Examples:
+        >>> from jepa_t import Pipeline
+        >>> drawing = Pipeline.from_pretrained("emoji")(["a fox", "a cat"], seeds=[3, 4])
+        >>> [image.size for image in drawing.images], drawing.seeds
+        ([(64, 64), (64, 64)], [3, 4])
     """
 
     images: list[Image.Image] | Tensor

@@ -12,7 +12,14 @@ LISTED = 30  # of more choices only the nearest are told
 
 
 class UserError(ValueError):
-    """A user's mistake, told in one line: the field, the value found, and the remedy."""
+    """A user's mistake, told in one line: the field, the value found, and the remedy.
+
+    Examples:
+        >>> from jepa_t.sampling import MaskedSampler
+        >>> MaskedSampler(temperature=-1.0)
+        Traceback (most recent call last):
+        jepa_t.errors.UserError: sampler.temperature is -1.0; use 0 (the likeliest), 1 (as learned) or more
+    """
 
     def __str__(self) -> str:
         """The line alone, also where a worker of a DataLoader has put its traceback before it."""

@@ -49,6 +49,14 @@ class JEPAT(Trainable):
 
     Raises:
         UserError: A config is wrong.
+
+    Examples:
+        >>> from jepa_t.engine import load_config
+        >>> model = build(load_config("jepat_digits").model, MODELS)
+        >>> images, captions = torch.rand(9, 3, 8, 8), ["a red three"] * 9
+        >>> model.fit(images, captions)
+        >>> list(model.loss(images, captions))
+        ['loss_flow', 'loss_feature']
     """
 
     def __init__(

@@ -38,9 +38,11 @@ class Pipeline:
         config: The config it was built from, plain data; needed to save it.
         card: The text of its model card, which goes along when it is saved.
 
-    Example:
-        >>> draw = Pipeline.from_pretrained("work_dirs/jepat_digits")  # doctest: +SKIP
-        >>> draw("a red three", seeds=[0], guidance_scale=2.0).images[0].save("three.png")  # doctest: +SKIP
+    Examples:
+        >>> draw = Pipeline.from_pretrained("emoji")
+        >>> draw("a fox", seeds=[0], guidance_scale=2.0).images[0].size
+        (64, 64)
+        >>> trained = Pipeline.from_pretrained("work_dirs/jepat_digits")  # doctest: +SKIP
     """
 
     def __init__(self, model: JEPAT, config: dict[str, Any] | None = None, card: str | None = None) -> None:

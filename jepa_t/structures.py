@@ -205,6 +205,11 @@ class Prediction:
         condition: ``features`` after the ``objective`` fusion: what the generative objective sees ``[B, K, D]``.
         attention: How each asked token shares its attention among the text tokens, the mean of all fusions that attend
             ``[B, K, L]``; None where it wasn't asked for.
+
+    Examples:
+        >>> z = torch.randn(2, 3, 16)
+        >>> Prediction(features=z, condition=z).attention is None
+        True
     """
 
     features: Tensor
@@ -222,6 +227,11 @@ class Target:
         ids: The codes that the tokens are ``[B, K]``, int64; None when no objective reads them.
         null: What the network says of them with the null text, without gradient: the condition of the first images,
             about half of them, ``[B', K, D]``; None when no objective reads it.
+
+    Examples:
+        >>> target = Target(tokens=torch.zeros(2, 3, 4), ids=torch.zeros(2, 3, dtype=torch.int64))
+        >>> target.features is None
+        True
     """
 
     tokens: Tensor

@@ -27,6 +27,11 @@ class WordMap:
         words: W of them, in order.
         shares: In [0, 1]; NaN where a step didn't ask for a token ``[S, N, W]``.
         grid: Rows and columns of tokens.
+
+    Examples:
+        >>> found = WordMap(["red", "fox"], torch.tensor([[[0.9, 0.1], [0.2, 0.8]]]), grid=(1, 2))
+        >>> found.of("fox")
+        tensor([[0.1000, 0.8000]])
     """
 
     words: list[str]

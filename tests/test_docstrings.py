@@ -17,3 +17,8 @@ NAMES = [".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts).remove
 def test_examples(name):
     found = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert not found.failed, "the output above says what differs"
+
+
+@pytest.mark.parametrize("name", [name for name in jepa_t.__all__ if isinstance(getattr(jepa_t, name), type)])
+def test_every_public_class_has_an_example(name):
+    assert ">>> " in getattr(jepa_t, name).__doc__

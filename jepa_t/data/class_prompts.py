@@ -25,6 +25,10 @@ class ClassPrompts(PromptSet):
 
     Raises:
         UserError: ``count`` is below 1, or names or templates can't be read.
+
+    Examples:
+        >>> ClassPrompts(names=["cat", "dog"], templates=["a photo of a {}"]).captions[:2]
+        ['a photo of a cat', 'a photo of a dog']
     """
 
     def __init__(

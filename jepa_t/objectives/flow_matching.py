@@ -50,6 +50,11 @@ class FlowMatching(GenerativeObjective):
 
     Raises:
         UserError: A number is out of range.
+
+    Examples:
+        >>> objective, z = FlowMatching(4, 16, head_width=8, head_depth=1), torch.randn(2, 3, 16)
+        >>> list(objective(Prediction(z, z), Target(torch.zeros(2, 3, 4))))
+        ['loss_flow']
     """
 
     fewest_evaluations = 4

@@ -41,6 +41,11 @@ class MeanFlow(FlowMatching):
 
     Raises:
         UserError: A number is out of range.
+
+    Examples:
+        >>> objective, z = MeanFlow(4, 16, head_width=8, head_depth=1, predicts="clean"), torch.randn(2, 3, 16)
+        >>> list(objective(Prediction(z, z), Target(torch.zeros(2, 3, 4))))
+        ['loss_flow']
     """
 
     fewest_evaluations = 1

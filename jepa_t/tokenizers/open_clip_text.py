@@ -39,6 +39,10 @@ class OpenCLIPText(FrozenWords):
 
     Raises:
         UserError: Model or weights are missing, or belong to another architecture or non-linearity.
+
+    Examples:
+        >>> OpenCLIPText("ViT-B-32", pretrained="laion2b_s34b_b79k").width  # doctest: +SKIP
+        512
     """
 
     def __init__(

@@ -29,6 +29,10 @@ class PooledText(FrozenText):
 
     Raises:
         UserError: Model or weights are missing, or belong to another architecture or non-linearity.
+
+    Examples:
+        >>> PooledText("ViT-B-32", 64, pretrained="laion2b_s34b_b79k")(["a fox"]).tokens.shape  # doctest: +SKIP
+        torch.Size([1, 1, 64])
     """
 
     def __init__(

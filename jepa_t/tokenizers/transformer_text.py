@@ -61,6 +61,12 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
 
     Raises:
         UserError: A number doesn't fit.
+
+    Examples:
+        >>> tokenizer = TransformerText(width=8, heads=2, length=6)
+        >>> tokenizer.fit(["a red three", "a blue five"])
+        >>> tokenizer(["a red five"]).tokens.shape, tokenizer.unknown_words("a pink three")
+        (torch.Size([1, 6, 8]), ['pink'])
     """
 
     clip_ids: Tensor

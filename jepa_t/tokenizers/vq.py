@@ -21,6 +21,11 @@ class VQTokenizer(DiscreteTokenizer):
 
     Raises:
         UserError: The source is absent or damaged, a number doesn't fit, or diffusers isn't installed.
+
+    Examples:
+        >>> tokenizer = VQTokenizer("CompVis/ldm-celebahq-256", (256, 256), subfolder="vqvae")  # doctest: +SKIP
+        >>> tokenizer.grid  # doctest: +SKIP
+        (64, 64)
     """
 
     autoencoder: Frozen

@@ -28,6 +28,13 @@ class InkedDigits(TrainingSet):
 
     Raises:
         UserError: An argument is out of range.
+
+    Examples:
+        >>> digits = InkedDigits(size=2)
+        >>> digits.captions
+        ['on grey paper the digit seven in blue', 'a purple four']
+        >>> digits.images.shape
+        torch.Size([2, 3, 8, 8])
     """
 
     size_option = "layout"

@@ -47,6 +47,11 @@ class DigitPrompts(PromptSet):
 
     Raises:
         UserError: An argument is out of range.
+
+    Examples:
+        >>> prompts = DigitPrompts(splits=["unseen"], per_split=1)
+        >>> prompts.captions, prompts.facts
+        (['a green four'], [{'digits': [4], 'inks': ['green'], 'paper': None}])
     """
 
     def __init__(

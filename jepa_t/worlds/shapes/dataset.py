@@ -35,6 +35,13 @@ class ShapeScenes(TrainingSet):
 
     Raises:
         UserError: An argument is out of range.
+
+    Examples:
+        >>> scenes = ShapeScenes("tiny", size=2)
+        >>> scenes.captions
+        ['a red square at the top left', 'a red square left of a red triangle on a black background']
+        >>> scenes.images.shape
+        torch.Size([2, 3, 24, 24])
     """
 
     size_option = "preset"

@@ -41,6 +41,10 @@ class ShapePrompts(PromptSet):
 
     Raises:
         UserError: An argument is out of range, or a split has none of the families.
+
+    Examples:
+        >>> ShapePrompts(splits=["unseen_place"], per_split=1).captions
+        ['a red circle at the right']
     """
 
     def __init__(
