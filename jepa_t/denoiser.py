@@ -35,7 +35,7 @@ class Denoiser:
 
     @property
     def channels(self) -> int:
-        """C, of a token."""
+        """C, the channels of a token."""
         return self.image_tokenizer.channels
 
     def null(self, batch: int) -> Text:

@@ -260,9 +260,9 @@ class Pipeline:
 
         Args:
             captions: A text, or several.
-            seeds: As there.
+            seeds: As of :meth:`__call__`.
             batch_size: Images drawn at once.
-            **options: All others but ``progress``, as there.
+            **options: All others of :meth:`__call__` but ``progress``.
         """
         asked = self._request(captions, seeds, **options)
         return asked.batches(self.model, check_integer("batch_size", batch_size))

@@ -135,7 +135,7 @@ class Split:
         return self.order[:, self.visible_count : self.visible_count + self.asked_count]
 
     def first(self, count: int) -> Split:
-        """That of the first images."""
+        """The split of the first images alone."""
         return Split(self.order[:count], self.visible_count, self.asked_count)
 
     def repeat(self, times: int) -> Split:

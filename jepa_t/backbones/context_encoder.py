@@ -66,7 +66,7 @@ class ContextEncoder(Encoder):
         self.registers = table(registers, width)  # drawn last: more of them leave the other initial weights alone
 
     def forward(self, tokens: Tensor, positions: Tensor, registers: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode what is visible.
+        """Encode the visible tokens.
 
         Args:
             tokens: Visible tokens ``[B, V, C]``.

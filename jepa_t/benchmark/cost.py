@@ -30,7 +30,7 @@ MASKS = 8  # of a training step, at equal distances in the distribution of their
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one image.
+    """What computing one image costs.
 
     Attributes:
         network: Evaluations of the network; both branches of guidance count.

@@ -65,8 +65,8 @@ class Row:
         parameters: How many weights it trains.
         unmatched: How many it would, had its denoising head been left as wide as the reference's.
         budget: Steps of the reference, for as many operations where the arm has ``equal_compute``.
-        series: Of its arm.
-        place: Of its arm among those of the task; 0 is the reference.
+        series: As in :class:`~jepa_t.benchmark.suites.Arm`.
+        place: The arm's place among those of the task; 0 is the reference.
     """
 
     task: str

@@ -40,7 +40,7 @@ class Published(Denoiser):
     items: Sequence[str] = ()
 
     def text(self, captions: Sequence[str]) -> Text:
-        """B captions."""
+        """The text of B captions, encoded."""
         return self.network.text_tokenizer(captions)
 
     def condition(self, tokens: Tensor, split: Split, text: Text, branches: int = 2) -> Prediction:

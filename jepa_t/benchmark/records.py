@@ -23,7 +23,7 @@ class Record:
     Attributes:
         task, arm, seed: Which.
         place: Of the arm among those of the task; 0 is the reference.
-        steps: Of training.
+        steps: How many steps of training it had.
         parameters: How many weights were trained.
         unmatched: How many would have been, had the denoising head been left as it was.
         guidance_scale: Chosen on validation prompts; None where the sampler has none.
@@ -35,7 +35,7 @@ class Record:
         budget: Steps of the reference for as many operations; None where nothing was trained for the record alone.
         series: Of an arm that is one point of a line: the line's name, and its number of training scans.
         line: Of a setting that is a preset at a guidance scale: which, and at which.
-        options: Of the sampler.
+        options: Options of the sampler.
         times: Of a setting, as shares of the first setting's.
         config, config_hash: The config's name, and what identifies the run.
         train_seconds, test_seconds: What it took.
@@ -78,7 +78,7 @@ class Timing:
         versions, machine: What was timed, on what.
         images: How many a call makes or learns from.
         network, head, flops: As in :class:`~jepa_t.benchmark.cost.Cost`, of one image.
-        gigaflops: Of a call.
+        gigaflops: Billions of operations of a call.
         share_of_peak: Operations per second, of those that a large matrix product reaches.
     """
 

@@ -57,7 +57,7 @@ def draw_settings(
     Settings of options that the run's objective doesn't read are left out, and presets too short for it.
 
     Args:
-        cfg: Of the run.
+        cfg: The run's config.
         folder: Its folder; what each setting gave is kept there, so a killed suite goes on.
         notify: Called with how many settings are done.
         settings: By name, such as :data:`SETTINGS`.

@@ -71,7 +71,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Run, report."""
+    """Run the suite and write its report."""
     if args.suite == "report":
         if not args.folder:
             raise UserError("report needs a folder with results.json, such as work_dirs/benchmark_quick")

@@ -17,7 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Load, serve until Ctrl-C."""
+    """Load the models and serve the page until Ctrl-C."""
     names = list(dict.fromkeys(args.models))
     if len(names) < len(args.models):
         raise UserError(f"a model is named twice among {', '.join(args.models)}; name each once")

@@ -32,7 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Save, describe, share."""
+    """Save the model, write its card, and share both if that was asked for."""
     if args.push:
         hub.check_name(args.push)
     elif args.private or args.revision:

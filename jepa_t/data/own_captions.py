@@ -19,7 +19,7 @@ class OwnCaptions:
     Args:
         read: The captions of the image of a number, as they are.
         sizes: How long they are, about ``[N]``.
-        seed: Of the choice.
+        seed: Seed of the choice.
     """
 
     kind = "captions"

@@ -39,7 +39,7 @@ class MappedFiles:
 
     Args:
         paths: The files.
-        dtype: Of their numbers.
+        dtype: The kind of their numbers.
         shape: Of an entry; a file holds any number of them.
     """
 

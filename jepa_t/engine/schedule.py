@@ -135,7 +135,7 @@ def disagreements(
         parts: The configs of the schedulers.
         schedulers: New ones of a :func:`stand_in`; they are run to the end.
         optimizer: The stand-in.
-        steps: Of the training.
+        steps: How many steps the training has.
     """
     lines, follow = [], True
     for index, (part, scheduler) in enumerate(zip(parts, schedulers, strict=True)):

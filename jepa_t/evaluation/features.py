@@ -226,7 +226,7 @@ class GradientHistograms(FeatureExtractor):
 
     @full_precision
     def __call__(self, images: Tensor) -> Features:
-        """See the class; images of 8 x 8 pixels or more."""
+        """Features ``[B, F]`` of images of 8 x 8 pixels or more, as the class describes them."""
         x = images.float().cpu() / 255
         padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
         across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2  # [B, 3, H, W]

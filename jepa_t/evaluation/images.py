@@ -154,7 +154,7 @@ def read(
         images: All of them.
         batch_size: How many at a time.
         workers: Processes that decode ahead.
-        rank: Of this process.
+        rank: The number of this process.
         world_size: How many processes there are.
     """
     mine = [list(block) for block in blocks(len(images), batch_size, rank, world_size)]

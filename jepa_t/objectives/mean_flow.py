@@ -25,17 +25,11 @@ class MeanFlow(FlowMatching):
     forward-mode pass through the head alone, for the draws that learn stretches.
 
     Args:
-        channels: As of :class:`FlowMatching`, like those below unless more is said.
-        width: As there.
-        head_width: As there.
-        head_depth: As there.
-        draws: As there.
-        weight: As there.
-        time_scale: As there, but lower: the derivative in t would multiply fast sinusoids.
-        predicts: As there. Take ``clean``: slow sinusoids tell the end of the way too coarsely for a velocity, which a
-            clean token doesn't need.
-        logit_normal: As there. Take (-0.8, 0.8).
-        learns_guidance: As there.
+        channels, width, head_width, head_depth, draws, weight, learns_guidance: As of :class:`FlowMatching`.
+        time_scale: As of :class:`FlowMatching`, but lower: the derivative in t would multiply fast sinusoids.
+        predicts: As of :class:`FlowMatching`. Take ``clean``: slow sinusoids tell the end of the way too
+            coarsely for a velocity, which a clean token doesn't need.
+        logit_normal: As of :class:`FlowMatching`. Take (-0.8, 0.8).
         stretches: How many of the draws learn s > t; the others learn s = t.
         adaptive: p of a loss that is divided by ``(|error|^2 + 0.001)^p``, from 0 (not at all) to 1.
 

@@ -208,7 +208,7 @@ def sampler_for(objective: GenerativeObjective, sampler: SamplerLike) -> Sampler
     """A sampler that fits a model's generative objective.
 
     Args:
-        objective: It.
+        objective: The model's generative objective.
         sampler: A preset's name, options (``preset`` among them), or the sampler itself.
 
     Raises:

@@ -33,7 +33,7 @@ def encoding(widths: Sequence[int], depth: int, stride: int, channels: int) -> n
         widths: At each resolution, from the finest; each halves the one before, the last is that of the maps.
         depth: Residual blocks at the last; the others have one each.
         stride: Pixels that a place of the map covers, in height and in width.
-        channels: Of the maps.
+        channels: Channels of the maps.
 
     Raises:
         UserError: ``stride`` can't be halved so often.

@@ -18,7 +18,7 @@ def encode(tokenizer: ImageTokenizer, images: Images) -> Tensor:
     """Image tokens ``[B, N, C]`` of images ``[B, 3, H, W]`` in [-1, 1], or of what a cache of latents holds of them.
 
     Args:
-        tokenizer: Of the model.
+        tokenizer: The model's image tokenizer.
         images: The images, ``{"moments": [B, 2C', h, w]}``, or ``{"tokens": [B, N, C]}``, which are given back.
 
     Raises:
@@ -94,7 +94,7 @@ def fit_tokenizers(
     """Fit those that learn from data, unless that has been done.
 
     Args:
-        image_tokenizer: Of the model.
+        image_tokenizer: The model's.
         text_tokenizers: Of its network, and of the average.
         images: ``[n, 3, H, W]`` in [-1, 1]; None will do where the image tokenizer isn't fitted, or has been.
         captions: Those that training will read, or what stands for them: all their words, and the longest.

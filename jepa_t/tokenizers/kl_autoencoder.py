@@ -26,7 +26,7 @@ class KLAutoencoder(ImageTokenizer, Fitted, TrainedTokenizer):
     Args:
         size: Height and width of the images in pixels.
         stride: Pixels that a latent covers, in height and in width.
-        latent_channels: Of a latent.
+        latent_channels: Channels of a latent.
         width: Channels of the convolutions: one number, or several from the finest resolution down to the latents.
         depth: Residual blocks on either side at the latents' resolution; each finer one has one block.
         patch: Side of the square of latents that make one token.

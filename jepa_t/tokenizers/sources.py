@@ -119,7 +119,7 @@ def identify(
 
     Args:
         module: Gets the buffer.
-        name: Of the buffer.
+        name: The buffer's name.
         value: Bytes, such as those of a hash, or whole numbers.
         what: What they tell apart, for the message.
         remedy: For the message.

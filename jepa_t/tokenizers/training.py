@@ -29,7 +29,7 @@ def trained_checkpoint(name: str, where: str | None) -> str:
     """The file of a trained tokenizer, which the message calls ``name``.
 
     Args:
-        name: Of the tokenizer.
+        name: The tokenizer's.
         where: A work dir or a file, of its own training or of a model that has it; or the name of a model that comes
             with the library, such as ``emoji``.
 

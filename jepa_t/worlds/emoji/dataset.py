@@ -21,10 +21,10 @@ class EmojiImages(HoldsTokens):
         again: How often an emoji without a tone comes while one that has a tone comes once: those with a tone teach
             each other, the others are alone with their words.
         pixels: Height and width of the images.
-        seed: Of the captions.
+        seed: Seed of the captions.
 
     Attributes:
-        captions: Of all pairs.
+        captions: The caption of each pair.
 
     Raises:
         UserError: A number is out of range, or a package is missing.
