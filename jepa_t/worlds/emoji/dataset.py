@@ -5,10 +5,10 @@ from torch import Tensor
 
 from ...data.hashing import draw
 from ...data.sets import HoldsTokens
-from ...errors import check_integer
+from ...errors import UserError, check_integer, check_share
 from ...registry import DATASETS
 from .captions import captions
-from .catalogue import catalogue
+from .catalogue import catalogue, within
 from .rendering import render
 
 
@@ -22,6 +22,7 @@ class EmojiImages(HoldsTokens):
             each other, the others are alone with their words.
         pixels: Height and width of the images.
         seed: Seed of the captions.
+        share: Of the roles, chosen by their names, each with all genders and tones that training shows.
 
     Attributes:
         captions: The caption of each pair.
@@ -32,9 +33,15 @@ class EmojiImages(HoldsTokens):
 
     size_option = "pixels"
 
-    def __init__(self, size: int = 50000, again: int = 2, pixels: int = 64, seed: int = 0) -> None:
+    def __init__(
+        self, size: int = 50000, again: int = 2, pixels: int = 64, seed: int = 0, share: float = 1.0
+    ) -> None:
         check_integer("EmojiImages again", again)
-        shown = [one for one in catalogue() if one.split == "seen"][: check_integer("EmojiImages size", size)]
+        check_share("EmojiImages share", share)
+        shown = [one for one in catalogue() if one.split == "seen" and within(one, share)]
+        shown = shown[: check_integer("EmojiImages size", size)]
+        if not shown:
+            raise UserError(f"EmojiImages share is {share!r}, which leaves no emoji; give more")
         times = np.array([1 if one.tone else again for one in shown])
         order = [np.flatnonzero(times > turn) for turn in range(again)]  # all, then those that come again
         self.rows, index = np.resize(np.concatenate(order), size), np.arange(size)

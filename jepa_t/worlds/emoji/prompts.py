@@ -6,10 +6,10 @@ import numpy as np
 
 from ...data.hashing import draw
 from ...data.sets import PromptSet
-from ...errors import check_integer, unknown
+from ...errors import check_integer, check_share, unknown
 from ...registry import DATASETS
 from .captions import captions, paraphrases, withheld_synonyms
-from .catalogue import Emoji, catalogue
+from .catalogue import Emoji, catalogue, within
 from .rendering import render
 
 SPLITS: dict[str, tuple[Callable[[Emoji], bool], Callable[[Emoji], list[str]]]] = {
@@ -39,6 +39,7 @@ class EmojiPrompts(PromptSet):
         seed: Decides which, and the words.
         images: Give the real images as ``inputs``, to measure a tokenizer.
         pixels: Their height and width.
+        share: Of the roles, as in `EmojiImages`.
 
     Attributes:
         captions: All prompts.
@@ -56,12 +57,14 @@ class EmojiPrompts(PromptSet):
         seed: int = 1,
         images: bool = False,
         pixels: int = 64,
+        share: float = 1.0,
     ) -> None:
         check_integer("EmojiPrompts per_split", per_split)
+        check_share("EmojiPrompts share", share)
         for split in splits:
             if split not in SPLITS:
                 raise unknown("split of EmojiPrompts", split, SPLITS)
-        found = [(split, *prompt) for split in splits for prompt in _prompts(split, per_split, seed)]
+        found = [(split, *prompt) for split in splits for prompt in _prompts(split, per_split, seed, share)]
         self.splits = [split for split, _, _ in found]
         self.facts = [{"image": number} for _, number, _ in found]
         asked = [catalogue()[number].text for _, number, _ in found]
@@ -69,10 +72,10 @@ class EmojiPrompts(PromptSet):
         super().__init__([caption for _, _, caption in found], real, split=self.splits, facts=self.facts)
 
 
-def _prompts(split: str, count: int, seed: int) -> list[tuple[int, str]]:
+def _prompts(split: str, count: int, seed: int, share: float) -> list[tuple[int, str]]:
     """Numbers in the catalogue and captions, of a random part of the split."""
     belongs, words = SPLITS[split]
-    found = [(number, words(one)) for number, one in enumerate(catalogue()) if belongs(one)]
+    found = [(number, words(one)) for number, one in enumerate(catalogue()) if belongs(one) and within(one, share)]
     found = [(number, said) for number, said in found if said]
     order = np.argsort(draw(seed, f"emoji {split}", np.array([number for number, _ in found]), 2**62), kind="stable")
     chosen = sorted(order[:count].tolist())

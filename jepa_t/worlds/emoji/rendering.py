@@ -5,7 +5,7 @@ All emojis designed by OpenMoji, the open-source emoji and icon project. License
 
 import importlib.util
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +56,11 @@ def render(emoji: Sequence[str], size: int = 64) -> Tensor:
     Raises:
         UserError: ``size`` is no whole number of at least 8, or a package is missing.
     """
-    check_integer("size of emoji images", size, 8)
+    return _rendered(tuple(emoji), check_integer("size of emoji images", size, 8))
+
+
+@lru_cache(4)  # runs of one process ask for the same again, and each time takes seconds
+def _rendered(emoji: tuple[str, ...], size: int) -> Tensor:
     images = np.stack(list(_drawn(emoji, size))) if emoji else np.empty((0, size, size, 3), np.uint8)
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
