@@ -215,8 +215,8 @@ def _child(parent: Registry, *folders: str) -> Registry:
     return Registry(parent.name, parent=parent, scope="jepa_t", locations=[f"jepa_t.{f}" for f in folders])
 
 
-# PatchTokenizer, QuantizedAutoencoder, KLAutoencoder, VQTokenizer, KLTokenizer; TransformerText, HFText, OpenCLIPText,
-# PooledText, ClassEmbedding
+# PatchTokenizer, QuantizedAutoencoder, KLAutoencoder, VQTokenizer, KLTokenizer; TransformerText, HFText,
+# AdaptedText, OpenCLIPText, PooledText, ClassEmbedding
 TOKENIZERS = _own("tokenizer", "tokenizers")
 BACKBONES = _own("backbone", "backbones")  # ContextEncoder, Predictor
 FUSIONS = _own("fusion", "fusion")  # Add, Concat, CrossAttention, FiLM, InContext, TextTokens

@@ -133,6 +133,7 @@ TEXT_TOKENIZERS: dict[str, dict[str, Any] | Callable[[], dict[str, Any]]] = {
     "TransformerText": {"width": TEXT_WIDTH, "depth": 1, "heads": 2, "length": LENGTH, "vocabulary": 64},
     # Two tokens more than words: the start and the end of the text.
     "HFText": lambda: {"model": saved("bert"), "length": LENGTH + 2, "cache": None},
+    "AdaptedText": lambda: tokenizer_config("HFText", width=TEXT_WIDTH, heads=2) | {"type": "AdaptedText"},
     "OpenCLIPText": lambda: {"model": saved("open_clip"), "length": LENGTH + 2, "cache": None},
     "PooledText": lambda: tokenizer_config("OpenCLIPText", width=TEXT_WIDTH) | {"type": "PooledText"},
     "ClassEmbedding": {"names": [*CAPTIONS, "red", "\N{CAT FACE}"], "width": TEXT_WIDTH},

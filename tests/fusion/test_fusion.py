@@ -1,5 +1,7 @@
 """The contract of the fusions, over every registered one, and each by its formula."""
 
+import functools
+
 import pytest
 import torch
 from hypothesis import given
@@ -24,10 +26,13 @@ from torch import nn
 
 from jepa_t.errors import UserError
 from jepa_t.registry import FUSIONS
-from jepa_t.structures import Text
+from jepa_t.structures import Split, Text
 
 NAMES = registered(FUSIONS)
-ENTERS = {"InContext"}  # these put the text into the first tokens of x, and so treat them unlike the others
+ENTERS = {
+    "InContext",
+    "TextTokens",
+}  # these put the text into the first tokens of x, and so treat them unlike the others
 every = pytest.mark.parametrize("name", NAMES)
 seeds = st.integers(0, 1000)
 counts = st.integers(LENGTH, LENGTH + 4)
@@ -108,7 +113,9 @@ def test_gradient_reaches_every_parameter_the_image_and_the_text(name):
     fusion(x, text).square().sum().backward()
     found = gradients(fusion)
     assert min(found.values()) > 1e-6, found
-    assert x.grad.abs().amax(-1).min() > 0
+    reached = x.grad.abs().amax(-1) > 0
+    assert reached[:, LENGTH:].all()
+    assert reached[:, :LENGTH].equal(~text.valid if name == "TextTokens" else torch.ones_like(text.valid))
     reached = [t.grad for t in (text.tokens, text.pooled) if t.grad is not None]
     assert reached
     assert all(g.abs().max() > 1e-6 for g in reached)
@@ -188,15 +195,47 @@ def test_in_context_gives_each_word_a_token_of_its_own():
     assert not added[:, LENGTH:].any()
 
 
-def test_in_context_without_room_is_told():
+@given(seed=seeds)
+@float64()
+def test_text_tokens_are_the_words_alone_and_leave_the_rest_as_it_is(seed):
+    fusion, x, text = make_fusion("TextTokens"), image(seed), random_text(2, seed)
+    out = fusion(x, text)
+    torch.testing.assert_close(out[:, :LENGTH][text.valid], fusion.proj(text.tokens)[text.valid])
+    assert torch.equal(out[:, :LENGTH][~text.valid], x[:, :LENGTH][~text.valid])
+    assert torch.equal(out[:, LENGTH:], x[:, LENGTH:])
+
+
+@pytest.mark.parametrize("name", sorted(ENTERS))
+def test_text_in_the_sequence_without_room_is_told(name):
     with pytest.raises(
-        UserError, match=r"a register for each of the 6 text tokens and there are 5; raise encoder\.registers"
+        UserError, match=rf"{name} .* register for each of the 6 text tokens and there are 5; raise encoder\.registers"
     ):
-        make_fusion("InContext")(image(0, LENGTH - 1), random_text(2))
+        make_fusion(name)(image(0, LENGTH - 1), random_text(2))
 
 
-def test_in_context_never_puts_words_on_image_tokens():
+@pytest.mark.parametrize("name", sorted(ENTERS))
+def test_text_in_the_sequence_is_never_put_on_image_tokens(name):
     few = config()["encoder"] | {"registers": LENGTH - 1}
-    model = make_model(encoder=few, fusion={"predictor": {"type": "InContext"}}).network
+    model = make_model(encoder=few, fusion={"predictor": {"type": name}}).network
     with pytest.raises(UserError, match=r"encoder\.registers"):
         model.condition(random_tokens(2), random_split(2, 2), random_text(2))
+
+
+@given(seed=seeds, more=st.integers(0, 3))
+@float64()
+def test_text_tokens_reach_the_asked_tokens_through_encoder_and_predictor(seed, more):
+    """And of the whole network too padding never matters, nor the order in which visible tokens are given."""
+    model = with_text_tokens()
+    tokens, split, text = random_tokens(2), random_split(2, 2), random_text(2, seed)
+    said = model.condition(tokens, split, text).condition
+    torch.testing.assert_close(model.condition(tokens, split, padded(text, more)).condition, said)
+    assert not torch.allclose(model.condition(tokens, split, random_text(2, seed + 1)).condition, said)
+    swapped = Split(torch.cat([split.order[:, :2].flip(1), split.order[:, 2:]], 1), 2, split.asked_count)
+    torch.testing.assert_close(model.condition(tokens, swapped, text).condition, said)
+
+
+@functools.cache
+def with_text_tokens():
+    more = config()["encoder"] | {"registers": LENGTH + 4}
+    with float64():
+        return make_model(encoder=more, fusion={"encoder": {"type": "TextTokens"}}).network

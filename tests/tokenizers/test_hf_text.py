@@ -11,7 +11,7 @@ from tiny import CAPTIONS, make_tokenizer, same_text, shared_tokenizer
 from tiny_text import normalised, saved
 
 from jepa_t.errors import UserError
-from jepa_t.tokenizers import HFText
+from jepa_t.tokenizers import AdaptedText, HFText
 
 
 @pytest.mark.parametrize("kind", ["bert", "clip", "t5"])
@@ -122,3 +122,23 @@ def test_minilm_comes_out_of_its_package_without_importing_it():
     assert tokenizer.width == 384
     assert alike[0] > 0.5
     assert alike[1] < 0.2
+
+
+def test_an_adapter_reads_the_frozen_features_and_trains_alone():
+    frozen = HFText(saved("bert"), length=10, cache=None)
+    plain = AdaptedText(saved("bert"), width=8, depth=0, length=10, cache=None)
+    text, read = plain(CAPTIONS), frozen(CAPTIONS)
+    expected = F.layer_norm(plain.proj(read.tokens), (8,), eps=1e-6)
+    torch.testing.assert_close(text.tokens[text.valid], expected[text.valid])
+    torch.testing.assert_close(text.pooled[0], expected[0, text.valid[0]].mean(0))
+    adapter = AdaptedText(saved("bert"), width=8, heads=2, length=10, cache=None)
+    assert {name.partition(".")[0] for name, _ in adapter.named_parameters()} == {
+        "null_token",
+        "proj",
+        "blocks",
+        "norm",
+    }
+    text = adapter(CAPTIONS)
+    (text.tokens[text.valid].square() * torch.arange(8)).sum().backward()
+    found = {name: p.grad for name, p in adapter.named_parameters() if name != "null_token"}
+    assert all(grad is not None and grad.abs().max() > 0 for grad in found.values())

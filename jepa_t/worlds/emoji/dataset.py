@@ -33,9 +33,7 @@ class EmojiImages(HoldsTokens):
 
     size_option = "pixels"
 
-    def __init__(
-        self, size: int = 50000, again: int = 2, pixels: int = 64, seed: int = 0, share: float = 1.0
-    ) -> None:
+    def __init__(self, size: int = 50000, again: int = 2, pixels: int = 64, seed: int = 0, share: float = 1.0) -> None:
         check_integer("EmojiImages again", again)
         check_share("EmojiImages share", share)
         shown = [one for one in catalogue() if one.split == "seen" and within(one, share)]

@@ -65,3 +65,24 @@ def test_prompts_follow_from_the_seed_and_give_the_real_images_if_asked():
     assert first.__getitems__([0])["inputs"] is None
     with pytest.raises(UserError, match="did you mean 'unseen_tone'"):
         EmojiPrompts(splits=("unseen_tones",))
+
+
+def test_a_share_of_the_roles_has_them_whole_and_is_part_of_a_larger_share():
+    def asked(share):
+        return {fact["image"] for fact in EmojiPrompts(SPLITS, 4000, share=share).facts}
+
+    few, more = asked(0.1), asked(0.3)
+    assert few < more
+    roles = {catalogue()[number].role for number in few}
+    assert few == {number for number, one in enumerate(catalogue()) if one.role in roles}
+    assert 0.07 < len(roles) / len({one.role for one in catalogue()}) < 0.13
+    shown = EmojiImages(size=4000, pixels=8, share=0.1)
+    assert len(shown.images) == sum(catalogue()[number].split == "seen" for number in few)
+
+
+def test_a_wrong_share_is_told():
+    for share, says in [(1.5, "EmojiImages share is 1.5; it must lie between 0 and 1"), (0, "leaves no emoji")]:
+        with pytest.raises(UserError, match=says):
+            EmojiImages(share=share)
+    with pytest.raises(UserError, match="EmojiPrompts share is 'all'"):
+        EmojiPrompts(share="all")
