@@ -7,7 +7,7 @@ import hashlib
 import importlib.util
 import inspect
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +181,7 @@ def source() -> str:
     """
     package = Path(__file__).parents[1]
     files = [path for path in sorted(package.rglob("*.py")) if path.parent.name not in ("benchmark", "cli")]
-    files += [package / "benchmark" / name for name in ("configs.py", "runs.py", "samplers.py")]
+    files += [package / "benchmark" / f"{name}.py" for name in ("configs", "probing", "reuse", "runs", "samplers")]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]
 
 
@@ -192,6 +192,21 @@ def _types(node: Any) -> Iterator[str]:
         yield from _types(child)
 
 
+def _remembered(function: Callable[[Config], Any]) -> Callable[[Config], Any]:
+    """The same function, which builds a model that several arms have once."""
+    known: dict[str, Any] = {}
+
+    @functools.wraps(function)
+    def ask(cfg: Config) -> Any:
+        key = json.dumps([cfg.model.to_dict(), cfg.train_dataloader.batch_size], sort_keys=True, default=repr)
+        if key not in known:
+            known[key] = function(cfg)
+        return known[key]
+
+    return ask
+
+
+@_remembered
 def trainable_parameters(cfg: Config) -> int:
     """How many weights a config trains."""
     model = build(cfg.model.to_dict(), MODELS)
@@ -227,11 +242,12 @@ def match_parameters(cfg: Config, target: int) -> Config:
     return cfg
 
 
+@_remembered
 def step_flops(cfg: Config) -> float:
     """Floating-point operations of a training step, forward and backward."""
     model = build(cfg.model.to_dict(), MODELS)
     tokenizer, batch = model.image_tokenizer, cfg.train_dataloader.batch_size
     images = torch.rand(batch, 3, *(side * tokenizer.stride for side in tokenizer.grid))
-    captions = ["a red circle left of a blue square"] * batch
+    captions = [build(cfg.test_dataloader.dataset.to_dict(), DATASETS).captions[0]] * batch
     model.fit(images, captions)
     return training(model, images, captions).total * batch

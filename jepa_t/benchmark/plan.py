@@ -1,7 +1,7 @@
 """Which runs a suite asks for: every arm with every seed on every task, as configs; nothing is run yet."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,8 @@ class Row:
         unmatched: How many it would, had its denoising head been left as wide as the reference's.
         budget: Steps of the reference, for as many operations where the arm has ``equal_compute``.
         series: As in :class:`~jepa_t.benchmark.suites.Arm`.
-        place: The arm's place among those of the task; 0 is the reference.
+        place: The arm's place among those of the task; 0 is the reference. None for a run that fills no line and
+            gives its backbone to others.
     """
 
     task: str
@@ -77,7 +78,7 @@ class Row:
     unmatched: int
     budget: int
     series: tuple[str, int] | None
-    place: int
+    place: int | None
 
     def __str__(self) -> str:
         """For a line of the display."""
@@ -195,6 +196,7 @@ def rows(
 
     reference = configured(arms[first])
     target = trainable_parameters(reference)
+    plain = trainable_parameters(configured(Arm())) if any(arm.backbone for arm in arms.values()) else target
     for place, name in enumerate(arms if chosen is None else chosen):
         arm, cfg = arms[name], reference if name == first else configured(arms[name])
         if _asked(cfg) != _asked(reference):
@@ -210,7 +212,20 @@ def rows(
             stretch(cfg, round(budget * step_flops(reference) / step_flops(cfg)))
         numbers = parameters, unmatched, budget, arm.series, place
         made += [Row(task, name, seed, with_seed(cfg, seed), *numbers) for seed in range(count)]
+        if arm.backbone is not None:
+            first = configured(arm.backbone)
+            made += _first_stages(made[-count:], match_parameters(first, plain) if match else first)
     return sorted(made, key=lambda row: row.seed)
+
+
+def _first_stages(second: Sequence[Row], first: Config) -> list[Row]:
+    """The runs that come before others, which get their hashes."""
+    made = []
+    for row in second:
+        cfg = with_seed(first, row.seed)
+        row.config.backbone = config_hash(cfg)
+        made.append(replace(row, arm=f"backbone {row.arm}", config=cfg, place=None))
+    return made
 
 
 def _asked(cfg: Config) -> tuple[Any, Any]:

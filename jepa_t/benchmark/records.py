@@ -157,7 +157,7 @@ def arms_of(records: Iterable[Record]) -> list[str]:
 
 def curve(record: Record, figure: str) -> dict[int, float]:
     """A figure over the steps of training, on validation prompts; steps of the reference, where compute is equal."""
-    each = (record.budget or record.steps) / record.steps
+    each = (record.budget or record.steps) / max(record.steps, 1)
     return {round(int(step) * each): point[figure] for step, point in record.curve.items() if figure in point}
 
 

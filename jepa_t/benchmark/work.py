@@ -1,18 +1,19 @@
 """From a plan to records: train what isn't trained yet, measure, draw, time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import samplers
+from . import probing, samplers
 from .plan import PLAIN, Plan, Request
 from .pool import run_all
 from .records import Record, Timing
 from .runs import execute
 from .speed import MINUTES, speed_tasks, time_task
 from .speed import NAMES as TIMED
+from .tasks import TASKS
 
 Progress = Callable[[str, int, int, str], object]
 
@@ -44,9 +45,16 @@ def run(
         return _timed(request, partial(progress, suite), finished), []
     spread = partial(_spread, planned=planned, folder=folder / "runs", jobs=jobs)
     sizes = {key: of_run[0].config.train_cfg.max_iters for key, of_run in planned.items()}
-    trained, failed = spread(execute, sizes, partial(progress, "training" if suite == "sampler" else suite))
-    rows = [(row, key) for key, of_run in planned.items() for row in of_run]
+    trained, failed = {}, {}
+    for name, second in (("training" if suite == "sampler" else suite, False), (f"{suite}, reused", True)):
+        stage = {key: size for key, size in sizes.items() if ("backbone" in planned[key][0].config) == second}
+        found = spread(execute, stage, partial(progress, name)) if stage else ({}, {})
+        trained, failed = trained | found[0], failed | found[1]
+    rows = [(row, key) for key, of_run in planned.items() for row in of_run if row.place is not None]
     records = [Record(config_hash=key, **row.facts(), **trained[key]) for row, key in rows if key in trained]
+    if suite == "backbone":
+        records, unprobed = _probed(records, spread, partial(progress, "probes"))
+        failed |= unprobed
     if suite == "sampler":
         settings = samplers.chosen(request.arms)
         draw = partial(samplers.draw_settings, settings=settings)
@@ -61,6 +69,28 @@ def run(
         ]
     finished(records)
     return records, [f"{row}: {failed[key]}" for row, key in rows if key in failed]
+
+
+def _probed(
+    records: Sequence[Record], spread: Callable[..., tuple[dict, dict]], moved: Callable[[int, int, str], object]
+) -> tuple[list[Record], dict[str, str]]:
+    """The records, those of tasks with labels with what the probes found, and what was wrong."""
+    probed, failed = [], {}
+    for task in dict.fromkeys(record.task for record in records):
+        mine, labels = [record for record in records if record.task == task], TASKS[task].labels
+        if labels:
+            work, sizes = partial(probing.probe_run, labels=labels), dict.fromkeys((r.config_hash for r in mine), 1)
+            found, wrong = spread(work, sizes, moved)
+            failed |= wrong
+            places = 1 + max(record.place for record in mine)
+            mine = [
+                one
+                for record in mine
+                if record.config_hash in found
+                for one in probing.probed(record, found[record.config_hash], places)
+            ]
+        probed += mine
+    return probed, failed
 
 
 def _time_drawn(

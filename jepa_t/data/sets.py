@@ -1,13 +1,16 @@
-"""What a training reads and what a test asks: the two kinds of data sets. Both give whole batches."""
+"""What a training reads and what a test asks, which both give whole batches; and what a probe is tried on."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..contracts import ImageTokenizer, TextTokenizer
-from ..errors import UserError
+from ..errors import UserError, unknown
+
+PARTS = ("train", "test")  # of a labelled set
 
 
 class TrainingSet(Dataset, ABC):
@@ -80,3 +83,28 @@ class PromptSet(Dataset):
         samples = {name: [column[i] for i in indices] for name, column in columns.items()}
         inputs = None if self.images is None else self.images[indices]
         return {"inputs": inputs, "data_samples": {**samples, "index": list(indices)}}
+
+
+class LabelledSet(ABC):
+    """Images with what they show, which a probe is fitted on and tried on.
+
+    The constructor's first argument is the part, ``train`` or ``test``; no image is in both.
+
+    Attributes:
+        images: ``[N, 3, H, W]``, float32 in [-1, 1].
+        labels: By name a class of each image ``[N]``, whole numbers from 0; -1 where it has none.
+    """
+
+    images: Tensor
+    labels: dict[str, np.ndarray]
+
+    @staticmethod
+    def checked(part: str) -> str:
+        """The part, if there is such a one.
+
+        Raises:
+            UserError: There isn't.
+        """
+        if part not in PARTS:
+            raise unknown("part of a labelled set", part, PARTS)
+        return part

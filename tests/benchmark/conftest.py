@@ -24,6 +24,11 @@ train_cfg = dict(max_iters=16)
 PRESET = Preset(seeds=1, steps={}, prompts=8)
 
 
+@pytest.fixture(scope="session")
+def small_text():
+    return SMALL
+
+
 @pytest.fixture
 def small(tmp_path):
     path = tmp_path / "small.py"

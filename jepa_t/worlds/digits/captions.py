@@ -1,8 +1,11 @@
 """What is said of inked digits: sentences of a layout, filled with the words of a scene."""
 
+from itertools import product
+
 import numpy as np
 
 from ...data.hashing import draw
+from .layouts import LAYOUTS
 from .scenes import DIGITS, INKS, PAPERS, Scenes
 
 
@@ -22,3 +25,12 @@ def describe(scenes: Scenes, templates: list[str]) -> list[str]:
         )
         for template, digits, ink, paper in zip(*columns, strict=True)
     ]  # fmt: skip
+
+
+def digit_classes() -> list[list[str]]:
+    """For each composition of one digit, ink and paper, or paper left open, all that training says of it."""
+    classes = []
+    for digit, ink, paper in product(DIGITS, INKS, (*PAPERS, None)):
+        chosen = [one for one in LAYOUTS["single"].templates if ("{paper}" in one) == (paper is not None)]
+        classes.append([template.format(digit=digit, ink=ink, paper=paper) for template in chosen])
+    return classes
