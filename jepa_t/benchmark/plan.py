@@ -20,7 +20,7 @@ TRAINED = (*SUITES, "sampler")
 MEANT = {  # options of a request, and the suites that they have a meaning for
     "arms": ("--arms", TRAINED),
     "configs": ("--configs", ("fusion", "sampler")),
-    "fusions": ("--fusion", ("fusion", "data")),
+    "fusions": ("--fusion", ("fusion", "data", "backbone")),
     "seeds": ("--seeds", TRAINED),
     "match": ("--no-match", TRAINED),
     "minutes": ("--minutes", ("speed",)),
@@ -37,7 +37,8 @@ class Request:
             None for all.
         configs: Config files by arm, instead of the suite's arms; the first is the reference. Of ``fusion`` and
             ``sampler`` alone.
-        fusions: Further arms by name: a component's config for each site. Of ``fusion`` and ``data`` alone.
+        fusions: Further arms by name: a component's config for each site. Of ``fusion``, ``data`` and
+            ``backbone`` alone.
         seeds: How many; None for the preset's.
         match: False leaves parameter counts unmatched.
         minutes: About what a task of ``speed`` may take; None for its default.

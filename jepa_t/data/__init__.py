@@ -9,7 +9,7 @@ from .decoding import centre_crop, decode
 from .image_dataset import ImageDataset
 from .imagenet import ImageNet
 from .latents import CachedLatents
-from .sets import HoldsTokens, PromptSet, TrainingSet
+from .sets import HoldsTokens, LabelledSet, PromptSet, TrainingSet
 from .small import SmallImages, SmallPrompts
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "HoldsTokens",
     "ImageDataset",
     "ImageNet",
+    "LabelledSet",
     "PromptSet",
     "SmallImages",
     "SmallPrompts",
