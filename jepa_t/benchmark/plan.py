@@ -107,7 +107,8 @@ def plan(suite: str, preset: Preset, request: Request = PLAIN) -> Plan:
     planned: dict[str, list[Row]] = {}
     for task, arms in _tasks(suite, preset, request).items():
         config = CONFIGS / TASKS[task].config if task in TASKS else next(iter(request.configs.values()))
-        chosen = _chosen(arms, None if suite == "sampler" else request.arms)
+        named = None if suite == "sampler" or request.arms is None else [*request.arms, *request.fusions]
+        chosen = _chosen(arms, named)
         for row in rows(arms, task, config, preset, request.seeds, request.match, chosen):
             planned.setdefault(config_hash(row.config), []).append(row)
     return planned

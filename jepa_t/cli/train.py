@@ -1,15 +1,21 @@
 """Train a config."""
 
 import importlib.util
+import shlex
 from argparse import ArgumentParser, Namespace
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
 
+from ..data import TrainingSet
 from ..engine import JEPATRunner
-from ..engine.checkpoint import Interrupted
+from ..engine.checkpoint import Interrupted, last_checkpoint
 from ..engine.compat import explain_lost_process, leave_process_group
 from ..errors import UserError
 from ..files import find_checkpoint
+from ..model import JEPAT
+from ..trainable import unwrap
 from .shared import add_run_arguments, resume_command, run_config
 
 
@@ -47,8 +53,22 @@ def run(args: Namespace) -> None:
             runner.train()
     except Interrupted as stop:
         raise Interrupted(f"{stop}\n{remedy}") from None
+    if is_main_process():
+        print(f"trained; saved in {last_checkpoint(runner)}; next: {next_command(runner, args)}")
     del runner
     leave_process_group()
+
+
+def next_command(runner: Runner, args: Namespace) -> str:
+    """The command that shows what a training has learned: draws one of its captions, or tests what draws nothing."""
+    changes = ["--cfg-options", *args.cfg_options] if args.cfg_options else []
+    if not isinstance(unwrap(runner.model), JEPAT):
+        place = ["--work-dir", args.work_dir] if args.work_dir else []
+        return shlex.join(["jepa-t", "test", args.config, *place, *changes])
+    data = runner.train_dataloader.dataset
+    caption = data.captions[0] if isinstance(data, TrainingSet) else "a caption"
+    own = ["--config", args.config, *changes] if runner.cfg.get("custom_imports") else []  # only a config may import
+    return shlex.join(["jepa-t", "sample", str(runner.work_dir), caption, *own])
 
 
 def _add_tensorboard(cfg: Config) -> None:

@@ -85,6 +85,12 @@ def test_wrong_requests_are_told_while_planning(suite, options, says):
     assert says in str(caught.value)
 
 
+def test_a_fusion_of_ones_own_runs_beside_the_arms_that_are_named():
+    asked = Request(tasks=["digits"], arms=["late"], fusions={"Add": {"features": {"type": "Add"}}})
+    planned = plan("fusion", PRESETS["smoke"], asked)
+    assert [row.arm for found in planned.values() for row in found] == ["late", "Add"]
+
+
 @pytest.mark.parametrize("change", ["per_split=4", 'splits=("swap", "seen")', "seed=7"])
 def test_arms_that_are_asked_other_prompts_are_told_while_planning(small, tmp_path, change):
     other = tmp_path / "other.py"

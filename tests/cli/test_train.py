@@ -66,6 +66,8 @@ def test_train_go_on_and_evaluate(config, tmp_path):
     first = run("train.py", config, "--work-dir", work, "--amp")
     assert first.returncode == 0, first.stderr
     assert "Iter(train) [6/6]" in first.stdout
+    told = f"trained; saved in {work}/iter_6.pth; next: jepa-t test {config} --work-dir {work}"
+    assert first.stdout.splitlines()[-1] == told
     more = run("train.py", config, "--work-dir", work, "--resume", "--cfg-options", "train_cfg.max_iters=8")
     assert more.returncode == 0, more.stderr
     assert "Iter(train) [8/8]" in more.stdout
