@@ -173,7 +173,8 @@ def _trust(config: Any) -> None:
     for name in named:
         if not (isinstance(name, str) and name in known):
             said = unknown("component", name, known)
-            raise UserError(f"{said}; for a component of your own, give the config file")
+            remedy = "for a component of your own, give the config file that the model was trained with: --config FILE"
+            raise UserError(f"{said}; {remedy}")
 
 
 def _nodes(config: Any) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 import importlib.util
 import shlex
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
@@ -54,7 +55,7 @@ def run(args: Namespace) -> None:
     except Interrupted as stop:
         raise Interrupted(f"{stop}\n{remedy}") from None
     if is_main_process():
-        print(f"trained; saved in {last_checkpoint(runner)}; next: {next_command(runner, args)}")
+        print(f"trained; saved in {_from_here(last_checkpoint(runner))}; next: {next_command(runner, args)}")
     del runner
     leave_process_group()
 
@@ -68,7 +69,12 @@ def next_command(runner: Runner, args: Namespace) -> str:
     data = runner.train_dataloader.dataset
     caption = data.captions[0] if isinstance(data, TrainingSet) else "a caption"
     own = ["--config", args.config, *changes] if runner.cfg.get("custom_imports") else []  # only a config may import
-    return shlex.join(["jepa-t", "sample", str(runner.work_dir), caption, *own])
+    return shlex.join(["jepa-t", "sample", _from_here(runner.work_dir), caption, *own])
+
+
+def _from_here(path: str) -> str:
+    """A path as it is told: from the present folder, if it lies in it."""
+    return str(Path(path).relative_to(Path.cwd()) if Path(path).is_relative_to(Path.cwd()) else path)
 
 
 def _add_tensorboard(cfg: Config) -> None:
