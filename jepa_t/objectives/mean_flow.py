@@ -25,11 +25,17 @@ class MeanFlow(FlowMatching):
     forward-mode pass through the head alone, for the draws that learn stretches.
 
     Args:
-        channels, width, head_width, head_depth, draws, weight, learns_guidance: As of :class:`FlowMatching`.
+        channels: C, of the image tokens.
+        width: D, of the condition.
+        head_width: W, of the denoising head.
+        head_depth: Its residual blocks.
+        draws: Draws of noise and time per token.
+        weight: Of this loss in the sum.
         time_scale: As of :class:`FlowMatching`, but lower: the derivative in t would multiply fast sinusoids.
         predicts: As of :class:`FlowMatching`. Take ``clean``: slow sinusoids tell the end of the way too
             coarsely for a velocity, which a clean token doesn't need.
         logit_normal: As of :class:`FlowMatching`. Take (-0.8, 0.8).
+        learns_guidance: As of :class:`FlowMatching`.
         stretches: How many of the draws learn s > t; the others learn s = t.
         adaptive: p of a loss that is divided by ``(|error|^2 + 0.001)^p``, from 0 (not at all) to 1.
 
