@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from . import hub, registry
-from .errors import UserError, first_line, unknown
+from .errors import UserError, first_line
 from .files import (
     WEIGHTS,
     check_weights,
@@ -172,9 +172,8 @@ def _trust(config: Any) -> None:
     named += [node for node in _nodes(config.get("sampler")) if isinstance(node, str) and "." in node]
     for name in named:
         if not (isinstance(name, str) and name in known):
-            said = unknown("component", name, known)
-            remedy = "for a component of your own, give the config file that the model was trained with: --config FILE"
-            raise UserError(f"{said}; {remedy}")
+            remedy = "if it is your own, give the config file that the model was trained with (--config FILE)"
+            raise UserError(f"the model names the unknown component {name!r}; {remedy}")
 
 
 def _nodes(config: Any) -> Iterator[Any]:
