@@ -6,5 +6,11 @@ _base_ = [
     "./_base_/datasets/emoji.py",
     "./_base_/schedules/small.py",
 ]
-model = dict(image_tokenizer=dict(checkpoint="work_dirs/fsq_emoji", **_base_._tokenizer))
-train_cfg = dict(max_iters=16000)
+model = dict(
+    image_tokenizer=dict(checkpoint="work_dirs/fsq_emoji", **_base_._tokenizer),
+    text_tokenizer=dict(length=20, dropout=0.1),
+    encoder=dict(dropout=0.0),
+    predictor=dict(dropout=0.0),
+    mask_ratio=dict(low=0.35, std=0.2),  # few tokens stand as a rule, so that the caption has to be read
+)
+train_cfg = dict(max_iters=20000)
