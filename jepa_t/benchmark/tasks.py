@@ -115,7 +115,6 @@ TASKS = {
             "synonym/r5",
             "unseen_tone/error",
             "seen/frechet",
-            "unseen_tone/frechet",
         ),
         ("seen", "unseen_tone", "unseen_gender"),
     ),
