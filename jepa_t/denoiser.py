@@ -8,7 +8,7 @@ from torch import Tensor
 from .contracts import DiscreteImageTokenizer, ImageTokenizer, RandomSource, Sampler
 from .errors import UserError
 from .network import Network
-from .structures import Drawn, Prediction, Split, Text
+from .structures import Drawn, Prediction, Regional, Split, Text
 from .tokenizers.maps import in_float32
 
 
@@ -21,12 +21,14 @@ class Denoiser:
         image_tokenizer: If its tokens are codes, what is drawn becomes codes: in training the visible tokens are such.
         negative: Captions in place of the null text, one for each image; None for the null text.
         attended: A list to which each :meth:`condition` adds where the asked tokens look; None for not.
+        regional: Further captions, of parts of the images; None for none.
     """
 
     network: Network
     image_tokenizer: ImageTokenizer
     negative: Text | None = None
     attended: list[tuple[Split, Tensor]] | None = None
+    regional: Regional | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -43,7 +45,17 @@ class Denoiser:
         return self.network.text_tokenizer.null(batch) if self.negative is None else self.negative
 
     def condition(self, tokens: Tensor, split: Split, text: Text, branches: int = 1) -> Prediction:
-        """What the network says about the asked tokens, as :meth:`~jepa_t.network.Network.condition`."""
+        """What the network says about the asked tokens, as :meth:`~jepa_t.network.Network.condition`.
+
+        Where parts of the images have captions of their own, all captions are branches of one pass, and each token has
+        what its own says. So no text reaches a token of another region, wherever the fusion reads it.
+        """
+        if self.regional is not None:
+            own, others = text.parted(len(tokens))
+            whole = own + self.regional.text + others
+            found = self.network.condition(tokens, split, whole, branches + self.regional.count)
+            chosen = (self.regional.chosen(x, split) for x in (found.features, found.condition))
+            return Prediction(*chosen)
         prediction = self.network.condition(tokens, split, text, branches, attention=self.attended is not None)
         if self.attended is not None and prediction.attention is not None:
             self.attended.append((split, prediction.attention))

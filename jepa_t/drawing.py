@@ -17,13 +17,14 @@ from .ema import check_moved
 from .errors import UserError, check_index
 from .randomness import checked_seeds
 from .sheets import hatch, to_image
-from .structures import Caption, Given, Revealed, Seed, Split
+from .structures import Caption, Given, Regional, Revealed, Seed, Split
 from .tokenizers.encoding import decode, read
 from .words import WordMap, word_maps
 
 if TYPE_CHECKING:
     from .editing import Edit
     from .model import JEPAT
+    from .regions import Regions
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class Request:
         captions, seeds, sampler: As in :class:`Drawing`.
         negative: A caption for each, in place of the null text; or None.
         edit: What each image keeps; or None.
+        regions: Captions of parts of each image; or None.
         callback: Called after each sampling step; or None.
         trajectory: Whether all steps are wanted.
         word_maps: Whether these are.
@@ -119,6 +121,7 @@ class Request:
     sampler: Sampler
     negative: list[str] | None = None
     edit: Edit | None = None
+    regions: Regions | None = None
     callback: Callable[[SamplingStep], object] | None = None
     trajectory: bool = False
     word_maps: bool = False
@@ -132,8 +135,14 @@ class Request:
     def _batch(self, model: JEPAT, rows: list[int]) -> Drawing:
         steps: list[SamplingStep] = []
         looked: dict[int, WordMap] = {}
-        counts = {row: self.edit.counts[row] if self.edit else None for row in rows}
-        # In each part as many tokens are masked, so that all shapes are one.
+        counts = {
+            row: (
+                self.edit.counts[row] if self.edit else None,
+                len(self.regions.captions[row]) if self.regions else 1,
+            )
+            for row in rows
+        }
+        # In each part as many tokens are masked, and followed as many captions, so that all shapes are one.
         parts = [[row for row in rows if counts[row] == count] for count in dict.fromkeys(counts.values())]
         tokens = torch.cat([self._part(model, part, steps, looked) for part in parts])
         places = sorted(range(len(rows)), key=[row for part in parts for row in part].__getitem__)
@@ -163,7 +172,9 @@ class Request:
         negative = None if self.negative is None else [self.negative[row] for row in rows]
         watched = watch if self.callback is not None or self.trajectory else None
         attended: list[tuple[Split, Tensor]] | None = [] if self.word_maps else None
-        tokens = draw_tokens(model, captions, seeds, self.sampler, negative, given, watched, attended)
+        regional = self.regions.further(rows, model.ema.text_tokenizer, device) if self.regions else None
+        first = [self.regions.captions[row][0] for row in rows] if self.regions else captions
+        tokens = draw_tokens(model, first, seeds, self.sampler, negative, given, watched, attended, regional)
         if attended is not None:
             maps = word_maps(attended, [str(caption) for caption in captions], model.ema.text_tokenizer, tokenizer.grid)
             looked.update(zip(rows, maps, strict=True))
@@ -191,6 +202,7 @@ def draw_tokens(
     given: Given | None = None,
     watch: Callable[[Revealed], object] | None = None,
     attended: list[tuple[Split, Tensor]] | None = None,
+    regional: Regional | None = None,
 ) -> Tensor:
     """Draw the tokens of an image per caption with the averaged weights ``[B, N, C]``.
 
@@ -203,6 +215,7 @@ def draw_tokens(
         given: Tokens that stay.
         watch: Called after each sampling step.
         attended: A list for where the tokens look, as in :class:`~jepa_t.denoiser.Denoiser`.
+        regional: Further captions, of parts of the images.
 
     Raises:
         UserError: A caption or a seed can't be read, the sampler can't do what is asked, the network has been
@@ -214,7 +227,7 @@ def draw_tokens(
     check_sampler(sampler, model.ema.generative, negative is not None, watch is not None, given is not None)
     text = read(model.ema.text_tokenizer, captions)
     away = None if negative is None else read(model.ema.text_tokenizer, negative)
-    denoiser = Denoiser(model.ema, model.image_tokenizer, away, attended)
+    denoiser = Denoiser(model.ema, model.image_tokenizer, away, attended, regional)
     with autocast_of(model.ema.encoder), cast_once(model.ema, text.pooled.device.type):
         if isinstance(sampler, StepwiseSampler) and (watch or given):
             for step in sampler.trajectory(denoiser, text, seeds, given):

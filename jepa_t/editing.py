@@ -124,10 +124,25 @@ def _to_tensor(image: Image.Image | Tensor) -> Tensor:
 
 def _tokens(mask: Any, seed: Seed, size: tuple[int, int], tokenizer: ImageTokenizer) -> Tensor:
     """True at the tokens ``[N]`` of which any pixel is masked, or at a share of them."""
-    (rows, columns), stride = tokenizer.grid, tokenizer.stride
     if isinstance(mask, Real) and not isinstance(mask, (bool, np.bool_)):
-        count = round(check_share("mask", mask) * rows * columns)
-        return Generators([seed], torch.device("cpu")).uniform(rows * columns)[0].argsort().argsort() < count
+        tokens = tokenizer.grid[0] * tokenizer.grid[1]
+        count = round(check_share("mask", mask) * tokens)
+        return Generators([seed], torch.device("cpu")).uniform(tokens)[0].argsort().argsort() < count
+    return tokens_of(mask, size, tokenizer)
+
+
+def tokens_of(mask: Any, size: tuple[int, int], tokenizer: ImageTokenizer) -> Tensor:
+    """True at the tokens ``[N]`` of which any pixel of a mask is white or True.
+
+    Args:
+        mask: A PIL image, an array or a tensor ``[H, W]``.
+        size: H and W.
+        tokenizer: The model's.
+
+    Raises:
+        UserError: The mask is of another size or kind.
+    """
+    (rows, columns), stride = tokenizer.grid, tokenizer.stride
     pixels = _as_bool(mask)
     if tuple(pixels.shape) != size:
         found = " x ".join(map(str, pixels.shape))

@@ -1,7 +1,6 @@
 """Captions in, images out; and a trained model as a folder of two files."""
 
 import json
-import logging
 import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,15 +13,17 @@ import torch
 from . import hub
 from .acceleration import HALF, check_dtype
 from .card import Card, pass_on
-from .contracts import Sampler, Vocabulary
+from .contracts import Sampler
 from .drawing import Drawing, Request, SamplingStep, check_precision, check_sampler, joined
 from .editing import Edit
 from .errors import UserError, check_integer, unknown
 from .model import JEPAT
 from .randomness import SEEDS, checked_seeds
+from .regions import Regions
 from .sampling import MaskedSampler, sampler_config, sampler_for
 from .saved import find_model, load_model, read_card, read_sheet, write_model
 from .structures import Between, Caption, Seed, ends
+from .tokenizers.encoding import check_caption
 from .words import check_words
 
 OUTPUTS = ("pil", "tensor")
@@ -203,6 +204,7 @@ class Pipeline:
         negative: str | Sequence[str] | None = None,
         images: Any = None,
         mask: Any = None,
+        regions: Any = None,
         callback: Callable[[SamplingStep], object] | None = None,
         trajectory: bool = False,
         word_maps: bool = False,
@@ -223,6 +225,9 @@ class Pipeline:
             mask: Where an image is drawn anew, white or True: a PIL image, an array or a tensor ``[H, W]``; or one for
                 each caption; or a share of the tokens in [0, 1], which the seed chooses. A token is drawn anew if any
                 of its pixels is; all others stay.
+            regions: Captions of parts of the images, pairs such as ``[("a red heart", mask)]``, or such pairs for each
+                caption. A mask says by the rule of ``mask`` which tokens follow its caption in place of the image's;
+                later regions lie over earlier ones.
             callback: Called after each sampling step with what there is. What it raises ends the call. With
                 ``mask=0`` nothing is drawn, so there is no step.
             trajectory: Whether all steps stand in what is returned.
@@ -238,8 +243,9 @@ class Pipeline:
                 or no such numbers; images and masks don't fit the model or each other; the sampler can't do what is
                 asked; or an option is wrong. All of it is told before anything is drawn.
         """
-        given = {"negative": negative, "images": images, "mask": mask, "callback": callback, "trajectory": trajectory}
-        asked = self._request(captions, seeds, word_maps=word_maps, output=output, **given, **sampler)
+        given = {"negative": negative, "images": images, "mask": mask, "regions": regions, "trajectory": trajectory}
+        given |= {"callback": callback, "word_maps": word_maps, "output": output, **sampler}
+        asked = self._request(captions, seeds, **given)
         parts = []
         for part in asked.batches(self.model, check_integer("batch_size", batch_size)):
             parts.append(part)
@@ -306,6 +312,7 @@ class Pipeline:
         negative: str | Sequence[str] | None = None,
         images: Any = None,
         mask: Any = None,
+        regions: Any = None,
         callback: Callable[[SamplingStep], object] | None = None,
         trajectory: bool = False,
         word_maps: bool = False,
@@ -325,26 +332,15 @@ class Pipeline:
         away = away * len(captions) if away is not None and isinstance(negative, str) else away
         if away is not None and len(away) != len(captions):
             raise UserError(f"{len(captions)} captions and {len(away)} negative; give one for all, or one for each")
-        edit = Edit.of(images, mask, numbers, self.model.image_tokenizer)
-        check_sampler(
-            chosen, self.model.ema.generative, away is not None, callback is not None or trajectory, edit is not None
-        )
-        for text in [*(end for caption in captions for end in ends(caption)), *(away or [])]:
-            self._check(text)
+        edit, watched = Edit.of(images, mask, numbers, self.model.image_tokenizer), callback is not None or trajectory
+        check_sampler(chosen, self.model.ema.generative, away is not None, watched, edit is not None)
+        laid_out = Regions.of(regions, captions, self.model)
+        asked = captions if laid_out is None else dict.fromkeys(text for each in laid_out.captions for text in each)
+        for text in [*(end for caption in asked for end in ends(caption)), *(away or [])]:
+            check_caption(self.model.ema.text_tokenizer, text)
         if word_maps:
-            check_words(self.model.ema, captions)
-        return Request(captions, numbers, chosen, away, edit, callback, trajectory, word_maps, output)
-
-    def _check(self, caption: str) -> None:
-        tokenizer = self.model.ema.text_tokenizer
-        tokenizer.ids([caption])
-        strange = tokenizer.unknown_words(caption) if isinstance(tokenizer, Vocabulary) else []
-        if strange and len(strange) == len(caption.split()):
-            raise UserError(f"the caption {caption!r} has no word that this model was trained on")
-        if strange:
-            logging.getLogger("jepa_t").warning(
-                "%r: the model was never trained on %s", caption, ", ".join(map(repr, strange))
-            )
+            check_words(self.model.ema, captions, laid_out is not None)
+        return Request(captions, numbers, chosen, away, edit, laid_out, callback, trajectory, word_maps, output)
 
 
 def _texts(name: str, given: Any) -> list[Any]:

@@ -85,6 +85,11 @@ class Text:
         pooled = torch.lerp(self.pooled, other.pooled, share[:, None].to(self.pooled.dtype))
         return Text(torch.lerp(mine, its, share[:, None, None].to(mine.dtype)), valid, pooled)
 
+    def parted(self, count: int) -> tuple[Text, Text]:
+        """The first captions, and the others."""
+        parts = [(one[:count], one[count:]) for one in (self.tokens, self.valid, self.pooled)]
+        return Text(*(first for first, _ in parts)), Text(*(rest for _, rest in parts))
+
     def __len__(self) -> int:
         """B, how many captions."""
         return len(self.pooled)
@@ -96,6 +101,39 @@ class Text:
             torch.cat([self.valid, other.valid]),
             torch.cat([self.pooled, other.pooled]),
         )
+
+
+@dataclass(frozen=True)
+class Regional:
+    """Images of which each has several captions, and each token follows one of them.
+
+    Attributes:
+        text: All captions but the first: each image's second, then each one's third, and so on.
+        follows: Which of its image's captions each token follows; 0 is the first ``[B, N]``, int64.
+    """
+
+    text: Text
+    follows: Tensor
+
+    @property
+    def count(self) -> int:
+        """How many further captions each image has."""
+        return len(self.text) // len(self.follows)
+
+    def chosen(self, branches: Tensor, split: Split) -> Tensor:
+        """Of each asked token what is said under its own caption, before what further branches say.
+
+        Args:
+            branches: Under each image's first caption, its further ones, and others such as the null text
+                ``[(1 + count + others) B, K, D]``.
+            split: Which tokens are asked for.
+
+        Returns:
+            ``[(1 + others) B, K, D]``.
+        """
+        said = branches.unflatten(0, (-1, len(self.follows)))
+        follows = self.follows.gather(1, split.asked)[None, :, :, None].expand(1, -1, -1, branches.shape[-1])
+        return torch.cat([said.gather(0, follows), said[1 + self.count :]]).flatten(0, 1)
 
 
 @dataclass(frozen=True)

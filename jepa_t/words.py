@@ -70,12 +70,19 @@ class WordMap:
         return contact_sheet([view, *maps], ["", *self.words], columns=len(maps) + 1)
 
 
-def check_words(network: Network, captions: Sequence[Caption]) -> None:
+def check_words(network: Network, captions: Sequence[Caption], regions: bool = False) -> None:
     """See that a model's word maps can be made of captions.
 
+    Args:
+        network: What draws.
+        captions: Of the images.
+        regions: Whether parts of them have captions of their own.
+
     Raises:
-        UserError: No fusion attends, or its text tokenizer can't tell the words apart.
+        UserError: No fusion attends, its text tokenizer can't tell the words apart, or an image has several captions.
     """
+    if regions:
+        raise UserError("word maps are of one caption, and regions have several; ask for one of the two")
     if not network.fusion.attends:
         raise UserError(NO_ATTENTION)
     for caption in captions:

@@ -7,6 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from jepa_t.engine import load_config
+from jepa_t.pipeline import Pipeline
+from jepa_t.registry import MODELS, build
+from jepa_t.worlds.shapes import ShapeScenes
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 EXAMPLE = EXAMPLES / "train_plain.py"
 
@@ -32,3 +37,15 @@ def test_the_sheets_of_the_docs_are_drawn_anew(tmp_path, monkeypatch):
             Image.open(EXAMPLES.parent / "docs" / f"emoji_{name}.png") as shown,
         ):
             assert drawn.size == shown.size
+
+
+def test_scenes_of_two_captions_are_drawn_and_judged(tmp_path, monkeypatch, capsys):
+    config, data = load_config("jepat_shapes").model.to_dict(), ShapeScenes(size=64)
+    model = build(config, MODELS)
+    model.fit(data.images, data.captions)
+    Pipeline(model, config).save_pretrained(tmp_path / "model")
+    monkeypatch.setattr("sys.argv", ["regions.py", str(tmp_path / "model"), "4", str(tmp_path)])
+    runpy.run_path(str(EXAMPLES / "regions.py"))
+    assert "both: " in capsys.readouterr().out
+    with Image.open(tmp_path / "regions.png") as sheet:
+        assert sheet.width > 4 * 100

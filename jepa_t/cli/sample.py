@@ -43,6 +43,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--negative", help="a caption that guidance leads away from, in place of the null text")
     parser.add_argument("--image", help="a file to change where --mask is white; of the size that the model draws")
     parser.add_argument("--mask", help="a file, white where --image is drawn anew; or a share of tokens, such as 0.5")
+    parser.add_argument(
+        "--region",
+        nargs=2,
+        action="append",
+        metavar=("CAPTION", "MASK"),
+        help="a caption of a part of the images, and a file, white where it lies; may be given several times",
+    )
     parser.add_argument("--animate", action="store_true", help="also a GIF of each image as it forms")
     parser.add_argument("--word-maps", action="store_true", help="also sheets of where in its caption each image looks")
     parser.add_argument(
@@ -95,6 +102,7 @@ def run(args: Namespace) -> None:
             negative=args.negative,
             images=None if args.image is None else read_image("--image", args.image),
             mask=None if args.mask is None else read_mask(args.mask),
+            regions=[(text, read_image("--region", file, to_mask)) for text, file in args.region or []] or None,
             trajectory=args.animate,
             word_maps=args.word_maps,
             batch_size=args.batch_size,
@@ -107,7 +115,7 @@ def run(args: Namespace) -> None:
         "checkpoint": str(args.checkpoint),
         "weights_sha256": weights_hash(pipeline.model.ema),
     }
-    asked = {"negative": args.negative, "image": args.image, "mask": args.mask}
+    asked = {"negative": args.negative, "image": args.image, "mask": args.mask, "regions": args.region}
     facts |= {name: value for name, value in asked.items() if value is not None}
     folder, written = Path(args.out) / "images", set[str]()
     for number, (image, caption, seed) in enumerate(zip(images, captions, seeds, strict=True)):

@@ -1,11 +1,19 @@
 """What a model does with its tokenizers: fit those that learn from data, and encode images or cached latents."""
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from ..contracts import DiscreteImageTokenizer, Fitted, ImageTokenizer, LatentImageTokenizer, TextTokenizer
+from ..contracts import (
+    DiscreteImageTokenizer,
+    Fitted,
+    ImageTokenizer,
+    LatentImageTokenizer,
+    TextTokenizer,
+    Vocabulary,
+)
 from ..errors import UserError
 from ..structures import Between, Caption, Text
 from .maps import in_float32
@@ -44,6 +52,22 @@ def read(tokenizer: TextTokenizer, captions: Sequence[Caption]) -> Text:
     ways = [caption if isinstance(caption, Between) else Between(caption, caption, 0.0) for caption in captions]
     first, second = tokenizer([way.first for way in ways]), tokenizer([way.second for way in ways])
     return first.lerp(second, torch.tensor([way.share for way in ways]).to(first.pooled.device, non_blocking=True))
+
+
+def check_caption(tokenizer: TextTokenizer, caption: str) -> None:
+    """See that a caption can be read, and warn of words that training never showed.
+
+    Raises:
+        UserError: It can't, or none of its words is known.
+    """
+    tokenizer.ids([caption])
+    strange = tokenizer.unknown_words(caption) if isinstance(tokenizer, Vocabulary) else []
+    if strange and len(strange) == len(caption.split()):
+        raise UserError(f"the caption {caption!r} has no word that this model was trained on")
+    if strange:
+        logging.getLogger("jepa_t").warning(
+            "%r: the model was never trained on %s", caption, ", ".join(map(repr, strange))
+        )
 
 
 def ids_of(tokenizer: ImageTokenizer, tokens: Tensor) -> Tensor:

@@ -82,6 +82,17 @@ def test_animations_word_maps_and_edits(checkpoint, tmp_path, capsys):
     assert "animations in" in capsys.readouterr().out
 
 
+def test_a_region_has_a_caption_of_its_own(checkpoint, tmp_path):
+    mask = tmp_path / "mask.png"
+    Image.new("1", (4, 4), 1).save(mask)
+    words = ["sample", str(checkpoint), "--out", str(tmp_path)]
+    assert main([*words, "a red three", "--region", "a blue seven", str(mask)]) == 0
+    assert main([*words, "a blue seven"]) == 0
+    one, other = (Image.open(tmp_path / "images" / f"000_a_{name}_seed0.png") for name in ("red_three", "blue_seven"))
+    assert one.tobytes() == other.tobytes()
+    assert json.loads(one.text["regions"]) == [["a blue seven", str(mask)]]
+
+
 def test_a_mask_s_transparent_pixels_are_black_and_its_numbers_are_of_8_bits(tmp_path):
     mask = Image.new("RGBA", (2, 1), (255, 255, 255, 0))
     mask.putpixel((1, 0), (255, 255, 255, 255))
@@ -106,6 +117,7 @@ def test_a_mask_s_transparent_pixels_are_black_and_its_numbers_are_of_8_bits(tmp
         (["a red three", "--device", "tpu"], "device 'tpu'"),
         (["a red three", "--count", "0"], "count is 0"),
         (["a red three", "--mask", "0.5"], "--mask is given without --image"),
+        (["a red three", "--region", "seven", "no.png"], "--region 'no.png' can't be read: No such file"),
         (["a red three", "--image", "no.png", "--mask", "0.5"], "--image 'no.png' can't be read: No such file"),
         (["a red three", "--negative", "a blue seven", "--guidance", "1"], "guidance, which is off"),
     ],

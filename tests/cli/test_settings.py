@@ -61,6 +61,7 @@ OPTIONS = {  # of each command, every option and what it is given
         "--negative": ["the digit five"],
         "--image": ["image.png"],
         "--mask": ["0.5"],
+        "--region": ["the digit five", "image.png"],
         "--animate": [],
         "--word-maps": [],
         "--revision": ["main"],
