@@ -23,12 +23,15 @@ def run(args: Namespace) -> None:
         raise UserError(f"a model is named twice among {', '.join(args.models)}; name each once")
     if args.port is not None and not 1 <= args.port <= 65535:
         raise UserError(f"--port is {args.port}; it must lie between 1 and 65535")
+    from ..demo.actions import warm
     from ..demo.page import build, gradio, launch
 
     gradio()
     set_threads("auto")
-    page = build({name: Pipeline.from_pretrained(name, device=args.device) for name in names})
+    models = {name: Pipeline.from_pretrained(name, device=args.device) for name in names}
+    page = build(models)
     print(f"{launch(page, args.port)}  (Ctrl-C ends it)", flush=True)
+    threading.Thread(target=warm, args=(models,), daemon=True).start()
     try:
         threading.Event().wait()
     finally:

@@ -6,8 +6,9 @@ import shlex
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -19,7 +20,7 @@ from ..pipeline import Pipeline
 from ..randomness import SEEDS
 from ..sampling import PRESETS
 from ..sheets import enlarge, heat_map
-from ..words import check_words
+from ..words import WordMap, check_words
 
 AS_TRAINED = "as trained"
 SIDE, GAP, MOST = 320, 8, 4  # pixels of an image on the page, between two of a strip; images of a strip
@@ -119,11 +120,12 @@ class Part:
         Raises:
             UserError: There is no image, nothing was brushed, or a layer is of another size.
         """
-        background = editor and editor.get("background")
+        held = editor or {}
+        background = held.get("background")
         if not isinstance(background, Image.Image):
             raise UserError("there is no image to change; take the drawn one, or give one of yours")
         mask = np.zeros((background.height, background.width), bool)
-        for layer in editor.get("layers") or ():
+        for layer in held.get("layers") or ():
             if layer.size != background.size:
                 raise UserError(f"the image is {background.size} and a layer {layer.size}; give both in one size")
             mask |= np.asarray(layer.convert("RGBA"))[..., 3] > 0
@@ -182,19 +184,26 @@ def draw(models: Models, wanted: Wanted, parts: Mapping[str, Part] | None = None
     view = View([None] * len(models), "", {})
     for place, (name, pipeline) in enumerate(models.items()):
         for event in watched(pipeline, wanted, (parts or {}).get(name)):
-            done = isinstance(event, Drawing)
-            images = event.images if isinstance(event, Drawing) else in_order(event)
-            strips = [*view.strips]
-            strips[place] = strip(images)
-            said = "" if done else f"{name}: step {event.number} of {event.steps}"
-            words = {name: word_maps(event)} if isinstance(event, Drawing) and any(event.word_maps) else {}
-            view = View(strips, said, view.words | words)
+            strips, words = [*view.strips], dict(view.words)
+            if isinstance(event, Drawing):
+                strips[place], said = strip(drawn(event)), ""
+                words |= {name: word_maps(event)} if any(event.word_maps) else {}
+            else:
+                strips[place], said = strip(in_order(event)), f"{name}: step {event.number} of {event.steps}"
+            view = View(strips, said, words)
             yield view
-    strange = {name: words for name, one in models.items() if (words := unknown_words(one, wanted.caption))}
-    notes = [f"{name} was never trained on {', '.join(map(repr, words))}." for name, words in strange.items()]
+    strange = {name: unknown for name, one in models.items() if (unknown := unknown_words(one, wanted.caption))}
+    notes = [f"{name} was never trained on {', '.join(map(repr, unknown))}." for name, unknown in strange.items()]
     notes += [f"{name}: {why}." for name, one in models.items() if (why := no_words(one, wanted.caption))]
     seeds = ", ".join(map(str, wanted.seeds))
     yield replace(view, said=" ".join([f"Drawn with seed{'s' * (wanted.count > 1)} {seeds}.", *notes]))
+
+
+def warm(models: Models) -> None:
+    """Draw once with each model, in one step, so that what is read late is there before the first click."""
+    for pipeline in models.values():
+        with suppress(UserError):  # of a model that doesn't know the word, or takes no steps
+            pipeline("a", [0], steps=1)
 
 
 def watched(pipeline: Pipeline, wanted: Wanted, part: Part | None = None) -> Iterator[SamplingStep | Drawing]:
@@ -202,7 +211,7 @@ def watched(pipeline: Pipeline, wanted: Wanted, part: Part | None = None) -> Ite
 
     Once the iterator is closed, as when the page is, the model stops after the step that it is at.
     """
-    edit = {} if part is None else {"images": part.image, "mask": part.mask}
+    edit: dict[str, Any] = {} if part is None else {"images": part.image, "mask": part.mask}
     events: queue.SimpleQueue = queue.SimpleQueue()
     closed = threading.Event()
     stepwise = isinstance(pipeline.sampler(**wanted.options), StepwiseSampler)
@@ -215,8 +224,8 @@ def watched(pipeline: Pipeline, wanted: Wanted, part: Part | None = None) -> Ite
     def run() -> None:
         try:
             captions = [wanted.caption] * wanted.count
-            asked = {"callback": seen if stepwise else None, "word_maps": no_words(pipeline, wanted.caption) is None}
-            events.put(pipeline(captions, wanted.seeds, **asked, **edit, **wanted.options))
+            options = edit | {"word_maps": no_words(pipeline, wanted.caption) is None} | wanted.options
+            events.put(pipeline(captions, wanted.seeds, callback=seen if stepwise else None, **options))
         except BaseException as error:  # told where the events are read
             events.put(error)
 
@@ -231,6 +240,11 @@ def watched(pipeline: Pipeline, wanted: Wanted, part: Part | None = None) -> Ite
                 return
     finally:
         closed.set()
+
+
+def drawn(drawing: Drawing) -> list[Image.Image]:
+    """What a model drew, as PIL images."""
+    return cast(list[Image.Image], drawing.images)
 
 
 def in_order(step: SamplingStep) -> list[Image.Image]:
@@ -249,7 +263,7 @@ def no_words(pipeline: Pipeline, caption: str) -> str | None:
 
 def word_maps(drawing: Drawing) -> list[tuple[str, Image.Image]]:
     """The words of a caption, each with the first image under its map."""
-    view, found = enlarge(drawing.images[0]), drawing.word_maps[0]
+    view, found = enlarge(drawn(drawing)[0]), cast(WordMap, drawing.word_maps[0])
     return [(word, heat_map(view, found.of(number))) for number, word in enumerate(found.words)]
 
 

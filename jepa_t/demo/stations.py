@@ -4,6 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import nn
@@ -43,12 +44,13 @@ def clocked(pipeline: Pipeline) -> Iterator[Clock]:
     """Count the time of each station while the model draws; nothing stays of it afterwards."""
     network = pipeline.model.ema
     clock = Clock(next(pipeline.model.parameters()).device)
+    fused = list(cast(nn.ModuleList, network.fusion["blocks"])) if "blocks" in network.fusion else []
     stations: list[tuple[str, nn.Module]] = [
         ("text tokenizer", network.text_tokenizer),
         ("context encoder", network.encoder),
         ("predictor", network.predictor),
         *((f"fusion at {site}", part) for site, part in network.fusion.items() if site != "blocks"),
-        *((f"fusion at {site}", part) for site, parts in network.fusion.items() if site == "blocks" for part in parts),
+        *(("fusion at blocks", part) for part in fused),
         *(("image tokenizer", part) for part in pipeline.model.image_tokenizer.children()),
     ]
     hooks = []

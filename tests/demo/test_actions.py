@@ -10,7 +10,7 @@ from tiny import CAPTIONS, SIZE, config, make_model
 
 from jepa_t.cli import main
 from jepa_t.demo import stations
-from jepa_t.demo.actions import GAP, MOST, Part, Wanted, draw, files, first_of, reproduction, strip, watched
+from jepa_t.demo.actions import GAP, MOST, Part, Wanted, draw, files, first_of, reproduction, strip, warm, watched
 from jepa_t.errors import UserError
 from jepa_t.pipeline import Pipeline
 
@@ -54,6 +54,17 @@ def test_each_step_is_seen_and_the_last_is_what_the_pipeline_draws(models):
             assert np.array_equal(on_strip(shown, number, 2), pixels(image))
     assert pixels(first_of(views[-1].strips[0], 2)).shape == pixels(strip(images[:1])).shape
     assert not np.array_equal(pixels(views[0].strips[0]), pixels(views[-1].strips[0]))
+
+
+def test_warming_draws_once_with_each_whether_it_knows_the_word_or_not():
+    drawn = []
+
+    def strange(caption, seeds, **options):
+        drawn.append((caption, seeds, options))
+        raise UserError("no word that this model was trained on")
+
+    warm({"one": strange, "other": strange})
+    assert drawn == [("a", [0], {"steps": 1})] * 2
 
 
 def test_words_that_a_model_never_saw_are_named(models):
