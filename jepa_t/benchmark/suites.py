@@ -177,6 +177,25 @@ def data(own: Arms) -> dict[str, Arms]:
     return {"digits": {f"{name}, {size} scans": few(name, size) for name in compared for size in sizes}}
 
 
+def composition(_own: Arms) -> dict[str, Arms]:
+    """What lets a colour be drawn on a shape that training never showed in it: one change at a time."""
+
+    def fine(**changes: Any) -> Arm:  # an object is four of the 36 tokens; two are drawn in each sampling step
+        return Arm({"model": {"image_tokenizer": {"patch": 4}, "sampler": {"steps": 18}, **changes}})
+
+    arms = {
+        "tokens of 8 pixels": Arm(),
+        "tokens of 4 pixels": fine(),
+        "word vectors": Arm({"model": {"text_tokenizer": {"depth": 0}}}),
+        "more null captions": Arm({"model": {"text_drop": 0.3}}),
+        "no JEPA loss": Arm({"model": {"objectives": {"feature": {"weight": 0.0}}}}),
+        "4 pixels, no JEPA loss": fine(objectives={"feature": {"weight": 0.0}}),
+        "4 pixels, early": fine(fusion="early", encoder={"registers": 16}),
+        "4 pixels, in every block": fine(fusion=FUSIONS["in every block"].changes["model"]["fusion"]),
+    }
+    return {"bindings": arms, "bindings_few": {name: arms[name] for name in list(arms)[:2]}}
+
+
 def text(_own: Arms) -> dict[str, Arms]:
     """What reads the caption, how much of it the fusion sees, and whether a class name is a caption like others.
 
@@ -252,6 +271,7 @@ SUITES: dict[str, Callable[[Arms], dict[str, Arms]]] = {
     "tuning": tuning,
     "recipe": recipe,
     "objective": objective,
+    "composition": composition,
     "text": text,
     "data": data,
     "backbone": backbone,

@@ -62,6 +62,11 @@ DIGITS = Task(
     ("unseen/all", "synonym/all", "seen/all", "paraphrase/all", "frechet"),
     ("seen", "unseen"),
 )
+BINDINGS = Task(
+    "ablation/bindings.py",
+    ("unseen_binding/all", "unseen_binding/colour", "unseen_binding/shape", "unseen/all", "seen/all", "residual"),
+    ("seen", "unseen_binding"),
+)
 TASKS = {
     "shapes": SHAPES,
     # The same for longer, and what two objects need of it first: order and binding come late.
@@ -96,6 +101,8 @@ TASKS = {
     ),
     "reuse": DIGITS,
     "reuse-classes": replace(DIGITS, figures=("seen/all", "frechet")),
+    "bindings": BINDINGS,
+    "bindings_few": replace(BINDINGS, config="ablation/bindings_few.py"),
     "emoji": Task(
         "ablation/emoji.py",
         (
@@ -137,10 +144,12 @@ PRESETS = {
             "reuse": 750,
             "reuse-classes": 750,
             "probes-shapes": 2500,
+            "bindings": 5000,
+            "bindings_few": 5000,
         },
         200,
         # hours, where the rest of a suite takes half of one
-        left_out=("relations", "pairs", "emoji", "recipe", "backbone", "probes-shapes"),
+        left_out=("relations", "pairs", "emoji", "recipe", "backbone", "probes-shapes", "composition"),
     ),
     "full": Preset(5, {}, 400, left_out=("relations",)),  # at its own length the same as shapes
 }
