@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.sets import LabelledSet
@@ -13,6 +14,7 @@ from ..structures import Split
 from ..tokenizers.encoding import encode
 
 BATCH = 256
+SIDE = 32  # pixels of raw images
 ENCODERS = ("context", "target")
 PROBES = ("linear", "nearest")
 Outcomes = dict[str, np.ndarray]  # by "<probe>/<label>": whether each test image that has the label is right
@@ -41,7 +43,9 @@ def pooled(model: JEPAT, images: Tensor, encoder: str = "target") -> np.ndarray:
 
 
 def flat(images: Tensor) -> np.ndarray:
-    """Raw pixels as features ``[N, 3HW]``."""
+    """Raw pixels as features ``[N, 3HW]``; larger images are reduced to 32 by 32, since a classifier reads them all."""
+    if max(images.shape[-2:]) > SIDE:
+        images = F.adaptive_avg_pool2d(images, SIDE)
     return images.flatten(1).numpy()
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from jepa_t.benchmark import PRESETS, Preset, probing, run, work
+from jepa_t.benchmark import PRESETS, Preset, Request, plan, probing, run, work
 from jepa_t.benchmark.configs import config_hash
 from jepa_t.benchmark.plan import rows
 from jepa_t.benchmark.records import keep
@@ -43,8 +43,8 @@ def suite(tmp_path_factory, small_text):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(work, "run_all", in_this_process)
         patch.setitem(TASKS, "own", replace(TASKS["probes-shapes"], validation=("seen", "unseen_relation")))
-        plan = {config_hash(row.config): [row] for row in rows(arms, "own", folder / "small.py", ONE)}
-        yield folder, plan, run("backbone", plan, folder, 1)
+        planned = {config_hash(row.config): [row] for row in rows(arms, "own", folder / "small.py", ONE)}
+        yield folder, planned, run("backbone", planned, folder, 1)
 
 
 def weights(folder):
@@ -52,8 +52,8 @@ def weights(folder):
 
 
 def test_the_second_training_keeps_what_the_first_has_averaged(suite):
-    folder, plan, _ = suite
-    by_arm = {row.arm: key for key, (row,) in plan.items()}
+    folder, planned, _ = suite
+    by_arm = {row.arm: key for key, (row,) in planned.items()}
     first, second = (weights(folder / "runs" / by_arm[arm]) for arm in ("backbone of none", "of none"))
     for part in ("encoder", "predictor"):
         names = [name for name in second if name.startswith(f"ema.{part}.")]
@@ -67,19 +67,19 @@ def test_the_second_training_keeps_what_the_first_has_averaged(suite):
 
 
 def test_the_first_training_is_hashed_into_the_second_and_fills_no_line(suite):
-    _, plan, (records, failed) = suite
+    _, planned, (records, failed) = suite
     assert failed == []
     nothing, reused = (next(r for r in records if r.arm == arm) for arm in ("from nothing", "of none"))
     assert not any(record.arm.startswith("backbone") for record in records)
     assert reused.parameters < nothing.parameters
     assert reused.steps > reused.budget == nothing.steps  # frozen steps are cheaper, and compute is equal
-    (second,) = [row for (row,) in plan.values() if "backbone" in row.config]
-    assert second.config.backbone == next(key for key, (row,) in plan.items() if row.place is None)
+    (second,) = [row for (row,) in planned.values() if "backbone" in row.config]
+    assert second.config.backbone == next(key for key, (row,) in planned.items() if row.place is None)
 
 
 def test_a_run_whose_backbone_failed_says_so(suite, tmp_path):
-    _, plan, _ = suite
-    alone = {key: of_run for key, of_run in plan.items() if "backbone" in of_run[0].config}
+    _, planned, _ = suite
+    alone = {key: of_run for key, of_run in planned.items() if "backbone" in of_run[0].config}
     told = ["own, of none, seed 0: the run whose backbone it takes has failed"]
     assert run("backbone", alone, tmp_path, 1) == ([], told)
 
@@ -97,8 +97,8 @@ def test_a_first_training_is_the_run_that_is_probed(small):
 
 
 def test_the_untrained_encoder_is_the_one_that_training_began_with(suite, tmp_path):
-    _, plan, _ = suite
-    cfg = copy.deepcopy(next(row.config for (row,) in plan.values() if row.arm == "from nothing"))
+    _, planned, _ = suite
+    cfg = copy.deepcopy(next(row.config for (row,) in planned.values() if row.arm == "from nothing"))
     cfg.work_dir = str(tmp_path)
     began = unwrap(JEPATRunner.from_cfg(cfg).model)
     found = probing._untrained(cfg, began)
@@ -107,7 +107,7 @@ def test_the_untrained_encoder_is_the_one_that_training_began_with(suite, tmp_pa
 
 
 def test_probed_runs_stand_beside_what_they_began_as_and_raw_pixels(suite, monkeypatch):
-    folder, plan, (records, _) = suite
+    folder, planned, (records, _) = suite
     by_arm = {record.arm: record for record in sorted(records, key=lambda record: record.place)}
     assert [*by_arm] == ["from nothing", "of none", "untrained", "pixels"]
     for record in records:
@@ -119,7 +119,7 @@ def test_probed_runs_stand_beside_what_they_began_as_and_raw_pixels(suite, monke
     assert {"context/nearest/shape", "null/diversity"} <= by_arm["of none"].metrics.keys()
     assert "null/diversity" not in by_arm["pixels"].metrics
     monkeypatch.setattr(probing, "probe_model", pytest.fail)
-    assert run("backbone", plan, folder, 1) == (records, [])  # kept, not probed again
+    assert run("backbone", planned, folder, 1) == (records, [])  # kept, not probed again
 
 
 def test_the_report_shows_probes_with_the_baselines(suite):
@@ -128,3 +128,20 @@ def test_the_report_shows_probes_with_the_baselines(suite):
     report = write_report(folder).read_text()
     assert "| untrained | 0 | 1 |" in report
     assert "linear/shape" in report
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "arms", "figures"),
+    [
+        ("probes", ["jepa_t", "early"], {"linear/digit", "context/nearest/ink", "unseen/all"}),
+        ("reuse", ["of early"], {"unseen/all"}),
+        ("reuse-classes", ["of none", "untrained"], {"seen/all"}),
+    ],
+)
+def test_the_suite_runs_on_digits(tmp_path, task, arms, figures):
+    planned = plan("backbone", PRESETS["smoke"], Request([task], arms))
+    records, failed = run("backbone", planned, tmp_path, 1)
+    assert failed == []
+    assert {record.arm for record in records} == {*arms, *(probing.BASELINES if task == "probes" else ())}
+    assert all(figures <= record.metrics.keys() for record in records if record.arm in arms)
