@@ -44,6 +44,8 @@ def compared(title: str, figures: Sequence[str], records: Sequence[Record]) -> F
     if not others:
         return Finding(title, f"`{best}` reaches {means[best]:.3f} by `{figure}`.")
     says = f"`{best}` is best, {means[best]:.3f} by `{figure}`"
+    if len(set(means.values())) == 1:
+        says = f"all arms have {means[best]:.3f} by `{figure}`"
     if any(len(arms[best].keys() & arms[arm].keys()) < 2 for arm in others):  # so seeds of each aren't paired
         return Finding(title, f"{says}; seeds are too few for an interval, so it is a hint.")
     behind = [arm for arm in others if interval(paired(arms[best], arms[arm]), signed=True).low > 0]
@@ -82,7 +84,7 @@ def times(ratios: Sequence[float]) -> str:
 def overview(findings: Sequence[Finding]) -> str:
     """The first paragraph of a report, what each suite found, and the table of contents."""
     told = [finding for finding in findings if finding.best]
-    parts = []
+    parts = ["No arm was trained with more than one seed, so nothing here is more than a hint."]
     if told:
         alone = sum(not finding.level for finding in told)
         some = sum(bool(finding.level and finding.behind) for finding in told)

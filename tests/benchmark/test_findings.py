@@ -39,6 +39,7 @@ def test_the_best_arm_and_which_others_an_interval_tells_from_it(arms, says, beh
     ("kept", "says"),
     [
         (records({"a": 4, "b": 36}, seeds=[0]), "`b` is best, 0.900 by `unseen/all`; seeds are too few"),
+        (records({"a": 4, "b": 4}, seeds=[0]), "all arms have 0.100 by `unseen/all`; seeds are too few"),
         (records({"a": 36}), "`a` reaches 0.900 by `unseen/all`."),
         ([], "no figure that is a share was kept."),
     ],
@@ -69,5 +70,5 @@ def test_the_overview_says_what_was_found_counts_and_links():
     )
     assert "- a, 2 tasks: best is `b` on 2; `c` behind it on all.\n- e: z: `b` is best, ahead of none" in text
     assert "- [a: x y, 2](#a-x-y-2): w.\n- [a: z](#a-z): w." in text
-    assert "comparisons" not in overview(found[3:])
+    assert overview(found[3:]).startswith("No arm was trained with more than one seed")
     assert anchor("own: A + b (c)") == "own-a--b-c"
