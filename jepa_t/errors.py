@@ -39,6 +39,8 @@ def check_integer(name: str, value: object, least: int = 1) -> int:
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise UserError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+    if value >= LARGEST:
+        raise UserError(f"{name} is {value!r}; whole numbers are below 2^63")
     return int(value)
 
 

@@ -8,6 +8,7 @@ import importlib
 import inspect
 import logging
 import os
+import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from typing import Any
 from mmengine import registry as mmengine
 from mmengine.registry import Registry
 
+from .annotations import check_argument, hints
 from .errors import UserError, first_line, unknown
 
 # Where code lies that isn't a plug-in's: this library, those that it stands on, and Python's own.
@@ -104,13 +106,19 @@ def check_options(component: Callable, arguments: Mapping[str, Any], offered: Ma
     """The arguments to call a component with: those given, and of those offered the ones that it names.
 
     Raises:
-        UserError: An argument is unknown or missing.
+        UserError: An argument is unknown or missing, not of the kind that its annotation names, or another than what
+            is offered.
     """
     parameters = inspect.signature(component).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    for name in arguments:
+    for name, value in arguments.items():
         if name not in parameters and not open_ended:
             raise unknown(f"option of {component.__name__}", name, parameters)
+        check_given(component, name, value)
+        if name in parameters and name in offered and value != offered[name]:
+            raise UserError(
+                f"{component.__name__}: {name} is {value!r}, and {offered[name]!r} where it stands; leave it out"
+            )
     arguments = {k: v for k, v in offered.items() if k in parameters} | dict(arguments)
     for name, parameter in parameters.items():
         needed = parameter.default is parameter.empty and parameter.kind not in (
@@ -120,6 +128,17 @@ def check_options(component: Callable, arguments: Mapping[str, Any], offered: Ma
         if needed and name not in arguments:
             raise UserError(f"{component.__name__} needs the option {name!r}")
     return arguments
+
+
+def check_given(component: Callable, name: str, value: Any) -> None:
+    """See that an argument of a component is of the kind that its annotation names.
+
+    Raises:
+        UserError: It isn't.
+    """
+    parameter = inspect.signature(component).parameters.get(name)
+    if not (value is None and parameter and parameter.default is None):
+        check_argument(f"{component.__name__}: {name}", value, hints(component).get(name), "it")
 
 
 def place_of(error: BaseException) -> str:
@@ -149,9 +168,10 @@ def function(cfg: Any, registry: Registry) -> Callable:
     """
     options = dict(cfg) if isinstance(cfg, Mapping) else {"type": cfg}
     found = resolve(options.pop("type", None), registry)
-    for name in options:
+    for name, value in options.items():
         if name not in (parameters := inspect.signature(found).parameters):
             raise unknown(f"option of {found.__name__}", name, parameters)
+        check_given(found, name, value)
     return partial(found, **options) if options else found
 
 
@@ -159,7 +179,8 @@ def resolve(kind: Any, registry: Registry) -> Callable:
     """The class or function behind a registered name or a dotted path, or itself.
 
     Raises:
-        UserError: Nothing of that name exists, for which the message offers the nearest; or its module has an error.
+        UserError: Nothing of that name exists, for which the message offers the nearest; its module has an error; or
+            it is of Python's own library, such as ``os.system``.
     """
     if callable(kind):
         return kind
@@ -174,13 +195,22 @@ def resolve(kind: Any, registry: Registry) -> Callable:
     path, _, name = kind.rpartition(".")
     if not path:
         raise unknown(registry.name, kind, registry.module_dict)
+    if _is_standard(path):
+        raise UserError(f"{registry.name} {kind!r}: Python's own library has no component")
     module = import_named(
         path, f"{registry.name} {kind!r}", partial(unknown, registry.name, kind, registry.module_dict)
     )
     try:
-        return getattr(module, name)
+        found = getattr(module, name)
     except AttributeError as error:
         raise unknown(f"name in the module {path}", name, [n for n in dir(module) if n[0] != "_"]) from error
+    if not callable(found) or _is_standard(getattr(found, "__module__", "") or ""):
+        raise UserError(f"{registry.name} {kind!r} is {found!r:.60}, which is no component")
+    return found
+
+
+def _is_standard(module: str) -> bool:
+    return module.partition(".")[0] in sys.stdlib_module_names
 
 
 def import_named(module: str, user: str, otherwise: Callable[[], UserError] | None = None) -> ModuleType:

@@ -28,9 +28,11 @@ class Open:
         self.options = options
 
 
-def test_offered_arguments_reach_those_that_name_them_and_a_config_goes_before():
+def test_offered_arguments_reach_those_that_name_them_and_others_are_refused():
     assert vars(build({"type": "Round"}, THINGS, width=3, other=4)) == {"width": 3, "colour": "red"}
-    assert build({"type": "Round", "width": 5, "colour": "blue"}, THINGS, width=3).width == 5
+    assert build({"type": "Round", "width": 3, "colour": "blue"}, THINGS, width=3).width == 3
+    with pytest.raises(UserError, match="Round: width is 5, and 3 where it stands; leave it out"):
+        build({"type": "Round", "width": 5}, THINGS, width=3)
     assert build({"type": "Open", "any": 1}, THINGS, other=4).options == {"any": 1}
 
 
@@ -49,6 +51,11 @@ def test_building_leaves_the_config_as_it_was():
         ({"width": 1}, "a component is a dict with a 'type', or an object, got {'width': 1}"),
         ("Round", "a component is a dict with a 'type', or an object, got 'Round'"),
         ({"type": "nowhere.Thing"}, "thing 'nowhere.Thing': no module 'nowhere'; put its folder on PYTHONPATH, or"),
+        ({"type": "Round", "width": True}, "Round: width is True; it takes a whole number"),
+        ({"type": "Round", "width": 10**20}, "Round: width is 100000000000000000000; whole numbers are below 2^63"),
+        ({"type": "Round", "width": 1, "colour": ["red"]}, "Round: colour is ['red']; it takes a text"),
+        ({"type": "os.system", "command": "touch made"}, "thing 'os.system': Python's own library has no component"),
+        ({"type": "jepa_t.registry.partial"}, "thing 'jepa_t.registry.partial' is <class 'functools.partial'>, which"),
         ({"type": "jepa_t.errors.Thing"}, "unknown name in the module jepa_t.errors 'Thing'"),
     ],
 )

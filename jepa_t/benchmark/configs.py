@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from ..data.captioned_files import MANIFESTS, Manifest
 from ..engine import load_config
 from ..errors import UserError
 from ..evaluation.verdicts import PromptMetric
@@ -27,6 +28,7 @@ VALIDATION_SEED = 2  # of the prompts; the test prompts have another
 POINTS = 8  # of the learning curve
 # Of a schedule, in steps; "warmup" and "decay" where they are whole numbers.
 TIMES = {"begin", "end", "milestones", "T_max", "step_size", "total_steps", "periods", "warmup", "decay"}
+SOURCES = ("source", "root", "folder", "names", "templates", "model", "weights")  # options that may name a file
 READ = 2**14  # bytes of a data set's file; of a larger one the time of change tells
 TOLERANCE = 0.02  # by which parameter counts may differ
 
@@ -152,11 +154,14 @@ def config_hash(cfg: Config) -> str:
 
 
 def _sources(node: Any) -> Iterator[Path]:
-    """What of one's own the data sets of a config read: folders and files."""
+    """What of one's own the components of a config read: folders, files, and the images that a manifest names."""
     if isinstance(node, dict):
-        given = (node[name] for name in ("source", "root") if isinstance(node.get(name), str))
+        given = (node[name] for name in SOURCES if isinstance(node.get(name), str))
         for path in (Path(one).expanduser() for one in given):  # a pattern, or what is there
             yield from [path] if path.exists() else map(Path, glob.glob(str(path)))
+            if path.suffix in MANIFESTS and path.is_file():
+                manifest = Manifest(path)
+                yield from map(manifest.image, range(len(manifest.names)))
     for child in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else []:
         yield from _sources(child)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import optional
+from ..files import write_atomically
 from .records import Record, curve, curved, outcomes
 from .statistics import Interval, interval
 
@@ -183,6 +184,9 @@ def _round_numbers(low: float, high: float) -> list[float]:
 
 def _keep(figure: Any, folder: Path, *names: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", "_".join(names).lower()) + ".png"
-    figure.savefig(folder / name, dpi=160, bbox_inches="tight", metadata={"Software": None})
+    write_atomically(
+        folder / name,
+        lambda file: figure.savefig(file, format="png", dpi=160, bbox_inches="tight", metadata={"Software": None}),
+    )
     pyplot().close(figure)
     return name

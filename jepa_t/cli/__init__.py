@@ -5,7 +5,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .. import __doc__ as ABOUT
 from ..errors import UserError, unknown
@@ -26,7 +26,12 @@ COMMANDS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose mistakes are told in one line, as all others are."""
+    """A parser whose mistakes are told in one line, as all others are; an option that is given isn't empty."""
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        if action.option_strings and "" in arg_strings:
+            raise UserError(f"{action.option_strings[0]} is empty; give a value, or leave it out")
+        return super()._get_values(action, arg_strings)
 
     def error(self, message: str) -> NoReturn:
         """Raise, where argparse would print its usage and leave."""

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -19,12 +19,16 @@ from rich.progress import Progress
 
 from ..data.broken import BrokenSample
 from ..data.decoding import decode, to_mask, to_rgb
+from ..drawing import Drawing
 from ..engine import load_config, set_threads
-from ..errors import UserError
+from ..errors import UserError, check_integer
 from ..files import weights_hash, write_atomically
 from ..pipeline import Pipeline
 from ..sheets import contact_sheet, enlarge, gif
 from .shared import add_cfg_options
+
+SHOWN = 256  # images on the sheet, at most
+MOST = 10**6  # images of a caption
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -68,8 +72,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Load the model, draw the captions, and write the images."""
-    if args.count < 1 or args.batch_size < 1:
-        raise UserError(f"--count is {args.count} and --batch-size {args.batch_size}; both must be at least 1")
+    check_integer("--batch-size", args.batch_size)
+    if check_integer("--count", args.count) > MOST:
+        raise UserError(f"--count is {args.count}; it must be at most {MOST}")
     if args.cfg_options and not args.config:
         raise UserError("--cfg-options changes a config file; name one with --config")
     if (args.image is None) != (args.mask is None):
@@ -90,26 +95,18 @@ def run(args: Namespace) -> None:
     changes["draw"] = {name: value for name, value in draw.items() if value is not None} or None
     captions = [caption for caption in args.captions for _ in range(args.count)]
     seeds = [args.seed + number for _ in args.captions for number in range(args.count)]
-    device = next(pipeline.model.parameters()).device.type
-    with (
-        Progress(console=Console(stderr=True), transient=True) as bar,
-        torch.autocast(device, torch.bfloat16, enabled=args.amp),
-    ):
-        task = bar.add_task("drawing", total=len(captions))
-        drawing = pipeline(
-            captions,
-            seeds,
-            negative=args.negative,
-            images=None if args.image is None else read_image("--image", args.image),
-            mask=None if args.mask is None else read_mask(args.mask),
-            regions=[(text, read_image("--region", file, to_mask)) for text, file in args.region or []] or None,
-            trajectory=args.animate,
-            word_maps=args.word_maps,
-            batch_size=args.batch_size,
-            progress=lambda done: bar.advance(task, done),
-            **changes,
-        )
-    images = cast(list[Image.Image], drawing.images)
+    parts = pipeline.stream(
+        captions,
+        seeds,
+        negative=args.negative,
+        images=None if args.image is None else read_image("--image", args.image),
+        mask=None if args.mask is None else read_mask(args.mask),
+        regions=[(text, read_image("--region", file, to_mask)) for text, file in args.region or []] or None,
+        trajectory=args.animate,
+        word_maps=args.word_maps,
+        batch_size=args.batch_size,
+        **changes,
+    )
     facts = {
         "sampler": dataclasses.asdict(pipeline.sampler(**changes)),
         "checkpoint": str(args.checkpoint),
@@ -117,27 +114,57 @@ def run(args: Namespace) -> None:
     }
     asked = {"negative": args.negative, "image": args.image, "mask": args.mask, "regions": args.region}
     facts |= {name: value for name, value in asked.items() if value is not None}
-    folder, written = Path(args.out) / "images", set[str]()
-    for number, (image, caption, seed) in enumerate(zip(images, captions, seeds, strict=True)):
-        slug = re.sub(r"\W+", "_", caption.lower()).strip("_")[:60]
-        name = f"{number:03d}_{slug}_seed{seed}"
-        written.add(f"{name}.png")
-        own = {"caption": caption, "seed": seed, **facts}
-        save(folder / f"{name}.png", image, own)
-        if args.animate:
-            animation = gif(drawing.frames(number) or [image])
-            write_atomically(Path(args.out) / "animations" / f"{name}.gif", partial(_write, animation))
-        if args.word_maps and (words := drawing.word_maps[number]) is not None:
-            save(Path(args.out) / "words" / f"{name}.png", words.sheet(image), own)
-    sheet = Path(args.out) / "samples.png"
-    views = [enlarge(image) for image in images]
-    save(sheet, contact_sheet(views, captions), {"captions": captions, "seeds": seeds, **facts})
-    print(f"{len(images)} image{'s' * (len(images) > 1)} in {folder}; all on one sheet: {sheet}")
-    if older := sum(path.suffix == ".png" and path.name not in written for path in folder.iterdir()):
-        print(f"beside them: {older} of earlier calls, which evaluate would read too; another --out keeps them apart")
+    device = next(pipeline.model.parameters()).device.type
+    with torch.autocast(device, torch.bfloat16, enabled=args.amp):
+        _write_all(parts, len(captions), Path(args.out), facts, args.animate)
     for wanted, name in ((args.animate, "animations"), (args.word_maps, "words")):
         if wanted:
             print(f"{name} in {Path(args.out) / name}")
+
+
+def _write_all(parts: Iterable[Drawing], count: int, out: Path, facts: dict, animate: bool) -> None:
+    """Write images as they are drawn, a sheet of the first of them, and say what there is.
+
+    Raises:
+        KeyboardInterrupt: It came while they were drawn; says how many there are.
+    """
+    folder, written, shown = out / "images", set[str](), list[tuple[Image.Image, str, int]]()
+    try:
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("drawing", total=count)
+            for part in parts:
+                written.update(_write_part(part, out, facts, animate))
+                images = cast(list[Image.Image], part.images)
+                new = zip(images, map(str, part.captions), cast(list[int], part.seeds), strict=True)
+                shown += list(new)[: SHOWN - len(shown)]
+                bar.advance(task, len(images))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped; {len(written)} of {count} images are in {folder}") from None
+    images, captions, seeds = zip(*shown, strict=True)
+    sheet, several = out / "samples.png", "s" * (count > 1)
+    views = [enlarge(image) for image in images]
+    save(sheet, contact_sheet(views, captions), {"captions": list(captions), "seeds": list(seeds), **facts})
+    which = "all" if count == len(shown) else f"the first {SHOWN}"
+    print(f"{count} image{several} in {folder}; {which} on one sheet: {sheet}")
+    if older := sum(path.suffix == ".png" and path.name not in written for path in folder.iterdir()):
+        print(f"beside them: {older} of earlier calls, which evaluate would read too; another --out keeps them apart")
+
+
+def _write_part(part: Drawing, out: Path, facts: dict, animate: bool) -> list[str]:
+    """Write what was drawn together; the names of the images."""
+    names = []
+    for index, (number, caption, seed) in enumerate(zip(part.rows, map(str, part.captions), part.seeds, strict=True)):
+        image = cast(Image.Image, part.images[index])
+        slug = re.sub(r"\W+", "_", caption.lower()).strip("_")[:60]
+        name, own = f"{number:03d}_{slug}_seed{seed}", {"caption": caption, "seed": seed, **facts}
+        save(out / "images" / f"{name}.png", image, own)
+        names.append(f"{name}.png")
+        if animate:
+            animation = gif(part.frames(index) or [image])
+            write_atomically(out / "animations" / f"{name}.gif", partial(_write, animation))
+        if part.word_maps and (words := part.word_maps[index]) is not None:
+            save(out / "words" / f"{name}.png", words.sheet(image), own)
+    return names
 
 
 def read_image(option: str, file: str, convert: Callable[[Image.Image], Image.Image] = to_rgb) -> Image.Image:

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import UserError
 from ..registry import DATASETS
 from .broken import REPORT
-from .captioned_files import Folder, Manifest, Shards
+from .captioned_files import MANIFESTS, Folder, Manifest, Shards
 from .image_dataset import ImageDataset
 from .own_captions import OwnCaptions
 
@@ -64,6 +64,6 @@ def _find(source: str) -> Folder | Manifest | Shards:
         return Shards(shards)
     if not path.is_file():
         raise UserError(f"CaptionedImages source {source!r} is absent; give a folder, a .jsonl file or .tar files")
-    if path.suffix not in (".jsonl", ".json"):
+    if path.suffix not in MANIFESTS:
         raise UserError(f"CaptionedImages source {source!r}: give a folder, a .jsonl file or .tar files (uncompressed)")
     return Manifest(path)

@@ -15,6 +15,8 @@ from .decoding import is_folder, is_image
 from .storage import MappedFiles, PackedTexts
 from .text_files import NO_TEXT, decode_text
 
+MANIFESTS = (".jsonl", ".json")  # ends of their files' names
+
 
 def pair(names: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]]:
     """Which text belongs to which image, by the names of files.

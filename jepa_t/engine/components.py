@@ -1,62 +1,60 @@
 """What a part of a config is for, which options it has, and what they take."""
 
-import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
-from types import NoneType, SimpleNamespace, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 from mmengine import registry as mmengine
+from mmengine.hooks import LoggerHook
 from mmengine.registry import Registry
 from mmengine.runner import LogProcessor, Runner
 from torch.utils.data import DataLoader
 
+from .. import annotations
 from .. import registry as ours
 from ..errors import UserError, unknown
 
-# Keys that MMEngine takes out of a component's dict before it calls the component, by the places where it does.
+# Keys that MMEngine takes out of a component's dict before it calls the component, by the places where it does, with
+# what they take.
 CONSUMED = {
-    r"(default_hooks|custom_hooks)\.\w+": {"priority"},
-    r"optim_wrapper": {"constructor", "paramwise_cfg", "optimizer"},
-    r"param_scheduler(\.\d+)?": {"convert_to_iter_based"},
-    r"(train|val|test)_dataloader": {"num_batch_per_epoch", "disable_subprocess_warning"},
+    r"(default_hooks|custom_hooks)\.\w+": {"priority": int | str},
+    r"optim_wrapper": {"constructor": str, "paramwise_cfg": dict | None, "optimizer": dict},
+    r"param_scheduler(\.\d+)?": {"convert_to_iter_based": bool},
+    r"(train|val|test)_dataloader": {"num_batch_per_epoch": int, "disable_subprocess_warning": bool},
 }
 # Arguments that the engine gives a component itself, by the places where it does: a config can't.
 HANDED = {
-    r"(train|val|test)_dataloader": {"generator", "batch_sampler"},
+    r"randomness": {"self"},
+    r"(train|val|test)_dataloader": {"generator", "batch_sampler", "pin_memory_device"},
     r"(train|val|test)_dataloader\.sampler": {"dataset"},
     r"(train|val|test)_dataloader\.collate_fn": {"batch"},
-    r"(train|val|test)_cfg": {"runner", "dataloader"},
+    r"(train|val|test)_cfg": {"runner", "dataloader", "evaluator"},
 }
 # Parts without a type.
 LOADERS = {f"{use}_dataloader": DataLoader for use in ("train", "val", "test")}
-IMPLIED = {"": Runner, "log_processor": LogProcessor, **LOADERS}
-# Topmost keys beside the arguments of MMEngine's Runner, with what they take.
+IMPLIED = {"": Runner, "log_processor": LogProcessor, "randomness": Runner.set_randomness, **LOADERS}
+# Topmost keys beside the arguments of MMEngine's Runner, and those whose annotations say less, with what they take.
 OWN_KEYS = {
     "threads": int | str,
     "overwrite": bool,
     "custom_imports": dict,
     "model_wrapper_cfg": dict,
     "find_unused_parameters": bool,
-    "sync_bn": str,
-    "compile": bool | dict,
+    "sync_bn": Literal["torch"],
+    "default_hooks": dict[str, dict | None],
+    "param_scheduler": dict | list[dict] | None,
+    "val_evaluator": dict | list[dict] | None,
+    "test_evaluator": dict | list[dict] | None,
 }
-# The kinds of values that a config holds, in words.
-KINDS = {
-    bool: "True or False",
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    list: "a list",
-    tuple: "a list",
-    dict: "a dict",
-    NoneType: "None",
+# Options that act only where another is given.
+NEEDS = {
+    DataLoader: (
+        "num_workers",
+        ("in_order", "multiprocessing_context", "persistent_workers", "prefetch_factor", "timeout", "worker_init_fn"),
+    ),
+    LoggerHook: ("out_dir", ("backend_args", "file_client_args", "keep_local", "out_suffix")),
 }
-# What serves as what an annotation names.
-SERVE = {float: {float, int}, Path: {str}, **{kind: {list, tuple} for kind in (list, tuple, Sequence)}, Mapping: {dict}}
 
 
 def component_at(node: dict, place: str) -> Callable | None:
@@ -95,7 +93,7 @@ def component(kind: Any) -> Callable | None:
 
 def consumed(component: Callable | None, place: str) -> set[str]:
     """The keys of a part of a config that MMEngine takes out of it."""
-    return _at(CONSUMED, place) | ({"type", "_scope_"} if inspect.isclass(component) else {"type"})
+    return {*_at(CONSUMED, place)} | ({"type", "_scope_"} if inspect.isclass(component) else {"type"})
 
 
 def options(component: Callable | None, place: str) -> set[str]:
@@ -107,11 +105,12 @@ def options(component: Callable | None, place: str) -> set[str]:
     parameters = inspect.signature(component).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return set()
-    return {p.name for p in parameters} - _at(HANDED, place) | consumed(component, place)
+    return {p.name for p in parameters} - {*_at(HANDED, place)} | consumed(component, place)
 
 
-def _at(table: Mapping[str, set[str]], place: str) -> set[str]:
-    return set().union(*(names for where, names in table.items() if re.fullmatch(where, place)))
+def _at(table: Mapping[str, Any], place: str) -> Any:
+    """What a table says of a place; nothing where it says nothing."""
+    return next((said for where, said in table.items() if re.fullmatch(where, place)), {})
 
 
 def default(component: Callable | None, option: str) -> Any:
@@ -122,41 +121,22 @@ def default(component: Callable | None, option: str) -> Any:
     return parameters[option].default if option in parameters else inspect.Parameter.empty
 
 
-@functools.cache
-def hints(component: Callable | None) -> Mapping[str, Any]:
-    """The annotations of its options."""
-    function = component.__init__ if inspect.isclass(component) else component
-    found = dict(OWN_KEYS) if component is Runner else {}
-    for name, hint in getattr(function, "__annotations__", {}).items():
-        with suppress(NameError, TypeError):  # one that can't be evaluated says nothing
-            found |= get_type_hints(SimpleNamespace(__annotations__={name: hint}), function.__globals__)
-    return found
+def hints(component: Callable | None, place: str) -> Mapping[str, Any]:
+    """The annotations of the options of a part of a config."""
+    own = OWN_KEYS if component is Runner else _at(CONSUMED, place)
+    return {**annotations.hints(component), **own}
 
 
-def kinds_of(hint: Any) -> set[type]:
-    """The kinds of values that an annotation admits; empty if a config can't say all that it admits."""
-    origin = get_origin(hint)
-    if origin in (Union, UnionType):
-        parts = [kinds_of(part) for part in get_args(hint)]
-        return set().union(*parts) if all(parts) else set()
-    if origin is Literal:
-        return {type(value) for value in get_args(hint)}
-    kind = origin or hint
-    if kind in SERVE or kind in KINDS:
-        return SERVE.get(kind, {kind})
-    if isinstance(kind, type) and kind not in (object, type) and kind.__module__ != "collections.abc":
-        return {dict}  # a component, which a config describes
-    return set()
+def check_needs(component: Callable | None, node: Mapping[str, Any], place: str) -> None:
+    """See that no option stands there that acts only with another, which isn't there.
 
-
-def kind_of(value: Any) -> type:
-    """The kind of a config's value."""
-    return dict if isinstance(value, dict) else type(value)
-
-
-def in_words(kinds: set[type]) -> str:
-    """Kinds of values, in words."""
-    return " or ".join(sorted({KINDS[kind] for kind in kinds}))
+    Raises:
+        UserError: One does.
+    """
+    needed, dependent = NEEDS.get(component, ("", ()))
+    for name in dependent:
+        if name in node and not node.get(needed) and node[name] != default(component, name):
+            raise UserError(f"{place}.{name} is {node[name]!r}, and acts only with {needed}; give that too, or neither")
 
 
 def _registries() -> list[Registry]:

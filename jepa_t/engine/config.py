@@ -14,11 +14,12 @@ import torch
 from mmengine.config import Config
 from mmengine.config.config import BASE_KEY
 
+from ..annotations import check_argument, check_size
 from ..errors import UserError, first_line, unknown
 from ..files import find_config
 from ..registry import import_named
 from . import compat
-from .components import component, component_at, consumed, default, hints, in_words, kind_of, kinds_of, options
+from .components import check_needs, component, component_at, consumed, default, hints, options
 from .options import apply_option
 
 
@@ -165,19 +166,19 @@ def _check(node: Any, place: str, path: str) -> None:
         for index, child in enumerate(node):
             _check(child, f"{place}.{index}", path)
     if not isinstance(node, dict):
-        return
+        return check_size(place, node)
     user = component_at(node, place)
-    known, annotations = options(user, place), hints(user)
+    known, annotations = options(user, place), hints(user, place)
     for key, child in node.items():
         if not place and key.startswith("_"):  # a variable of the file
             continue
+        where = f"{place}.{key}".lstrip(".")
         if known and key not in known:
             of = f"option of {user.__name__} at {place}:" if place else f"top-level key of {path}"
             raise unknown(of, key, known - consumed(user, place))
-        unset = default(user, key)
-        kinds = kinds_of(annotations.get(key, type(unset) if isinstance(unset, bool) else None))
-        if kinds and kind_of(child) not in kinds and not (child is None and unset is None):
-            raise UserError(f"{place}.{key} is {child!r}; {user.__name__} takes {in_words(kinds)}".lstrip("."))
+        if user and key in annotations and not (child is None and default(user, key) is None):
+            check_argument(where, child, annotations[key], user.__name__)
         if key == "constructor":  # MMEngine's name for a second type
             component(child)
-        _check(child, f"{place}.{key}".lstrip("."), path)
+        _check(child, where, path)
+    return check_needs(user, node, place)

@@ -1,11 +1,14 @@
 """``KEY=VALUE`` on the command line: what a value is, and where in a config it goes."""
 
 import ast
+import functools
+import operator
 import warnings
 from typing import Any
 
+from ..annotations import SERVE, in_words, kind_of, kinds_of
 from ..errors import UserError, unknown
-from .components import SERVE, component_at, hints, in_words, kind_of, kinds_of, options
+from .components import component_at, hints, options
 
 OPENED = {"[": list, "(": tuple, "{": dict}
 
@@ -33,7 +36,7 @@ def apply_option(tree: dict, option: str, flag: str = "--cfg-options") -> None:
         user = component_at(node, place)
         if last not in (known := {*node, *options(user, place)}):
             raise unknown(f"option {key!r} of {flag}: key", last, known)
-        old, hint = node.get(last), hints(user).get(last)
+        old, hint = node.get(last), hints(user, place).get(last)
     elif isinstance(node, list):
         old, last = _child(node, last, place, flag), int(last)
     else:
@@ -44,7 +47,8 @@ def apply_option(tree: dict, option: str, flag: str = "--cfg-options") -> None:
     except ValueError as error:
         raise UserError(f"{flag} {option}: {error}") from error
     if kinds and type(value) not in kinds:
-        raise UserError(f"{flag} {option}: {last} takes {in_words(kinds)}" + f", such as {old!r}" * (old is not None))
+        example = "" if old is None else f", such as {old!r}"
+        raise UserError(f"{flag} {option}: {last} takes {in_words(functools.reduce(operator.or_, kinds))}{example}")
     node[last] = value
 
 

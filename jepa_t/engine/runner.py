@@ -17,7 +17,7 @@ from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, _ParamScheduler
 from mmengine.runner import BaseLoop, LogProcessor, Runner
 from torch import nn
-from torch.distributed import init_process_group
+from torch.distributed import Backend, init_process_group
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..errors import UserError, check_integer, first_line, unknown
@@ -223,6 +223,9 @@ class JEPATRunner(Runner):
         for name in env_cfg.get("dist_cfg", {}):
             if name not in DISTRIBUTED:
                 raise unknown("option of env_cfg.dist_cfg", name, DISTRIBUTED)
+        for name in str(env_cfg.get("dist_cfg", {}).get("backend", "gloo")).split(","):  # such as cpu:gloo,cuda:nccl
+            if name.rpartition(":")[2] not in Backend.backend_list:
+                raise unknown("env_cfg.dist_cfg.backend", name, Backend.backend_list)
         super().setup_env(env_cfg)
         number = next(self._number)  # else MMEngine hands the second run the logs and state of the first
         if number:

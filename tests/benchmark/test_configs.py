@@ -113,6 +113,23 @@ def test_other_data_of_ones_own_makes_other_runs(small, tmp_path, bytes_):
     assert config_hash(cfg) != before
 
 
+def test_so_do_other_images_of_a_manifest_and_other_latents_of_a_cache(small, tmp_path):
+    manifest, cache = tmp_path / "own.jsonl", tmp_path / "cache"
+    manifest.write_text('{"image": "images/0.png", "caption": "a red three"}')
+    cache.mkdir()
+    for image in (tmp_path / "images" / "0.png", cache / "0.bin"):
+        image.parent.mkdir(exist_ok=True)
+        image.write_text("a")
+    cfg = configure(small)
+    source = {"type": "CaptionedImages", "source": str(manifest)}
+    cfg.train_dataloader.dataset = {"type": "CachedLatents", "folder": str(cache), "dataset": source}
+    found = {config_hash(cfg)}
+    for image in (tmp_path / "images" / "0.png", cache / "0.bin"):
+        image.write_text("b")
+        found.add(config_hash(cfg))
+    assert len(found) == 3
+
+
 @pytest.mark.parametrize("arm", FUSIONS)
 def test_parameters_are_matched_within_two_per_cent(small, arm):
     target = trainable_parameters(configure(small))

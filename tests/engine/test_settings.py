@@ -63,7 +63,7 @@ NO_LONGER = {
 NO_WEIGHTS = {
     "default_scope", "work_dir", "log_level", "log_processor", "visualizer", "env_cfg", "experiment_name", "cfg",
     "launcher", "load_from", "resume", "overwrite", "custom_imports", "model_wrapper_cfg", "find_unused_parameters",
-    "sync_bn", "compile", "data_preprocessor",
+    "sync_bn", "data_preprocessor",
     "val_dataloader", "val_cfg", "val_evaluator", "test_dataloader", "test_cfg", "test_evaluator",
 }  # fmt: skip
 SAID_ELSEWHERE = {"threads"}  # by JEPATRunner._restore_threads

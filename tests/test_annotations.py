@@ -1,0 +1,70 @@
+"""What the annotations of arguments admit."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from torch import nn
+
+from jepa_t.annotations import check_argument, fits, hints, in_words
+from jepa_t.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("hint", "right", "wrong"),
+    [
+        (int, [0, -1, 2**62], [True, 1.0, "1", None]),
+        (float, [0, 1.5, math.inf], [False, "1", [1.0]]),
+        (bool, [True], [1, "True", None]),
+        (str, ["", "é"], [1, ["a"], {}]),
+        (Path, ["a", Path("a")], [1, {}]),
+        (int | None, [1, None], [1.5, "None"]),
+        (Literal["a", 1], ["a", 1], ["b", True, None]),
+        (Sequence[str], [["a"], ("a", "b"), []], ["a", [1], [None], {"a": 1}]),
+        (tuple[int, int], [(1, 2), [1, 2]], [(1,), (1, 2, 3), (1, 2.5), 1]),
+        (tuple[float, ...], [(), (1, 2.5, 3)], [(1, "2")]),
+        (list[dict] | dict, [{}, [{}]], [[None], "a"]),
+        (Mapping[str, int], [{"a": 1}], [{"a": "b"}, {1: 1}, [("a", 1)]]),
+        (nn.Module, [nn.Identity(), {"type": "Identity"}], ["Identity", 1, None]),
+        (Any, [1, None, "a"], []),
+        (Callable[[int], int], [abs, {"type": "abs"}], []),
+    ],
+    ids=str,
+)
+def test_what_fits(hint, right, wrong):
+    assert [value for value in right if not fits(value, hint)] == []
+    assert [value for value in wrong if fits(value, hint)] == []
+
+
+@pytest.mark.parametrize(
+    ("hint", "said"),
+    [
+        (int | None, "None or a whole number"),
+        (Sequence[str], "a list of texts"),
+        (tuple[float, float], "a list of 2 numbers"),
+        (dict | list[dict], "a dict or a list of dicts"),
+        (list, "a list"),
+        (Literal["a", 1], "'a' or 1"),
+        (nn.Module, "a dict"),
+    ],
+    ids=str,
+)
+def test_it_is_said_in_words(hint, said):
+    assert in_words(hint) == said
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 10**20, math.nan])
+def test_a_number_that_no_tensor_holds_is_refused_whatever_is_annotated(value):
+    for hint in (float, Any, None):
+        with pytest.raises(UserError, match="size is"):
+            check_argument("size", value, hint, "Round")
+
+
+def test_the_kind_of_a_default_stands_for_an_annotation():
+    class Some:
+        def __init__(self, text="a", other=None, number: float = 1, far: "Unknown" = 2):  # noqa: F821
+            """Nothing."""
+
+    assert hints(Some) == {"text": str, "number": float, "far": int}
