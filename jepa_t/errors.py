@@ -90,6 +90,16 @@ def check_share(name: str, value: object) -> float:
     return float(value)
 
 
+def check_function(name: str, value: object, argument: str) -> None:
+    """See that a value can be called.
+
+    Raises:
+        UserError: It can't; the message calls it ``name``, and says of what it should be a function.
+    """
+    if not callable(value):
+        raise UserError(f"{name} is {value!r}; give a function of one {argument}")
+
+
 def loss_weight(name: str, value: object) -> float:
     """The value, if it serves as the weight of a loss: a number of at least 0.
 

@@ -16,7 +16,7 @@ from .card import Card, pass_on
 from .contracts import Sampler
 from .drawing import Drawing, Request, SamplingStep, check_precision, check_sampler, joined
 from .editing import Edit
-from .errors import UserError, check_integer, unknown
+from .errors import UserError, check_function, check_integer, unknown
 from .model import JEPAT
 from .randomness import SEEDS, checked_seeds
 from .regions import Regions
@@ -243,6 +243,7 @@ class Pipeline:
                 or no such numbers; images and masks don't fit the model or each other; the sampler can't do what is
                 asked; or an option is wrong. All of it is told before anything is drawn.
         """
+        check_function("progress", progress, "number of images")
         given = {"negative": negative, "images": images, "mask": mask, "regions": regions, "trajectory": trajectory}
         given |= {"callback": callback, "word_maps": word_maps, "output": output, **sampler}
         asked = self._request(captions, seeds, **given)
@@ -299,8 +300,7 @@ class Pipeline:
             raise UserError(f"{len(texts)} captions and {len(numbers)} seeds; give one or two of each, not one of both")
         shares = [frame / (frames - 1) for frame in range(frames)]
         ways: list[list[Any]] = [
-            [Between(ends[0], ends[1], share) if len(ends) == 2 else ends[0] for share in shares]
-            for ends in (texts, numbers)
+            [Between(*ends, share) if len(ends) == 2 else ends[0] for share in shares] for ends in (texts, numbers)
         ]
         return self(ways[0], ways[1], **options)
 
@@ -322,8 +322,7 @@ class Pipeline:
         """All that is asked for, checked."""
         check_precision(self.model.image_tokenizer)  # here too, since images to change are encoded before drawing
         captions = [captions] if isinstance(captions, Between) else _texts("captions", captions)
-        if callback is not None and not callable(callback):
-            raise UserError(f"callback is {callback!r}; give a function of one SamplingStep")
+        check_function("callback", print if callback is None else callback, "SamplingStep")
         if output not in OUTPUTS:
             raise unknown("output", output, OUTPUTS)
         drawn = [secrets.randbelow(SEEDS) for _ in captions] if seeds is None else seeds
@@ -345,6 +344,7 @@ class Pipeline:
 
 def _texts(name: str, given: Any) -> list[Any]:
     """A text or several, as a list."""
-    if not isinstance(given, Iterable):
-        raise UserError(f"{name} is {given!r}; give a text, or several")
-    return [given] if isinstance(given, str) else list(given)
+    try:
+        return [given] if isinstance(given, str) else list(given)
+    except TypeError as error:  # also of arrays and tensors of no dimension, which are iterable by their class
+        raise UserError(f"{name} is {given!r}; give a text, or several") from error

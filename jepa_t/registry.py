@@ -11,7 +11,8 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
@@ -145,6 +146,17 @@ def place_of(error: BaseException) -> str:
     """Where in a plug-in an error was raised, as ``" (FILE, line N)"``; nothing for errors of this library's parts."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_foreign(frame.filename)]
     return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
+@contextmanager
+def as_user_errors(place: str) -> Iterator[None]:
+    """Make one line of what MMEngine and PyTorch raise where a config's value doesn't suit them."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, TypeError, LookupError, AssertionError, AttributeError, ArithmeticError) as error:
+        raise UserError(f"{place}: {type(error).__name__}: {first_line(error)}{place_of(error)}") from error
 
 
 def _is_foreign(file: str) -> bool:

@@ -213,6 +213,7 @@ def test_a_strip_goes_from_one_caption_and_seed_to_the_other():
         ((CAPTIONS[0], [1]), "give one or two of each"),
         ((CAPTIONS[:2], [1, 2, 3]), "give one or two of each"),
         ((5,), "captions is 5"),
+        ((torch.tensor(1),), r"captions is tensor\(1\); give a text, or several"),
         ((CAPTIONS[0], 5), "seeds is 5"),
     ):
         with pytest.raises(UserError, match=says):

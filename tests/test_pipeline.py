@@ -97,6 +97,7 @@ def test_seeds_are_read_from_numpy_and_pytorch_too(draw, seeds):
         ({"seeds": range(4), "batch_size": 1}, "2 captions and 4 seeds"),
         ({"negative": 5}, "negative is 5; give a text, or several"),
         ({"callback": 5}, "callback is 5; give a function"),
+        ({"progress": 5}, "progress is 5; give a function"),
         ({"seeds": 7}, "seeds is 7; give a list with one for each caption"),
         *(({"seeds": [0, s]}, f"the seed {s!r} is no whole number") for s in (-1, 2**32, 2**63, 1.5, True, "3", None)),
         *(({"batch_size": size}, f"batch_size is {size}; it must be a whole number") for size in (0, -1, 1.5)),
@@ -106,7 +107,7 @@ def test_seeds_are_read_from_numpy_and_pytorch_too(draw, seeds):
 )
 def test_a_wrong_option_is_told_before_anything_is_drawn(draw, options, says):
     with pytest.raises(UserError) as caught:
-        draw(CAPTIONS, progress=lambda _: pytest.fail("something was drawn"), **options)
+        draw(CAPTIONS, **{"progress": lambda _: pytest.fail("something was drawn")} | options)
     assert says in str(caught.value)
 
 

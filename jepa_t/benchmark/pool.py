@@ -19,6 +19,7 @@ from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
 from ..errors import UserError, first_line
+from ..interrupts import kept_interrupts
 from ..registry import load_plugins
 
 KILLED = (
@@ -154,7 +155,8 @@ def _do(work: Callable[..., Any], key: str, cfg: Config, folder: Path) -> Any:
         load_plugins()  # a spawned process knows nothing of what its parent has registered
         if cfg.get("custom_imports"):
             import_modules_from_strings(**cfg.custom_imports)
-        return work(cfg, folder, lambda step: _events.put((key, step)))
+        with kept_interrupts():
+            return work(cfg, folder, lambda step: _events.put((key, step)))
     except KeyboardInterrupt:
         _stopped = True
         raise

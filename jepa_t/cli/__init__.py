@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from .. import __doc__ as ABOUT
+from ..annotations import check_size
 from ..errors import UserError, unknown
+from ..interrupts import kept_interrupts
 
 COMMANDS = {
     "train": "train a config",
@@ -26,12 +28,16 @@ COMMANDS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose mistakes are told in one line, as all others are; an option that is given isn't empty."""
+    """A parser whose mistakes are told in one line, as all others are; what is given isn't empty, nor NaN."""
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
-        if action.option_strings and "" in arg_strings:
-            raise UserError(f"{action.option_strings[0]} is empty; give a value, or leave it out")
-        return super()._get_values(action, arg_strings)
+        found = super()._get_values(action, arg_strings)
+        for name in action.option_strings[:1]:
+            if "" in arg_strings:
+                raise UserError(f"{name} is empty; give a value, or leave it out")
+            for value in found if isinstance(found, list) else [found]:
+                check_size(name, value)
+        return found
 
     def error(self, message: str) -> NoReturn:
         """Raise, where argparse would print its usage and leave."""
@@ -49,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run([word for word in words if word != "--traceback"])
+        with kept_interrupts():
+            return _run([word for word in words if word != "--traceback"])
     except (UserError, OSError) as error:  # a path that can't be read or written is the user's to mend as well
         if "--traceback" in words:
             traceback.print_exc()

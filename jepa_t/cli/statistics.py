@@ -58,7 +58,7 @@ def run(args: Namespace) -> None:
     """Read the images, extract their features, and write the statistics."""
     check_reading(args)
     images = open_images(args.images, args.size)
-    if args.size and isinstance(images, Packed):
+    if args.size is not None and isinstance(images, Packed):
         raise UserError(f"--size {args.size}: the images of '{args.images}' have their size already; leave it out")
     extractor = build(feature_config(args), FEATURES)
     with Progress(console=Console(stderr=True), transient=True) as bar:

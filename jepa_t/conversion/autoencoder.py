@@ -1,5 +1,6 @@
 """MAR's autoencoder as a folder of diffusers."""
 
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -21,8 +22,10 @@ def convert_autoencoder(source: str, out: str | Path, scale: float = SCALE) -> l
         The account of the file's tensors.
 
     Raises:
-        UserError: The file is no such autoencoder, or the folder holds something.
+        UserError: The file is no such autoencoder, the scale isn't above 0, or the folder holds something.
     """
+    if not 0 < scale < math.inf:
+        raise UserError(f"--scale is {scale}; it must be a number above 0")
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{str(out)!r} holds something; give a new folder")

@@ -26,7 +26,8 @@ CONSUMED = {
 # Arguments that the engine gives a component itself, by the places where it does: a config can't.
 HANDED = {
     r"randomness": {"self"},
-    r"(train|val|test)_dataloader": {"generator", "batch_sampler", "pin_memory_device"},
+    r"train_dataloader": {"generator", "batch_sampler", "pin_memory_device"},
+    r"(val|test)_dataloader": {"generator", "batch_sampler", "pin_memory_device", "drop_last"},  # all are measured
     r"(train|val|test)_dataloader\.sampler": {"dataset"},
     r"(train|val|test)_dataloader\.collate_fn": {"batch"},
     r"(train|val|test)_cfg": {"runner", "dataloader", "evaluator"},

@@ -4,28 +4,29 @@ import errno
 import inspect
 import itertools
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.hooks import LoggerHook
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import CheckpointHook, LoggerHook
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, _ParamScheduler
 from mmengine.runner import BaseLoop, LogProcessor, Runner
 from torch import nn
 from torch.distributed import Backend, init_process_group
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
-from ..errors import UserError, check_integer, first_line, unknown
+from ..errors import UserError, check_integer, unknown
 from ..files import check_weights, find_checkpoint, load_checkpoint
-from ..registry import DATASETS, FUNCTIONS, build, place_of, resolve
+from ..registry import as_user_errors
 from ..trainable import unwrap
-from .checkpoint import last_checkpoint
+from .checkpoint import SafeCheckpointHook, last_checkpoint
 from .config import set_threads
+from .loaders import build_loader
 from .loops import TrainLoop
 from .optim import GuardedOptimWrapper
 from .resume import NEW_STATE, check_meta, differences, in_lines, restore_optimizer, restore_schedules, settings
@@ -35,7 +36,6 @@ from .work_dir import claim, locked
 ENVIRONMENT = ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit")
 DISTRIBUTED = (*inspect.signature(init_process_group).parameters, "init_backend", "port")
 BETWEEN_PROCESSES = ("sync_bn", "find_unused_parameters", "model_wrapper_cfg")  # keys of a config
-BOUNDS = (("batch_size", 1, 2**20), ("num_workers", 0, 1024))  # of a data loader's options
 MOST_DIGITS = 20  # of a logged number
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What MMEngine says to no one in particular; it stays in the log file.
@@ -45,17 +45,6 @@ CHATTER = ("has no metainfo", "SyncBatchNorm", "Exp name:", "The prefix is not s
 def log_interval(runner: Runner) -> int:
     """Steps between two log lines: the interval of the runner's ``LoggerHook``."""
     return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 50)
-
-
-@contextmanager
-def as_user_errors(place: str) -> Iterator[None]:
-    """Make one line of what MMEngine and PyTorch raise where a config's value doesn't suit them."""
-    try:
-        yield
-    except UserError:
-        raise
-    except (ValueError, TypeError, LookupError, AssertionError, AttributeError, ArithmeticError) as error:
-        raise UserError(f"{place}: {type(error).__name__}: {first_line(error)}{place_of(error)}") from error
 
 
 class JEPATRunner(Runner):
@@ -108,11 +97,13 @@ class JEPATRunner(Runner):
                 raise UserError(f"{error}; make room. Last checkpoint: {last_checkpoint(self)}") from error
 
     def _check_settings(self) -> None:
-        """Refuse hooks that count epochs, and say which settings do nothing here."""
+        """Refuse hooks that count epochs, and say which settings do nothing here, or much."""
         for hook in self.hooks:
             if vars(hook).get("by_epoch"):
                 name = type(hook).__name__
                 raise UserError(f"{name} counts epochs, and this training counts steps: give it by_epoch=False")
+        if not any(isinstance(hook, (SafeCheckpointHook, CheckpointHook)) for hook in self.hooks):
+            self.logger.warning("no hook saves checkpoints, so the weights go with the process; see default_hooks")
         for name in () if self.distributed else BETWEEN_PROCESSES:
             if self.cfg.get(name):
                 self.logger.warning(f"{name} is ignored: it acts between processes, and this is one alone")
@@ -244,42 +235,38 @@ class JEPATRunner(Runner):
 
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, **seeds: Any) -> DataLoader:
-        """MMEngine's loader; ``collate_fn`` is looked up among our functions too, and memory pinned for a GPU.
-
-        Raises:
-            UserError: An option is refused.
-        """
-        if isinstance(dataloader, DataLoader):
-            return dataloader
-        options = dict(dataloader)
-        for name, least, most in BOUNDS:
-            if check_integer(f"{name} of a data loader", options.get(name, least), least) > most:
-                raise UserError(f"{name} of a data loader is {options[name]}; it must be at most {most}")
-        if not isinstance(options.get("sampler"), (dict, Sampler)):
-            raise UserError(f"sampler of a data loader is {options.get('sampler')!r}; describe one: dict(type=...)")
-        if isinstance(options.get("collate_fn"), dict):
-            function = resolve(options["collate_fn"]["type"], FUNCTIONS)
-            options["collate_fn"] = dict(options["collate_fn"], type=function)
-        if not isinstance(options.get("dataset"), Dataset):
-            options["dataset"] = build(options.get("dataset"), DATASETS)
-        held = not options.get("num_workers")  # without workers, what is loaded may lie on the GPU already
-        options.setdefault("pin_memory", torch.cuda.is_available() and not held)  # else the host waits for the copy
-        with as_user_errors(f"data loader of {type(options['dataset']).__name__}"):
-            return Runner.build_dataloader(options, **seeds)
+        """As :func:`~jepa_t.engine.loaders.build_loader`."""
+        return build_loader(dataloader, **seeds)
 
     def build_log_processor(self, log_processor: LogProcessor | dict) -> LogProcessor:
         """MMEngine's processor of what is logged.
 
         Raises:
-            UserError: Its window or its digits are out of range.
+            UserError: Its window or its digits are out of range, or it counts epochs.
         """
         if isinstance(log_processor, dict):
+            if log_processor.get("by_epoch", False):
+                raise UserError("log_processor.by_epoch is True, and this training counts steps: leave it out")
+            log_processor = {"by_epoch": False} | log_processor
             check_integer("log_processor.window_size", log_processor.get("window_size", 10))
             if check_integer("log_processor.num_digits", log_processor.get("num_digits", 4), 0) > MOST_DIGITS:
                 raise UserError(
                     f"log_processor.num_digits is {log_processor['num_digits']}; it is at most {MOST_DIGITS}"
                 )
         return super().build_log_processor(log_processor)
+
+    def build_evaluator(self, evaluator: dict | list | Evaluator) -> Evaluator:
+        """MMEngine's evaluator, of at least one metric.
+
+        Raises:
+            UserError: There is none.
+        """
+        built = super().build_evaluator(evaluator)
+        if not built.metrics:
+            raise UserError(
+                f"an evaluator is {evaluator!r}, which measures nothing; give a metric, such as DigitsMetric"
+            )
+        return built
 
     def build_train_loop(self, loop: BaseLoop | dict) -> TrainLoop:
         """MMEngine's method, of a loop of ours.

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from ..data.broken import BrokenSample
 from ..data.decoding import centre_crop, decode, is_image
-from ..errors import UserError, first_line
+from ..errors import UserError, check_integer, first_line
 from ..files import write_atomically
 
 # What reading an array of an archive can raise, of a damaged file or a hostile one.
@@ -28,6 +28,7 @@ INFLATED, TIMES = 2**26, 20  # bytes that an array may swell by, and how many ti
 THREADS = 8  # that encode at once; the work is done outside of Python's lock
 PACKED = "arr_0"  # ADM's name of the images
 IMAGES = "images"  # folder of images, beside what is made of them for the eye
+LARGEST_SIDE = 2**14  # pixels
 
 _log = logging.getLogger("jepa_t")
 
@@ -118,8 +119,10 @@ def open_images(source: str | Path, size: int | None = None) -> Images:
         size: As in :class:`Files`; those of an ``.npz`` have their size.
 
     Raises:
-        UserError: There are none.
+        UserError: There are none, or the size is out of range.
     """
+    if size is not None and check_integer("the images' size", size) > LARGEST_SIDE:
+        raise UserError(f"the images' size is {size}; it must be at most {LARGEST_SIDE}")
     path = Path(source).expanduser()
     if path.is_file():
         return Packed(path)

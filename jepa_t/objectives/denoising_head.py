@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import check_depth, check_integer
+from ..errors import UserError, check_depth, check_integer
 from ..layers import EPS, linear
 
 MODULATIONS = 2**26  # numbers that a solver keeps, 256 MB: of all times, of some, or, where one's are more, of none
@@ -53,12 +53,12 @@ class DenoisingHead(nn.Module):
         outputs: Channels of the output.
         condition_width: D, channels of the condition.
         width: W, of the MLP.
-        depth: Residual blocks.
+        depth: Residual blocks; may be 0.
         time_scale: Times, in [0, 1], times this are what the sinusoids see.
         numbers: How many further numbers in [0, 1] it is told besides the time, such as a guidance scale.
 
     Raises:
-        UserError: ``width`` or ``depth`` is out of range.
+        UserError: ``width``, ``depth`` or ``time_scale`` is out of range.
     """
 
     def __init__(
@@ -74,6 +74,8 @@ class DenoisingHead(nn.Module):
         super().__init__()
         check_integer("head_width", width)
         check_depth("head_depth", depth, 0)
+        if not 0 < time_scale < math.inf:
+            raise UserError(f"time_scale is {time_scale!r}; it must be a number above 0")
         self.time_scale = time_scale
         self.embed = linear(channels, width)
         self.embed_condition = linear(condition_width, width)

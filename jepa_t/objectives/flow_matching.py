@@ -37,7 +37,7 @@ class FlowMatching(GenerativeObjective):
         channels: C, of the image tokens.
         width: D, of the condition.
         head_width: W, of the denoising head.
-        head_depth: Its residual blocks.
+        head_depth: Its residual blocks; may be 0.
         draws: Draws of noise and time per token: more signal from one pass of the backbone.
         weight: Of this loss in the sum.
         time_scale: As in :class:`~jepa_t.objectives.denoising_head.DenoisingHead`; 1 for heads of the public code,

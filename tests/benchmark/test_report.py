@@ -182,3 +182,17 @@ def test_a_folder_without_results_is_told(tmp_path, content, says):
         (tmp_path / "results.json").write_text(content)
     with pytest.raises(UserError, match=says):
         write_report(tmp_path)
+
+
+def test_a_plot_that_can_not_be_finished_leaves_the_old_one(folder, monkeypatch):
+    write_report(folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def cut(_figure, file, **_options):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(plots.pyplot().Figure, "savefig", cut)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -1,5 +1,6 @@
 """The command: what it lists, its exit codes, and the words that go with them."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -41,6 +42,10 @@ def test_every_command_answers_to_help(name, capsys):
         (["train", "jepat_digit"], "unknown config 'jepat_digit': did you mean 'jepat_digits'?"),
         (["train", "jepat_digits", "--wrok-dir", "x"], "unrecognized arguments: --wrok-dir x"),
         (["convert", "dejpa", "IN", "OUT"], "invalid choice: 'dejpa'"),
+        (["evaluate", "a", "b", "--out="], "--out is empty; give a value, or leave it out"),
+        (["publish", "a", "b", "--captions", "a red three", ""], "--captions is empty"),
+        (["sample", "a", "b", "--guidance", "nan"], "--guidance is nan, which is no number"),
+        (["statistics", "a", "b", "--batch-size", str(10**20)], "--batch-size is 100000000000000000000; whole numbers"),
     ],
 )
 def test_mistakes_of_the_command_line_are_one_line(words, says, capsys):
@@ -116,3 +121,26 @@ def test_the_command_to_go_on(monkeypatch, script, alone, again):
     assert resume_command(start, None) == f"the same launcher and {again} {rest}"
     monkeypatch.setenv("GROUP_WORLD_SIZE", "1")
     assert resume_command(start, None) == f"torchrun --nproc_per_node 2 {again} {rest}"
+
+
+class Dies:
+    """What is raised while it is finalised."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        signal.raise_signal(self.number)
+
+
+def test_a_ctrl_c_that_a_finaliser_would_lose_comes_again(monkeypatch, capsys):
+    def run(_args):
+        del [Dies(signal.SIGINT)][:]
+        time.sleep(10)  # else the work would go on to its end
+
+    monkeypatch.setitem(sys.modules, "jepa_t.cli.train", SimpleNamespace(__doc__="", add_arguments=bool, run=run))
+    hook, start = sys.unraisablehook, time.perf_counter()
+    assert main(["train"]) == 130
+    assert time.perf_counter() - start < 5
+    assert sys.unraisablehook is hook
+    assert capsys.readouterr() == ("", "stopped\n")

@@ -7,11 +7,13 @@ import torch
 from PIL import Image
 from test_pipeline import CONFIG
 
-from jepa_t.cli import main
+from jepa_t import drawing
+from jepa_t.cli import main, sample
 from jepa_t.cli.sample import read_mask
 from jepa_t.engine.compat import save_checkpoint
 from jepa_t.errors import UserError
 from jepa_t.registry import MODELS, build
+from jepa_t.tokenizers.encoding import decode
 
 
 @pytest.fixture
@@ -62,6 +64,38 @@ def test_one_image_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, capsys
     said = capsys.readouterr().out
     assert "1 image in" in said
     assert "beside them: 4 of earlier calls" in said
+
+
+def test_images_are_written_as_they_are_drawn_and_the_sheet_has_the_first(checkpoint, tmp_path, capsys, monkeypatch):
+    """Ctrl-C during the second batch keeps the first; with few places on the sheet not all are on it."""
+    words = [
+        "sample",
+        str(checkpoint),
+        "a red three",
+        "--count",
+        "3",
+        "--batch-size",
+        "2",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    monkeypatch.setattr(sample, "SHOWN", 2)
+    assert main(words) == 0
+    assert f"3 images in {tmp_path / 'out' / 'images'}; the first 2 on one sheet" in capsys.readouterr().out
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "out" / "images").iterdir()}
+    (tmp_path / "out").rename(tmp_path / "whole")
+
+    def interrupted(tokenizer, tokens):
+        if len(tokens) == 1:
+            raise KeyboardInterrupt
+        return decode(tokenizer, tokens)
+
+    monkeypatch.setattr(drawing, "decode", interrupted)
+    assert main(words) == 130
+    assert capsys.readouterr().err.strip() == f"stopped; 2 of 3 images are in {tmp_path / 'out' / 'images'}"
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "out" / "images").iterdir()}
+    assert kept == {name: content for name, content in whole.items() if not name.startswith("002")}
+    assert not (tmp_path / "out" / "samples.png").exists()
 
 
 def test_animations_word_maps_and_edits(checkpoint, tmp_path, capsys):

@@ -90,6 +90,19 @@ def test_a_wrong_option_is_told(path, option, says):
     [
         ({"default_hooks": {"checkpoint": {"max_keep_ckpts": None}}}, "SafeCheckpointHook takes a whole number"),
         ({"log_processor": {"by_epoch": 7}}, "LogProcessor takes True or False"),
+        ({"log_processor": {"mean_pattern": 7}}, "LogProcessor takes a text"),
+        ({"train_dataloader": {"timeout": 2}}, "timeout is 2, and acts only with num_workers"),
+        ({"train_dataloader": {"pin_memory_device": "é"}}, "'pin_memory_device'"),
+        ({"train_dataloader": {"worker_init_fn": {"type": "os.system"}}}, "Python's own library has no component"),
+        ({"default_hooks": {"logger": {"out_suffix": ""}}}, "out_suffix is '', and acts only with out_dir"),
+        ({"test_evaluator": [None]}, "test_evaluator is [None]; Runner takes None or a dict or a list of dicts"),
+        ({"test_cfg": {"type": "TestLoop", "evaluator": {}}}, "'evaluator'"),
+        ({"compile": {}}, "'compile'"),
+        ({"sync_bn": "é"}, "sync_bn is 'é'; Runner takes 'torch'"),
+        ({"optim_wrapper": {"paramwise_cfg": []}}, "paramwise_cfg is []; GuardedOptimWrapper takes None or a dict"),
+        ({"optim_wrapper": {"accumulative_counts": 10**20}}, "whole numbers are below 2^63"),
+        ({"model": {"no_annotation": [float("nan")]}}, "no_annotation"),
+        ({"randomness": {"deterministic": 1}}, "randomness.deterministic is 1; set_randomness takes True or False"),
     ],
 )
 def test_a_wrong_value_of_a_file_is_told(path, changes, says):

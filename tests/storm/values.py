@@ -4,7 +4,6 @@ import copy
 import inspect
 import json
 import math
-import shutil
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,16 +12,11 @@ from random import Random
 from typing import Any
 
 import children
-import kills
-import tiny
-import tiny_features
+import commands
 import tiny_run
-from image_files import write_classes
 from meanings import meaning
 from rows import Row
 
-from jepa_t import cli
-from jepa_t.cli import Parser
 from jepa_t.engine import JEPATRunner, config, load_config, loops
 from jepa_t.engine.components import component_at, default, options
 from jepa_t.errors import UserError
@@ -32,9 +26,7 @@ WRONG: list[Any] = [
     None, True, -1, 0, 1, 2, 1.5, -0.5, 2**63, 10**20, math.inf, math.nan, "", "é", "no such thing", "../../x",
     [], {}, [[1]], [None], {"type": "os.system"},
 ]  # fmt: skip
-GIVEN = ["-1", "0", "1.5", "nan", "inf", str(10**20), "", "é", "no such thing", "-"]  # on a command line
 PROCESSOR, MEMORY = 40, 3 * 2**30  # seconds and bytes that one value may cost
-INPUTS = {"small.py", "cached.py", "card.md", "metrics.json", "set"}  # files that cases read
 REFUSED, ACCEPTED, LATE, BROKEN = "refused", "accepted", "late", "broken"
 
 
@@ -65,9 +57,10 @@ def storm(count: int, random: Random) -> Row:
     """Try ``count`` cases, drawn at random from all."""
     row, tally = Row("wrong values"), dict.fromkeys((REFUSED, ACCEPTED), 0)
     with children.scratch() as folder:
-        prepare(folder)
+        commands.prepare(folder)
         pipeline = Pipeline.from_pretrained(tiny_run.checkpoint(), device="cpu")
-        every = [*config_cases(folder), *command_cases(folder), *pipeline_cases(pipeline)]
+        of_commands = (Case(*parts) for parts in commands.cases(folder))
+        every = [*config_cases(folder), *of_commands, *pipeline_cases(pipeline)]
         cases = random.sample(every, min(count, len(every)))
         for case, outcome, said in outcomes(cases, folder):
             row.tried += 1
@@ -78,30 +71,6 @@ def storm(count: int, random: Random) -> Row:
                 row.wrong(f"{case}: {outcome}: {said}")
     row.facts = f"of {len(every):,}; {tally[REFUSED]:,} told in a line, {tally[ACCEPTED]} with a meaning"
     return row
-
-
-def prepare(folder: Path) -> None:
-    """Put what the cases need into an empty folder, and see that each command succeeds with nothing wrong.
-
-    Raises:
-        RuntimeError: One doesn't, so that its cases would say nothing.
-    """
-    (folder / "small.py").write_text(tiny_run.CONFIG)
-    (folder / "card.md").write_text("$size")
-    (folder / "metrics.json").write_text("{}")
-    (folder / "cached.py").write_text(kills.CACHED.format(source=tiny.pretrained_kl()["source"]))
-    write_classes(folder / "set", (2, 2, 2))
-    for words in PLAIN.values():
-        ended = children.run(lambda: _command(folder, words()), folder)  # noqa: B023
-        if ended.code:
-            raise RuntimeError(f"{words()}: {ended.said}")
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an earlier case has left, which the next might be refused for."""
-    for path in folder.iterdir():
-        if path.name not in INPUTS:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def outcomes(cases: list[Case], folder: Path) -> Iterator[tuple[Case, str, str]]:
@@ -189,7 +158,7 @@ def _train(read: Any, where: str, value: Any, folder: Path) -> None:
             node = node[int(part)] if isinstance(node, list) else node[part]
         node[last] = value
         config._read = lambda _path: type(read)(changed, cfg_text="", filename=str(folder / "small.py"))
-        _clear(folder)
+        commands.clear(folder)
         cfg = load_config(str(folder / "small.py"), None, str(folder / "work"))
     finally:
         config._read = before
@@ -209,59 +178,6 @@ def _noting(step: Callable) -> Callable:
         self.stop_training = self._iter >= 2
 
     return noted
-
-
-# Options of commands
-
-
-def command_cases(folder: Path) -> Iterator[Case]:
-    """Every option that takes a value, of every command in ``PLAIN``."""
-    for name, plain in PLAIN.items():
-        command = cli.importlib.import_module(f"jepa_t.cli.{name.replace('-', '_')}")
-        parser = Parser(name)
-        command.add_arguments(parser)
-        for action in parser._actions:
-            if action.option_strings and action.nargs != 0:
-                for text in GIVEN:
-                    words = [*plain(), action.option_strings[0], text]
-                    where = f"{name} {action.option_strings[0]}"
-                    yield Case(where, text, lambda w=words: _command(folder, w), action.default)
-
-
-def _features() -> list[str]:
-    return ["--features", f"weights={tiny_features.inception_weights()}", "layer=64", "--workers", "0"]
-
-
-PLAIN: dict[str, Callable[[], list[str]]] = {  # the least that each command needs, and succeeds with
-    "train": lambda: ["train", "small.py", "--work-dir", "other", "--cfg-options", "train_cfg.max_iters=1"],
-    "test": lambda: _test(),
-    "sample": lambda: ["sample", str(tiny_run.checkpoint()), "a red three"],
-    "publish": lambda: _publish(),
-    "cache-latents": lambda: ["cache-latents", "cached.py", "--out", "cache"],
-    "statistics": lambda: ["statistics", "set", "out.npz", *_features()],
-    "evaluate": lambda: ["evaluate", "set", "set", "--allow-few", *_features()],
-    "profile": lambda: ["profile", "small.py", "--steps", "2"],
-}  # not benchmark, convert and demo: a run of theirs takes long, is made of others' files, or never ends
-
-
-def _test() -> list[str]:
-    few = ["--cfg-options", "test_dataloader.dataset.per_split=2"]
-    return ["test", "small.py", str(tiny_run.checkpoint()), *few]
-
-
-def _publish() -> list[str]:
-    checkpoint = str(tiny_run.checkpoint())
-    return ["publish", checkpoint, "published", "--card", "card.md", "--metrics", "metrics.json"]
-
-
-def _command(folder: Path, words: list[str]) -> None:
-    _clear(folder)
-    try:
-        code = cli._run(words)
-    except OSError as error:  # as cli.main does
-        raise UserError(str(error)) from error
-    if code:
-        raise UserError(f"code {code}")
 
 
 # A pipeline's call
