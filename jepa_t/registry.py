@@ -22,7 +22,7 @@ from typing import Any
 from mmengine import registry as mmengine
 from mmengine.registry import Registry
 
-from .annotations import check_argument, hints
+from .annotations import check_argument, check_size, hints
 from .errors import UserError, first_line, unknown
 
 # Where code lies that isn't a plug-in's: this library, those that it stands on, and Python's own.
@@ -90,32 +90,34 @@ def construct(component: Callable, arguments: Mapping[str, Any], **offered: Any)
         UserError: An argument is unknown, missing or refused, or the component has an error inside, told with its
             file and line.
     """
-    arguments = check_options(component, arguments, offered)
+    given, arguments = arguments, check_options(component, arguments, offered)
     abstract = getattr(component, "__abstractmethods__", None)
     if abstract:
         raise UserError(f"{component.__name__} lacks {', '.join(sorted(abstract))}, which its contract asks for")
     try:
-        return component(**arguments)
-    except UserError:
+        part = component(**arguments)
+    except UserError:  # its own check says more
         raise
     # Such as a width of -4, a depth of "x"; or a bug in a plug-in, whose place is told.
     except (TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError, MemoryError) as error:
+        check_kinds(component, given)
         raise UserError(f"{component.__name__}: {first_line(error)}{place_of(error)}") from error
+    check_kinds(component, given)
+    return part
 
 
 def check_options(component: Callable, arguments: Mapping[str, Any], offered: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments to call a component with: those given, and of those offered the ones that it names.
 
     Raises:
-        UserError: An argument is unknown or missing, not of the kind that its annotation names, or another than what
-            is offered.
+        UserError: An argument is unknown or missing, a number that no tensor holds, or another than what is offered.
     """
     parameters = inspect.signature(component).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name, value in arguments.items():
         if name not in parameters and not open_ended:
             raise unknown(f"option of {component.__name__}", name, parameters)
-        check_given(component, name, value)
+        check_size(f"{component.__name__}: {name}", value)
         if name in parameters and name in offered and value != offered[name]:
             raise UserError(
                 f"{component.__name__}: {name} is {value!r}, and {offered[name]!r} where it stands; leave it out"
@@ -131,15 +133,16 @@ def check_options(component: Callable, arguments: Mapping[str, Any], offered: Ma
     return arguments
 
 
-def check_given(component: Callable, name: str, value: Any) -> None:
-    """See that an argument of a component is of the kind that its annotation names.
+def check_kinds(component: Callable, arguments: Mapping[str, Any]) -> None:
+    """See that arguments of a component are of the kinds that its annotations name.
 
     Raises:
-        UserError: It isn't.
+        UserError: One isn't.
     """
-    parameter = inspect.signature(component).parameters.get(name)
-    if not (value is None and parameter and parameter.default is None):
-        check_argument(f"{component.__name__}: {name}", value, hints(component).get(name), "it")
+    parameters, annotations = inspect.signature(component).parameters, hints(component)
+    for name, value in arguments.items():
+        if not (value is None and name in parameters and parameters[name].default is None):
+            check_argument(f"{component.__name__}: {name}", value, annotations.get(name), "it")
 
 
 def place_of(error: BaseException) -> str:
@@ -180,10 +183,10 @@ def function(cfg: Any, registry: Registry) -> Callable:
     """
     options = dict(cfg) if isinstance(cfg, Mapping) else {"type": cfg}
     found = resolve(options.pop("type", None), registry)
-    for name, value in options.items():
+    for name in options:
         if name not in (parameters := inspect.signature(found).parameters):
             raise unknown(f"option of {found.__name__}", name, parameters)
-        check_given(found, name, value)
+    check_kinds(found, options)
     return partial(found, **options) if options else found
 
 

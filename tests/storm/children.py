@@ -117,8 +117,7 @@ class Child:
             code, hung = _wait(self.pid, self.began + timeout)
         finally:
             os.close(self.touched)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)  # what it left behind
+            _end_group(self.pid)  # what it left behind
         with self.said as said:
             said.seek(0)
             text = said.read().decode(errors="replace")
@@ -219,6 +218,15 @@ def _strike(pid: int, touched: int, blow: Blow) -> bool:
     with contextlib.suppress(ProcessLookupError):
         (os.killpg if blow.group else os.kill)(pid, blow.number)
     return True
+
+
+def _end_group(pid: int, seconds: float = 5) -> None:
+    """Kill a group of processes, and wait until all are gone: on a busy machine that takes a while."""
+    deadline = time.perf_counter() + seconds
+    with contextlib.suppress(ProcessLookupError):
+        while time.perf_counter() < deadline:
+            os.killpg(pid, signal.SIGKILL)
+            time.sleep(0.01)
 
 
 def _wait(pid: int, deadline: float) -> tuple[int, bool]:

@@ -117,7 +117,7 @@ def _faults(ended: children.Ended, blow: children.Blow | None) -> list[str]:
         shown = ended.said[ended.said.index(children.TRACE) :].strip().splitlines()
         return [f"a traceback after {blow}: {' | '.join(line.strip() for line in shown[-12:])}"]
     if ended.code and not ended.struck:
-        return [f"code {ended.code}, and nothing had come: {ended.line}"]
+        return [f"code {ended.code}, and nothing had come: {' | '.join(ended.said.strip().splitlines()[-4:])}"]
     if ended.struck and ended.code not in (0, -blow.number, 128 + blow.number, INTERRUPTED):
         return [f"code {ended.code} after {blow}: {ended.line}"]
     return []
