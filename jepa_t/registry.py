@@ -117,8 +117,9 @@ def check_options(component: Callable, arguments: Mapping[str, Any], offered: Ma
     for name, value in arguments.items():
         if name not in parameters and not open_ended:
             raise unknown(f"option of {component.__name__}", name, parameters)
-        check_size(f"{component.__name__}: {name}", value)
-        if name in parameters and name in offered and value != offered[name]:
+        if isinstance(value, int):
+            check_size(f"{component.__name__}: {name}", value)
+        if name in parameters and name in offered and value not in (None, offered[name]):
             raise UserError(
                 f"{component.__name__}: {name} is {value!r}, and {offered[name]!r} where it stands; leave it out"
             )
