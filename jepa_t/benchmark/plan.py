@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..errors import UserError, unknown
+from ..errors import LARGEST, UserError, unknown
 from .configs import config_hash, configure, match_parameters, step_flops, stretch, trainable_parameters, with_seed
 from .samplers import SETTINGS
 from .speed import NAMES as TIMED
@@ -121,7 +121,7 @@ def _check(suite: str, request: Request) -> None:
     for name, (option, suites) in MEANT.items():
         if vars(request)[name] != vars(PLAIN)[name] and suite not in suites:
             raise UserError(f"{option} has no meaning for {suite!r}; use {' or '.join(suites)}")
-    if request.minutes is not None and not request.minutes > 0:
+    if request.minutes is not None and not 0 < request.minutes < LARGEST:
         raise UserError(f"--minutes is {request.minutes}; use more than 0")
     if suite == "speed":
         _known(f"task of the suite {suite!r}", request.tasks, TIMED)

@@ -1,10 +1,9 @@
 """MAR's autoencoder as a folder of diffusers."""
 
-import math
 from collections import Counter
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import LARGEST, UserError
 from ..files import new_folder
 from ..tokenizers.ldm import is_autoencoder, load_ldm, read_ldm
 from .network import SCALE, Row
@@ -24,7 +23,7 @@ def convert_autoencoder(source: str, out: str | Path, scale: float = SCALE) -> l
     Raises:
         UserError: The file is no such autoencoder, the scale isn't above 0, or the folder holds something.
     """
-    if not 0 < scale < math.inf:
+    if not 0 < scale < LARGEST:
         raise UserError(f"--scale is {scale}; it must be a number above 0")
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

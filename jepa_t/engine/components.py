@@ -21,7 +21,7 @@ CONSUMED = {
     r"(default_hooks|custom_hooks)\.\w+": {"priority": int | str},
     r"optim_wrapper": {"constructor": str, "paramwise_cfg": dict | None, "optimizer": dict},
     r"param_scheduler(\.\d+)?": {"convert_to_iter_based": bool},
-    r"(train|val|test)_dataloader": {"num_batch_per_epoch": int, "disable_subprocess_warning": bool},
+    r"(train|val|test)_dataloader": {"disable_subprocess_warning": bool},
 }
 # Arguments that the engine gives a component itself, by the places where it does: a config can't.
 HANDED = {

@@ -51,7 +51,7 @@ class GuardedOptimWrapper(OptimWrapper):
             if name != "max_norm":
                 raise unknown("option of clip_grad", name, ["max_norm"])
         self.max_norm = (clip_grad or {}).get("max_norm", math.inf)
-        if not isinstance(self.max_norm, Real) or not self.max_norm > 0:
+        if not isinstance(self.max_norm, Real) or isinstance(self.max_norm, bool) or not self.max_norm > 0:
             raise UserError(f"clip_grad.max_norm is {self.max_norm!r}; it must be a number above 0")
         self.base_param_settings = None  # MMEngine's extra learning rate for the log; ours has one for all groups
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -172,16 +172,18 @@ class TaggedGroups:
         kind = resolve(options.pop("type"), OPTIMIZERS)
         accepted = dict(inspect.signature(kind).parameters)
         accepted.pop("params")
-        for name in options:
+        for name, value in options.items():
             if name not in accepted:
                 raise unknown(f"option of {kind.__name__}", name, accepted)
+            if isinstance(value, float) and math.isinf(value):
+                raise UserError(f"{kind.__name__}: {name} is {value}; give a number")
         groups = _groups(model, self.no_decay)
         device = next(model.parameters()).device.type
         if kind in FUSED and device in ("cpu", "cuda") and not options.get("foreach"):
             options.setdefault("fused", True)
         try:
             optimizer = kind(groups, **options)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"{kind.__name__}: {error}") from error
         return build(self.wrapper, OPTIM_WRAPPERS, optimizer=optimizer)
 

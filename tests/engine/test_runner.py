@@ -47,6 +47,12 @@ VALIDATION = {name.replace("test", "val"): value for name, value in TEST.items()
             TEST | {"test_dataloader": TEST["test_dataloader"] | DEFAULT, **REHEARSAL},
             "test_dataloader.collate_fn gives",
         ),
+        ({"optim_wrapper": WRAPPER | {"clip_grad": {"max_norm": True}}}, "max_norm is True"),
+        ({"optim_wrapper": WRAPPER | {"optimizer": {"type": "AdamW", "lr": float("inf")}}}, "AdamW: lr is inf"),
+        (
+            {"optim_wrapper": WRAPPER | {"optimizer": {"type": "AdamW", "differentiable": True}}},
+            "AdamW: .*differentiable",
+        ),
         ({"env_cfg": {"dist_cfg": {"backend": float("nan")}}}, "unknown env_cfg.dist_cfg.backend 'nan'"),
         (TEST | {"test_evaluator": []}, "measures nothing"),
         ({"log_processor": {"by_epoch": True}}, "log_processor.by_epoch is True"),

@@ -66,6 +66,7 @@ MEANINGS: list[tuple[str, Callable[[Any], bool], str]] = [
     # Others
     (r"(default|custom)_hooks\.\w+\.priority", _any, "as MMEngine reads it"),
     (r"(overwrite|find_unused_parameters)", _is(True), "a flag"),
+    (r"optim_wrapper\.optimizer\.(foreach|fused)", _is(True), "as PyTorch reads it"),
     (r"\w+_dataloader\.disable_subprocess_warning|test_cfg\.fp16", _is(True), "a flag"),
     (r"benchmark.* --jobs", _number(1), "no more than there are runs"),
 ]
