@@ -25,7 +25,7 @@ from ..engine import JEPATRunner, compat, set_threads
 from ..engine.hooks import SpeedHook
 from ..errors import UserError
 from ..evaluation.verdicts import PromptMetric
-from ..files import find_checkpoint, installed, write_atomically
+from ..files import checkpoints, find_checkpoint, installed, write_atomically
 from ..model import JEPAT
 from ..registry import DATASETS, METRICS, build
 from ..sampling import MaskedSampler
@@ -81,7 +81,7 @@ def execute(cfg: Config, folder: Path, notify: Callable[[int], object] = lambda 
     cfg.work_dir = str(folder)
     if "backbone" in cfg:
         take_backbone(cfg, folder)
-    if (folder / "last_checkpoint").is_file():
+    if checkpoints(folder):  # a kill may have come before last_checkpoint was written
         cfg.resume, cfg.load_from = True, find_checkpoint(str(folder))
     set_threads(cfg.threads)
     prompts, validation, chosen = prompt_sets(cfg)
