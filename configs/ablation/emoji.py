@@ -14,7 +14,7 @@ model = dict(
 )
 train_dataloader = dict(dataset=dict(share=_share, pixels=_pixels, size=16000, again=1))
 test_dataloader = dict(dataset=dict(share=_share, pixels=_pixels))
-test_evaluator = dict(pixels=_pixels)
+test_evaluator = dict(share=_share, pixels=_pixels)
 optim_wrapper = dict(optimizer=dict(lr=3e-3))
 default_hooks = dict(ema=dict(decay=0.995))
 train_cfg = dict(max_iters=3000)

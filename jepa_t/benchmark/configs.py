@@ -203,7 +203,8 @@ def _remembered(function: Callable[[Config], Any]) -> Callable[[Config], Any]:
 
     @functools.wraps(function)
     def ask(cfg: Config) -> Any:
-        key = json.dumps([cfg.model.to_dict(), cfg.train_dataloader.batch_size], sort_keys=True, default=repr)
+        read = cfg.model.to_dict(), cfg.train_dataloader.batch_size, cfg.test_dataloader.dataset.to_dict()
+        key = json.dumps(read, sort_keys=True, default=repr)
         if key not in known:
             known[key] = function(cfg)
         return known[key]

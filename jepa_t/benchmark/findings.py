@@ -84,13 +84,14 @@ def times(ratios: Sequence[float]) -> str:
 def overview(findings: Sequence[Finding]) -> str:
     """The first paragraph of a report, what each suite found, and the table of contents."""
     told = [finding for finding in findings if finding.best]
-    parts = ["No arm was trained with more than one seed, so nothing here is more than a hint."]
+    parts = ["No trained variants are compared here with more than one seed."]
     if told:
         alone = sum(not finding.level for finding in told)
         some = sum(bool(finding.level and finding.behind) for finding in told)
         parts = [
-            f"Of {len(told)} comparisons with more than one seed, the best variant is ahead of all others in {alone}, "
-            f"of some in {some}, and of none in {len(told) - alone - some}. What each suite of comparisons found:",
+            f"Of {len(told)} comparison{'s' * (len(told) > 1)} with more than one seed, the best variant is ahead of "
+            f"all others in {alone}, of some in {some}, and of none in {len(told) - alone - some}. What each suite of "
+            "comparisons found:",
             "\n".join(_suite(name, told) for name in dict.fromkeys(map(_suite_of, told))),
             "A variant is called an *arm*. The *best* has the highest share of right images, by the first share in its "
             "table. It is *ahead* of another where the 95 % interval of their paired difference excludes 0. The best "

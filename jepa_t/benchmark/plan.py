@@ -215,8 +215,8 @@ def rows(
         numbers = parameters, unmatched, budget, arm.series, place
         made += [Row(task, name, seed, with_seed(cfg, seed), *numbers) for seed in range(count)]
         if arm.backbone is not None:
-            first = configured(arm.backbone)
-            made += _first_stages(made[-count:], match_parameters(first, plain) if match else first)
+            stage = configured(arm.backbone)
+            made += _first_stages(made[-count:], match_parameters(stage, plain) if match else stage)
     return sorted(made, key=lambda row: row.seed)
 
 

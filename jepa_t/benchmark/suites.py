@@ -180,20 +180,23 @@ def data(own: Arms) -> dict[str, Arms]:
 def composition(_own: Arms) -> dict[str, Arms]:
     """What lets a colour be drawn on a shape that training never showed in it: one change at a time."""
 
-    def fine(**changes: Any) -> Arm:  # an object is four of the 36 tokens; two are drawn in each sampling step
-        return Arm({"model": {"image_tokenizer": {"patch": 4}, "sampler": {"steps": 18}, **changes}})
+    def fine(arm: Arm = Arm()) -> Arm:  # an object is four of the 36 tokens; two are drawn in each step
+        tokens = {"image_tokenizer": {"patch": 4}, "sampler": {"steps": 18}}
+        return Arm({"model": {**arm.changes.get("model", {}), **tokens}})
+
+    unaware = Arm({"model": {"objectives": {"feature": {"weight": 0.0}}}})
 
     arms = {
         "tokens of 8 pixels": Arm(),
         "tokens of 4 pixels": fine(),
         "word vectors": Arm({"model": {"text_tokenizer": {"depth": 0}}}),
         "more null captions": Arm({"model": {"text_drop": 0.3}}),
-        "no JEPA loss": Arm({"model": {"objectives": {"feature": {"weight": 0.0}}}}),
-        "4 pixels, no JEPA loss": fine(objectives={"feature": {"weight": 0.0}}),
-        "4 pixels, early": fine(fusion="early", encoder={"registers": 16}),
-        "4 pixels, in every block": fine(fusion=FUSIONS["in every block"].changes["model"]["fusion"]),
+        "no JEPA loss": unaware,
+        "4 pixels, no JEPA loss": fine(unaware),
+        "4 pixels, early": fine(FUSIONS["early"]),
+        "4 pixels, in every block": fine(FUSIONS["in every block"]),
     }
-    return {"bindings": arms, "bindings_few": {name: arms[name] for name in list(arms)[:2]}}
+    return {"bindings": arms, "bindings-small": {name: arms[name] for name in list(arms)[:2]}}
 
 
 def text(_own: Arms) -> dict[str, Arms]:

@@ -102,7 +102,7 @@ TASKS = {
     "reuse": DIGITS,
     "reuse-classes": replace(DIGITS, figures=("seen/all", "frechet")),
     "bindings": BINDINGS,
-    "bindings_few": replace(BINDINGS, config="ablation/bindings_few.py"),
+    "bindings-small": replace(BINDINGS, config="ablation/bindings_small.py"),
     "emoji": Task(
         "ablation/emoji.py",
         (
@@ -145,7 +145,7 @@ PRESETS = {
             "reuse-classes": 750,
             "probes-shapes": 2500,
             "bindings": 5000,
-            "bindings_few": 5000,
+            "bindings-small": 5000,
         },
         200,
         # hours, where the rest of a suite takes half of one

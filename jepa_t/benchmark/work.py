@@ -68,7 +68,7 @@ def run(
             for setting in drawn.get(record.config_hash, [])
         ]
     finished(records)
-    return records, [f"{row}: {failed[key]}" for row, key in rows if key in failed]
+    return records, [f"{row}: {failed[key]}" for key, of_run in planned.items() for row in of_run if key in failed]
 
 
 def _probed(

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.sets import LabelledSet
+from ..errors import UserError
 from ..model import JEPAT
 from ..structures import Split
 from ..tokenizers.encoding import encode
@@ -43,10 +44,9 @@ def pooled(model: JEPAT, images: Tensor, encoder: str = "target") -> np.ndarray:
 
 
 def flat(images: Tensor) -> np.ndarray:
-    """Raw pixels as features ``[N, 3HW]``; larger images are reduced to 32 by 32, since a classifier reads them all."""
-    if max(images.shape[-2:]) > SIDE:
-        images = F.adaptive_avg_pool2d(images, SIDE)
-    return images.flatten(1).numpy()
+    """Raw pixels as features ``[N, 3HW]``; sides above 32 are averaged to 32, since a classifier reads all pixels."""
+    sides = tuple(min(side, SIDE) for side in images.shape[-2:])
+    return F.adaptive_avg_pool2d(images, sides).flatten(1).numpy()
 
 
 def probe(
@@ -63,6 +63,9 @@ def probe(
         test: ``[M, F]``.
         test_labels: Of the same names.
 
+    Raises:
+        UserError: A label is missing in one part, or all training images have the same.
+
     Examples:
         >>> features, labels = np.eye(4).repeat(2, 0), {"digit": np.arange(4).repeat(2)}
         >>> {name: right.tolist() for name, right in probe(features, labels, np.eye(4)[:2], {"digit": [0, 3]}).items()}
@@ -71,6 +74,8 @@ def probe(
     outcomes = {}
     for kind, classifier in _classifiers().items():
         for label, numbers in train_labels.items():
+            if label not in test_labels or len(set(numbers[numbers >= 0].tolist())) < 2:
+                raise UserError(f"a probe can't tell the label {label!r}: give both parts it, and training two values")
             asked = np.asarray(test_labels[label])
             fitted = classifier.fit(train[numbers >= 0], numbers[numbers >= 0])
             outcomes[f"{kind}/{label}"] = fitted.predict(test[asked >= 0]) == asked[asked >= 0]
@@ -91,7 +96,7 @@ def probe_model(model: JEPAT, train: LabelledSet, test: LabelledSet, encoder: st
 
 
 def probe_pixels(train: LabelledSet, test: LabelledSet) -> Outcomes:
-    """What raw pixels tell of images, to compare with."""
+    """What pixels tell of images, to compare with: raw ones, or means where a side has more than 32."""
     return probe(flat(train.images), train.labels, flat(test.images), test.labels)
 
 

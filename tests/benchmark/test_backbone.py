@@ -82,6 +82,12 @@ def test_a_run_whose_backbone_failed_says_so(suite, tmp_path):
     alone = {key: of_run for key, of_run in planned.items() if "backbone" in of_run[0].config}
     told = ["own, of none, seed 0: the run whose backbone it takes has failed"]
     assert run("backbone", alone, tmp_path, 1) == ([], told)
+    broken = {key: [replace(row, config=copy.deepcopy(row.config))] for key, (row,) in planned.items()}
+    (first,) = (row for (row,) in broken.values() if row.place is None)
+    first.config.model.encoder.depth = 0
+    _, told = run("backbone", broken, tmp_path, 1)
+    assert {line.partition(":")[0] for line in told} == {"own, backbone of none, seed 0", "own, of none, seed 0"}
+    assert any("depth" in line for line in told)
 
 
 def test_a_first_training_is_the_run_that_is_probed(small):

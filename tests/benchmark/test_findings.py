@@ -70,5 +70,5 @@ def test_the_overview_says_what_was_found_counts_and_links():
     )
     assert "- a, 2 tasks: best is `b` on 2; `c` behind it on all.\n- e: z: `b` is best, ahead of none" in text
     assert "- [a: x y, 2](#a-x-y-2): w.\n- [a: z](#a-z): w." in text
-    assert overview(found[3:]).startswith("No arm was trained with more than one seed")
+    assert overview(found[3:]).startswith("No trained variants are compared here")
     assert anchor("own: A + b (c)") == "own-a--b-c"

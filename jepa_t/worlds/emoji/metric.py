@@ -5,10 +5,11 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
+from ...errors import check_share
 from ...evaluation.features import GradientHistograms
 from ...evaluation.retrieval import Gallery, RetrievalMetric
 from ...registry import METRICS
-from .catalogue import TONES, catalogue
+from .catalogue import TONES, Emoji, catalogue, within
 from .rendering import render
 
 DIFFERENT = 0.15  # in [-1, 1]: the deviation among tones from which a pixel counts as skin
@@ -27,13 +28,19 @@ class EmojiMetric(RetrievalMetric):
 
     Args:
         pixels: Height and width of the images.
+        share: Of the roles that training shows, as in `EmojiImages`.
+
+    Raises:
+        UserError: The share isn't one.
     """
 
     headlines = ("r1", "gender", "tone", "skin")
     distances = ("error", "sibling")
 
-    def __init__(self, pixels: int = 64) -> None:
+    def __init__(self, pixels: int = 64, share: float = 1.0) -> None:
+        check_share("EmojiMetric share", share)
         super(RetrievalMetric, self).__init__()
+        self.share = share
         emoji, self.features = catalogue(), GradientHistograms()
         self.gallery = Gallery(render([one.text for one in emoji], pixels) / 127.5 - 1)
         self.families: dict[tuple, dict[str | None, int]] = defaultdict(dict)
@@ -52,10 +59,14 @@ class EmojiMetric(RetrievalMetric):
                 a.gender == n.gender if len(self.genders[a.role] - {None}) > 1 and a.gender else None for a, n in pairs
             ],
             "tone": [a.tone == n.tone if a.tone else None for a, n in pairs],
-            "copied": [n.split == "seen" if a.split != "seen" else None for a, n in pairs],
+            "copied": [self._shown(n) if not self._shown(a) else None for a, n in pairs],
         }
         tones = [self._tone(image, number) for image, number in zip(images, asked.tolist(), strict=True)]
         return super().judge(images, asked) | alike | {"skin": [t[0] for t in tones], "sibling": [t[1] for t in tones]}
+
+    def _shown(self, one: Emoji) -> bool:
+        """Whether training shows an emoji."""
+        return one.split == "seen" and within(one, self.share)
 
     def _tone(self, image: Tensor, asked: int) -> tuple[bool | None, float | None]:
         """Whether the skin is of the asked tone, and the distance to the nearest other tone."""

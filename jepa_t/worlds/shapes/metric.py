@@ -105,6 +105,7 @@ class ShapesMetric(PromptMetric):
 
         many = [factors(true_scenes(f"truth {i}"), contents, self.preset) for i in range(COMPLETIONS)]
         truth = np.concatenate(many)
+        # the name is a seed: another would draw other scenes than those of published figures
         reading = read(render(true_scenes("oracle"), self.preset.size), self.preset)
         right = [verdict["all"] for verdict in judge(reading, facts, self.preset)]
         return {

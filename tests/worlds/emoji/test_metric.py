@@ -46,11 +46,13 @@ def test_what_an_emoji_has_not_does_not_count(metric):
     assert found["gender"] is found["tone"] is found["skin"] is found["sibling"] is None
 
 
-def test_what_is_not_shown_is_told_from_a_copy_of_what_is(metric):
+def test_what_is_not_shown_is_told_from_a_copy_of_what_is(metric, monkeypatch):
     unseen = next(one for one in catalogue() if one.split == "unseen_tone")
     shown = next(one for one in catalogue() if one.family == unseen.family and one.split == "seen")
     assert judge(metric, unseen.text, unseen.text)["copied"] is False
     assert judge(metric, shown.text, unseen.text)["copied"] is True
+    monkeypatch.setattr(metric, "share", 0.0)  # training shows none of them
+    assert judge(metric, shown.text, unseen.text)["copied"] is False
 
 
 def test_the_benchmark_compares_what_compositions_have_in_common(metric):
