@@ -11,14 +11,15 @@ from ..errors import LARGEST, UserError, unknown
 from .configs import config_hash, configure, match_parameters, step_flops, stretch, trainable_parameters, with_seed
 from .samplers import SETTINGS
 from .speed import NAMES as TIMED
+from .speed import SAMPLINGS, SIZES
 from .suites import SUITES, Arm, Arms
+from .suites import sampler as sampled
 from .tasks import CONFIGS, OWN, TASKS, Preset
 
 NAMES = (*SUITES, "sampler", "speed")
-SAMPLED = ("digits", "pixels", "shapes")  # tasks of the sampler suite
 TRAINED = (*SUITES, "sampler")
 MEANT = {  # options of a request, and the suites that they have a meaning for
-    "arms": ("--arms", TRAINED),
+    "arms": ("--arms", NAMES),
     "configs": ("--configs", ("fusion", "sampler")),
     "fusions": ("--fusion", ("fusion", "data", "backbone")),
     "seeds": ("--seeds", TRAINED),
@@ -33,8 +34,8 @@ class Request:
 
     Attributes:
         tasks: Which tasks; None for all of the suite that the preset doesn't leave out.
-        arms: Which arms, the first of the suite's as the reference; of ``sampler`` which settings beside the first.
-            None for all.
+        arms: Which arms, the first of the suite's as the reference; of ``sampler`` which settings beside the first;
+            of ``speed`` which ways to sample beside the published one, and no other tasks. None for all.
         configs: Config files by arm, instead of the suite's arms; the first is the reference. Of ``fusion`` and
             ``sampler`` alone.
         fusions: Further arms by name: a component's config for each site. Of ``fusion``, ``data`` and
@@ -125,6 +126,9 @@ def _check(suite: str, request: Request) -> None:
         raise UserError(f"--minutes is {request.minutes}; use more than 0")
     if suite == "speed":
         _known(f"task of the suite {suite!r}", request.tasks, TIMED)
+        _known(f"arm of the suite {suite!r}", request.arms, SAMPLINGS)
+        if request.arms is not None and (other := [name for name in request.tasks or () if name not in SIZES]):
+            raise UserError(f"--arms of 'speed' are ways to sample, which {other[0]!r} has none of; leave it out")
     if suite == "sampler":
         _known(f"setting of the suite {suite!r}", request.arms, SETTINGS)
 
@@ -149,7 +153,7 @@ def _arms(suite: str, request: Request) -> dict[str, Arms]:
         for name in own.keys() & arms.keys():
             raise UserError(f"two arms are called {name!r}; rename the config's file")
         return {OWN: arms | own}
-    return SUITES[suite](own) if suite in SUITES else {task: {"jepa_t": Arm()} for task in SAMPLED}
+    return (SUITES | {"sampler": sampled})[suite](own)
 
 
 def _known(what: str, given: Sequence[str] | None, choices: Any) -> None:
@@ -190,7 +194,8 @@ def rows(
     if (count := preset.seeds if seeds is None else seeds) < 1:
         raise UserError(f"--seeds is {count}; use at least 1")
     validation = TASKS[task].validation if task in TASKS else None
-    budget = preset.steps.get(task) or configure(config).train_cfg.max_iters
+    named = (TASKS[task].published if task in TASKS else None) or task  # trained for as long
+    budget = preset.steps.get(named) or configure(config).train_cfg.max_iters
     first, made = next(iter(arms)), []
 
     def configured(arm: Arm) -> Config:

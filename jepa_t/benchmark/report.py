@@ -19,6 +19,7 @@ REPORT = "report.md"
 COSTS = ("ms per picture", "network evaluations", "head evaluations per token")  # of the sampler suite
 DISTANCES = ("frechet", "residual", "diversity")  # figures that aren't shares
 THRESHOLDS = (0.5, 0.9)
+PUBLISHED = "reference, guidance 2"  # the published procedure's arithmetic; at 3 it is unlike the data
 REAL = {  # figures of real images, which stand below the table
     "real/all": "The judge's share right for real images of these prompts",
     "real/r1": "The judge's share right (`r1`) for real images of these prompts, moved by a pixel and noised",
@@ -63,6 +64,8 @@ def write_report(folder: str | Path) -> Path:
         for task, made in kept["made"].items():
             records = read(kept["records"], task)
             body += [f"### {suite}: {task}", _made(made, records), *_section(folder, suite, task, records)]
+            if task in TASKS and (plain := TASKS[task].published):
+                body += _published_table(plain, _figures(task, records), records, read(kept["records"], plain))
             findings.append(_finding(f"{suite}: {task}", task, records))
     parts = ["# Benchmark", overview(findings), "## How to read the tables", *ABOUT, *body]
     target = folder / REPORT
@@ -178,6 +181,21 @@ def _difference_table(arms: Sequence[str], figures: Sequence[str], records: Sequ
     return f"Paired differences to {names}:\n\n" + _table(["arm", *figures], lines) if lines else ""
 
 
+def _published_table(
+    task: str, figures: Sequence[str], records: Sequence[Record], plain: Sequence[Record]
+) -> list[str]:
+    """How what is drawn in few evaluations differs from what is drawn as published by a plain training's weights."""
+    if not any(record.arm == PUBLISHED for record in plain):
+        return []
+    against = {figure: outcomes(plain, PUBLISHED, figure) for figure in figures}
+    lines = [
+        [arm, *(_cell(paired(outcomes(records, arm, figure), against[figure]), "+") for figure in figures)]
+        for arm in arms_of(records)
+    ]
+    note = f"Paired differences to `{PUBLISHED}` of `{task}`, a plain training, drawn from as published:"
+    return [f"{note}\n\n{_table(['arm', *figures], lines)}"]
+
+
 def _learning_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
     """Composition appears suddenly, so a mean at the end says little about when."""
     columns = [(figure, threshold) for figure in curved(figures, records) for threshold in THRESHOLDS]
@@ -187,7 +205,8 @@ def _learning_table(arms: Sequence[str], figures: Sequence[str], records: Sequen
         found = [(steps_to(line, threshold), max(line, default=0)) for line in points]
         return ", ".join(f"> {end}" if step is None else str(step) for step, end in found)
 
-    lines = [[arm, *(cell(arm, *column) for column in columns)] for arm in arms]
+    learned = {record.arm for record in records if record.curve}
+    lines = [[arm, *(cell(arm, *column) for column in columns)] for arm in arms if arm in learned]
     head = ["arm", *(f"{figure} at {threshold}" for figure, threshold in columns)]
     note = "Steps until a figure was reached, by seed (on validation prompts, untuned guidance)"
     if any(record.budget not in (None, record.steps) for record in records):

@@ -34,6 +34,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "Heun, 8 solver steps": {"draw": {"solver": "heun", "solver_steps": 8}},
     "Halton": {"order": "halton"},
     "checkerboard": {"order": "checkerboard"},
+    "few, 2 solver steps": {"preset": "few", "draw": {"solver_steps": 2}},
+    "few, 2 to 1 solver steps": {"preset": "few", "draw": {"solver_steps": (2, 1)}},
     "few, two paces, 6 steps": {"preset": "few", "steps": 6, "schedule": "paced"},
     "arccos": {"schedule": "arccos"},
     "linear guidance": {"guidance_schedule": "linear"},

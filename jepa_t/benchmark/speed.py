@@ -1,7 +1,8 @@
 """The speed suite: ratios of times taken in turn in one process, never seconds against seconds of another run."""
 
 import copy
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ from ..ema import update_ema
 from ..layers import Blocks
 from ..model import JEPAT
 from ..registry import DATASETS, MODELS, build
-from ..sampling import Generators, presets_for, sampler_for
+from ..sampling import PRESETS, Generators, sampler_for
 from . import published
 from .configs import configure
 from .cost import Cost, Priced, on_meta, training
@@ -37,22 +38,40 @@ REACHED = 0.4  # share of the peak that is expected when a batch is chosen
 ATTENTION = [(128, 4, 20, 24), (64, 4, 68, 48), (16, 8, 256, 32), (4, 8, 512, 64)]
 PASSES = 10  # of attention that are timed together
 LEARNING_RATE, DECAY = 1e-4, 0.999
+# What draws in few evaluations beside the presets: what its objective is trained with, and its sampler.
+LEARNED, MEAN = {"learns_guidance": True}, {"type": "MeanFlow", "predicts": "clean"}
+FEW: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "few, guidance learned in": (LEARNED, {"preset": "few"}),
+    "few, two paces, 6 steps, guidance learned in": (LEARNED, {"preset": "few", "steps": 6, "schedule": "paced"}),
+    "one, mean flow, guidance learned in": (MEAN | LEARNED, {"preset": "one"}),
+}
+TRAINED = {"guidance learned in": LEARNED, "mean flow": MEAN, "mean flow, guidance learned in": MEAN | LEARNED}
+OWN = "as configured"  # an arm: the sampler of the config
+DRAWN = tuple(name for name in PRESETS if name != "one")  # which is mean flow's
 # The published procedure, and what the library leaves out of it, one item after the other.
 PLAIN = {"published": (), **{f"+ {item.replace('_', ' ')}": ITEMS[: n + 1] for n, item in enumerate(ITEMS)}}
+SAMPLINGS = (*PLAIN, *DRAWN, OWN, f"{OWN}, guidance learned in", *FEW)
 
 
-def speed_tasks(names: Sequence[str], seconds: float) -> dict[str, Callable[[], Arms]]:
+def speed_tasks(
+    names: Sequence[str], seconds: float, arms: Sequence[str] | None = None
+) -> dict[str, Callable[[], Arms]]:
     """What is timed, by title, made when it is its turn; the first arm is what the others are compared with.
 
     Args:
         names: Some of :data:`NAMES`.
         seconds: What a task may take.
+        arms: Which of :data:`SAMPLINGS` beside the first, and nothing but sampling; by default all.
     """
     tasks: dict[str, Callable[[], Arms]] = {}
     for name in names:
         if name in SIZES:
-            tasks[f"{name}, sampling, batch 1"] = partial(_samplings, SIZES[name], 1, seconds)
-            tasks[f"{name}, sampling, large batch"] = partial(_samplings, SIZES[name], None, seconds)
+            some = "" if arms is None else ", some arms"  # which don't take the place of all
+            tasks[f"{name}, sampling, batch 1{some}"] = partial(_samplings, name, 1, seconds, arms)
+            tasks[f"{name}, sampling, large batch{some}"] = partial(_samplings, name, None, seconds, arms)
+        if arms is not None:
+            continue
+        if name in SIZES:
             tasks[f"{name}, training step"] = partial(_steps, SIZES[name])
         elif name == "fusions":
             tasks["training step"] = _fusions
@@ -75,13 +94,6 @@ def time_task(task: str, make: Callable[[], Arms], seconds: float) -> list[Timin
     return time_arms(task, make(), seconds, versions=versions(), machine=machine())
 
 
-# Models
-
-
-def _digits() -> Config:
-    return configure(CONFIGS / TASKS["digits"].config)
-
-
 def base(side: int | None = None) -> Config:
     """The paper's base size, with a text tower of CLIP's size.
 
@@ -99,18 +111,31 @@ def base(side: int | None = None) -> Config:
             "predictor": {"depth": 12, "heads": 12},
             "objectives": {"flow": {"head_width": 1024, "head_depth": 6, "draws": 4}},
             "mask_ratio": {"low": 0.7, "std": 0.25, "multiple": 8},
+            "sampler": {"_delete_": True, "preset": "balanced"},
         },
         "train_dataloader": {"batch_size": 64 if device() == "cuda" else 2},
     }
     return configure(CONFIGS / TASKS["digits"].config, changes)
 
 
-SIZES: dict[str, Callable[[], Config]] = {"digits": _digits, "base": base}
+SIZES: dict[str, Callable[[], Config]] = {
+    **{task: partial(configure, CONFIGS / TASKS[task].config) for task in ("digits", "pixels", "emoji")},
+    "base": base,
+}
 NAMES = (*SIZES, "fusions", "attention")
 
 
-def random_model(cfg: Config) -> tuple[JEPAT, Tensor, list[str]]:
-    """A model of random weights, none of them zero, with a batch of random images and of captions."""
+def random_model(cfg: Config, flow: Mapping[str, Any] | None = None) -> tuple[JEPAT, Tensor, list[str]]:
+    """A model of random weights, none of them zero, with a batch of random images and of captions.
+
+    Args:
+        cfg: Its config.
+        flow: Other options of its flow matching.
+    """
+    if flow:
+        cfg = copy.deepcopy(cfg)
+        cfg.model.objectives.flow.update(flow)
+        cfg.model.sampler = "balanced"
     batch = cfg.train_dataloader.batch_size
     dataset = build(cfg.train_dataloader.dataset.to_dict() | {"size": 4 * max(batch, 16)}, DATASETS)
     torch.manual_seed(0)
@@ -133,48 +158,72 @@ def _compiled(model: JEPAT) -> JEPAT:
     return model
 
 
-# Tasks
-
-
-def _samplings(size: Callable[[], Config], batch: int | None, seconds: float) -> Arms:
-    """The published procedure, the library's exact items one after the other, and the presets."""
-    model, _, captions = random_model(size())
-    model.eval()
-    costs, presets = sampling_costs(model, captions[0]), presets_for(model.network.generative)
-    batch = batch or _largest_batch(sum(costs[name].total for name in ("published", *presets)), seconds)
+def _samplings(size: str, batch: int | None, seconds: float, chosen: Sequence[str] | None = None) -> Arms:
+    """The published procedure, the library's exact items one after the other, the presets, and few evaluations."""
+    cfg = SIZES[size]()
+    model, _, captions = random_model(cfg)
+    settings = {name: of for name, of in _settings(cfg).items() if chosen is None or name in chosen}
+    plain = {name: of for name, of in PLAIN.items() if not of or chosen is None or name in chosen}
+    models = {repr(flow): model if not flow else random_model(cfg, flow)[0] for flow, _ in settings.values()}
+    drawing = {name: (models[repr(flow)].eval(), options) for name, (flow, options) in settings.items()}
+    costs = _published_costs(model, captions[0], plain)
+    costs |= {name: _cost(*of, captions[0]) for name, of in drawing.items()}
+    batch = batch or _largest_batch(sum(costs[name].total for name in ("published", *settings)), seconds)
+    if not batch:
+        return {}
     captions, seeds = (captions * batch)[:batch], range(batch)
+    steps = min(STEPS, math.prod(model.network.grid))
+    every = _part(costs["published"].total * batch, seconds, steps)
+    times = steps / len(range(every // 2, steps, every))  # what is computed makes up the whole
 
-    def plainly(items: Sequence[str]) -> Tensor:
+    def plainly(items: Sequence[str], every: int = 1) -> Tensor:
         with cast(), cast_once(model.ema, device()):  # as the library does; else autocast casts at each call
-            return published.sample(model, captions, seeds, STEPS, SOLVER_STEPS, SCALE, items)
+            return published.sample(model, captions, seeds, STEPS, SOLVER_STEPS, SCALE, items, every)
 
-    def sample(model: JEPAT, preset: str) -> Tensor:
+    def sample(model: JEPAT, options: dict) -> Tensor:
         with cast():
-            return model.generate(captions, seeds, _sampler(preset))
+            return model.generate(captions, seeds, options)
 
-    arms = {
-        name: Timed(partial(plainly, items), costs[name], batch, optional=bool(items)) for name, items in PLAIN.items()
-    }
-    arms |= {preset: Timed(partial(sample, model, preset), costs[preset], batch) for preset in presets}
+    whole = "published" if every == 1 else f"published, by one in {every} of its steps"
+    arms = {whole: Timed(partial(plainly, plain.pop("published"), every), costs["published"], batch, times=times)}
+    arms |= {name: Timed(partial(plainly, of), costs[name], batch, optional=True) for name, of in plain.items()}
+    arms |= {name: Timed(partial(sample, *of), costs[name], batch) for name, of in drawing.items()}
     if device() == "cuda":
-        fast = _compiled(model)
-        arms |= {f"{p}, compiled": Timed(partial(sample, fast, p), costs[p], batch, calls=3) for p in presets}
-    return arms if batch else {}
+        fast = {key: _compiled(one) for key, one in models.items()}
+        arms |= {
+            f"{name}, compiled": Timed(partial(sample, fast[repr(flow)], options), costs[name], batch, calls=3)
+            for name, (flow, options) in settings.items()
+        }
+    return arms
+
+
+def _settings(cfg: Config) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    """What is drawn with: options of the objective that it is trained with, and the sampler's."""
+    settings = {name: ({}, _sampler(name)) for name in DRAWN}
+    if "preset" not in (own := cfg.model.sampler.to_dict()):
+        settings |= {OWN: ({}, own), f"{OWN}, guidance learned in": (LEARNED, own)}
+    return settings | {name: (flow, options | {"guidance_scale": SCALE}) for name, (flow, options) in FEW.items()}
 
 
 def sampling_costs(model: JEPAT, caption: str) -> dict[str, Cost]:
     """Of one image: as published, with the exact items one after the other, and by each preset."""
+    return _published_costs(model, caption, PLAIN) | {name: _cost(model, _sampler(name), caption) for name in DRAWN}
+
+
+def _published_costs(model: JEPAT, caption: str, plain: Mapping[str, Sequence[str]]) -> dict[str, Cost]:
     meta, costs = on_meta(model, [caption]), {}
     options = [caption], Generators([0], torch.device("meta")), STEPS, SOLVER_STEPS, SCALE
-    for name, items in PLAIN.items():
+    for name, items in plain.items():
         priced = Priced(published.Published(meta.ema, meta.image_tokenizer, items=items))
         again = "text_once" not in items
         costs[name] = priced.spent(lambda it, again=again: published.sample_tokens(it, *options, again))
-    priced = Priced(Denoiser(meta.ema, meta.image_tokenizer))
-    for preset in presets_for(model.network.generative):
-        sampler = sampler_for(model.ema.generative, _sampler(preset))
-        costs[preset] = priced.spent(lambda it, sampler=sampler: sampler(it, it.text([caption]), [0]))
     return costs
+
+
+def _cost(model: JEPAT, options: dict[str, Any], caption: str) -> Cost:
+    meta, sampler = on_meta(model, [caption]), sampler_for(model.ema.generative, options)
+    priced = Priced(Denoiser(meta.ema, meta.image_tokenizer))
+    return priced.spent(lambda denoiser: sampler(denoiser, denoiser.text([caption]), [0]))
 
 
 def _sampler(preset: str) -> dict[str, Any]:
@@ -186,6 +235,12 @@ def _largest_batch(operations: float, seconds: float) -> int:
     spent = operations / (REACHED * peak(device(), dtype()))
     counts = (4, 16, 64) if device() == "cuda" else (4, 16)
     return max((count for count in counts if (LEAST + 1) * count * spent <= seconds), default=0)
+
+
+def _part(operations: float, seconds: float, steps: int) -> int:
+    """Of how many sampling steps one is timed, so that the published procedure takes about half the seconds."""
+    spent = (LEAST + 1) * operations / (REACHED * peak(device(), dtype()))
+    return min(math.ceil(2 * spent / seconds), max(steps // LEAST, 1))
 
 
 def _steps(size: Callable[[], Config]) -> Arms:
@@ -208,6 +263,10 @@ def _steps(size: Callable[[], Config]) -> Arms:
         reading = _remembering(model)
         run = _step(reading, JEPAT.loss, images, captions, _optimizer(reading, True))
         arms["+ text remembered"] = Timed(run, replace(shipped, flops=shipped.flops | {"text": 0.0}), batch)
+    for name, flow in TRAINED.items():
+        other = random_model(size(), flow)[0]
+        cost = training(other, images, captions)
+        arms[name] = Timed(_step(other, JEPAT.loss, images, captions, _optimizer(other, True)), cost, batch)
     if device() == "cuda":
         fast = _compiled(model)
         run = _step(fast, JEPAT.loss, images, captions, _optimizer(fast, True))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..worlds.digits.captions import digit_classes
-from .tasks import CONFIGS
+from .tasks import CONFIGS, DRAWN, FEW
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ def _families(**weights: float) -> dict:
     return {"train_dataloader": {"dataset": {"families": {"_delete_": True, **weights}}}}
 
 
+def _flow(**options: Any) -> Arm:
+    return Arm({"model": {"objectives": {"flow": options}}})
+
+
+CLEAN = {"predicts": "clean", "logit_normal": (-0.8, 0.8)}
 ENTRANCES = {
     "add": ("predictor", {"type": "Add"}),
     "cross": ("features", {"type": "CrossAttention"}),
@@ -145,16 +150,12 @@ def objective(_own: Arms) -> dict[str, Arms]:
         "reads features": feature(read="features"),
     }
 
-    def flow(**options: Any) -> Arm:
-        return Arm({"model": {"objectives": {"flow": options}}})
-
-    clean = {"predicts": "clean", "logit_normal": (-0.8, 0.8)}
-    mean = flow(type="MeanFlow", **clean)
+    mean = _flow(type="MeanFlow", **CLEAN)
     mean.changes["model"]["sampler"] = {"_delete_": True, "preset": "balanced"}  # of the config's, which has a solver
     few = {
-        "guidance learned in": flow(learns_guidance=True),
+        "guidance learned in": _flow(learns_guidance=True),
         "mean flow": mean,
-        "clean tokens": flow(**clean),
+        "clean tokens": _flow(**CLEAN),
     }
     generative = few | {
         "Gaussian diffusion": Arm(config=CONFIGS / "jepat_digits_diffusion.py"),
@@ -162,7 +163,12 @@ def objective(_own: Arms) -> dict[str, Arms]:
         "discrete, cross-entropy": Arm(config=CONFIGS / "jepat_digits_vq.py", match=False),
     }
     plain = {name: arms[name] for name in ("weight 1", "weight 0")}
-    return {"shapes": arms, "digits": plain | generative, "pixels": {"weight 1": Arm()} | few}
+    return {
+        "shapes": arms | few,
+        "digits": plain | generative,
+        "pixels": {"weight 1": Arm()} | few,
+        "emoji": {"weight 1": Arm()} | few,
+    }
 
 
 def data(own: Arms) -> dict[str, Arms]:
@@ -266,6 +272,16 @@ def backbone(own: Arms) -> dict[str, Arms]:
         "reuse": reused(frozen, ("seen", "unseen", "paraphrase")),
         "reuse-classes": reused(numbered, ("seen",)),
     }
+
+
+def sampler(_own: Arms) -> dict[str, Arms]:
+    """One training for each task, and for those of few evaluations one that is made for them (docs/sampling.md)."""
+    arms = {"few": _flow(learns_guidance=True), "one": _flow(type="MeanFlow", learns_guidance=True, **CLEAN)}
+    for preset in FEW:
+        options = {"_delete_": True, "preset": preset, "guidance_scale": 1.75}  # as configs/jepat_digits_few.py
+        arms[preset].changes["model"]["sampler"] = options
+    few = {f"{task}_{preset}": {"jepa_t": arms[preset]} for task in DRAWN for preset in FEW}
+    return {task: {"jepa_t": Arm()} for task in DRAWN} | few
 
 
 SUITES: dict[str, Callable[[Arms], dict[str, Arms]]] = {

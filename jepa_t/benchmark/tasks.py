@@ -14,12 +14,15 @@ class Task:
         figures: Names of the figures that stand in tables and plots, the deciding ones first.
         validation: Splits of the validation prompts, seen ones first.
         labels: Name of the labelled images that encoders are probed with; None where they aren't.
+        published: Of a task whose models are trained to be drawn from in few evaluations: the task whose plain models,
+            drawn from as published, it is compared with too.
     """
 
     config: str
     figures: tuple[str, ...]
     validation: tuple[str, ...]
     labels: str | None = None
+    published: str | None = None
 
 
 @dataclass(frozen=True)
@@ -127,9 +130,14 @@ TASKS = {
     ),
 }
 
+DRAWN = ("digits", "pixels", "shapes", "emoji")  # tasks of the sampler suite
+FEW = ("few", "one")  # the presets that other trainings are for, which are tasks of their own: pixels_few, emoji_one
+TASKS |= {f"{task}_{preset}": replace(TASKS[task], published=task) for task in DRAWN for preset in FEW}
+NAMED = tuple(name for name, task in TASKS.items() if task.published)  # run only when asked for by name
+
 OWN = "own"  # the task of configs of one's own
 PRESETS = {
-    "smoke": Preset(1, dict.fromkeys((*TASKS, OWN), 16), 8, left_out=("emoji",)),  # a minute for each run
+    "smoke": Preset(1, dict.fromkeys((*TASKS, OWN), 16), 8, left_out=("emoji", *NAMED)),  # a minute for each run
     "quick": Preset(
         3,
         {
@@ -149,7 +157,7 @@ PRESETS = {
         },
         200,
         # hours, where the rest of a suite takes half of one
-        left_out=("relations", "pairs", "emoji", "recipe", "backbone", "probes-shapes", "composition"),
+        left_out=("relations", "pairs", "emoji", "recipe", "backbone", "probes-shapes", "composition", *NAMED),
     ),
-    "full": Preset(5, {}, 400, left_out=("relations",)),  # at its own length the same as shapes
+    "full": Preset(5, {}, 400, left_out=("relations", *NAMED)),  # at its own length the same as shapes
 }

@@ -25,6 +25,7 @@ class Timed:
         images: How many it makes or learns from.
         optional: Whether it is left out where time is short.
         calls: Before it is counted; what is compiled meets its kinds of inputs in the first few.
+        times: How often what is timed makes up the whole, where that would take too long.
     """
 
     run: Callable[[], Any]
@@ -32,6 +33,7 @@ class Timed:
     images: int = 1
     optional: bool = False
     calls: int = 1
+    times: float = 1.0
 
 
 Arms = dict[str, Timed]
@@ -50,11 +52,12 @@ def time_arms(task: str, arms: Arms, seconds: float, **about: Any) -> list[Timin
         return []
     reference, *others = arms
     first = warm_up({reference: arms[reference]})
-    if LEAST * first[reference] * len(arms) > seconds:
+    if LEAST * first[reference] * arms[reference].times * len(arms) > seconds:
         others = [name for name in others if not arms[name].optional]
     first |= warm_up({name: arms[name] for name in others})
     reached = peak(device(), dtype())
     times = interleave({name: arms[name].run for name in (reference, *others)}, ROUNDS, seconds)
+    times = {name: [arms[name].times * one for one in taken] for name, taken in times.items()}
     timings = []
     for name, taken in times.items():
         ratios = [one / other for one, other in zip(taken, times[reference], strict=True)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import probing, samplers
+from .findings import times
 from .plan import PLAIN, Plan, Request
 from .pool import run_all
 from .records import Record, Timing
@@ -107,10 +108,12 @@ def _timed(
     request: Request, moved: Callable[[int, int, str], object], finished: Callable[[list[Timing]], object]
 ) -> list[Timing]:
     seconds, timings = 60 * (request.minutes or MINUTES), []
-    tasks = speed_tasks(request.tasks or TIMED, seconds)
+    tasks = speed_tasks(request.tasks or TIMED, seconds, request.arms)
     for done, (task, make) in enumerate(tasks.items()):
         moved(done, len(tasks), "")
         timings += (found := time_task(task, make, seconds))
+        for timing in found[1:]:
+            moved(done, len(tasks), f"{task}: {timing.arm} {times(timing.ratios)} times as fast as {found[0].arm}")
         finished(found)
     moved(len(tasks), len(tasks), "")
     return timings
@@ -138,7 +141,11 @@ def _spread(
 
 
 def _sampled(record: Record, setting: dict[str, Any], settings: int, several: bool) -> Record:
-    """The record of a setting of a run; of several configs, arms bear the config's name too."""
+    """The record of a setting of a run; of several configs, arms bear the config's name too.
+
+    The training's learning curve stays with the first setting alone.
+    """
     arm = f"{record.arm}, {setting['arm']}" if several else setting["arm"]
     own = setting | {"arm": arm, "place": setting["place"] + record.place * settings}
-    return replace(record, **own, curve={}, budget=None, train_seconds=None, test_seconds=None)
+    curve = {} if setting["place"] else record.curve
+    return replace(record, **own, curve=curve, budget=None, train_seconds=None, test_seconds=None)

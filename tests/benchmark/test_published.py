@@ -27,6 +27,14 @@ def test_it_does_so_in_single_precision_too():
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
+def test_one_of_several_steps_is_computed_to_time_it():
+    model, steps = make_model(), []
+    hook = model.ema.encoder.register_forward_pre_hook(lambda _, args: steps.append(args[0].shape[1]))
+    published.sample(model, CAPTIONS[:1], [0], 6, 2, every=3)
+    assert steps == [1, 4]
+    hook.remove()
+
+
 @pytest.mark.parametrize("fusion", ["jepa_t", "early", "none"])
 def test_its_losses_and_gradients_are_the_librarys(fusion):
     losses, gradients = [], []

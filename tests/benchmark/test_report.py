@@ -80,6 +80,17 @@ def test_suites_stand_side_by_side(folder):
     assert "| math | 2.00 | 3 | 0.58 (0.50 to 0.67) |" in text
 
 
+def test_few_evaluations_are_compared_with_the_published_procedure_of_another_task(tmp_path):
+    few = [record("few", seed, 12 + seed, task="pixels_few") for seed in range(3)]
+    keep(tmp_path, "sampler", few, "command", "2026-01-02")
+    assert "drawn from as published" not in write_report(tmp_path).read_text()
+    plain = [record("reference, guidance 2", seed, 10 + seed, task="pixels") for seed in range(3)]
+    keep(tmp_path, "sampler", plain, "command", "2026-01-02")
+    text = write_report(tmp_path).read_text()
+    table = text.partition("Paired differences to `reference, guidance 2` of `pixels`")[2]
+    assert "| few | +0.100 [" in table.partition("###")[0]
+
+
 def test_a_task_run_again_replaces_itself_alone(folder):
     keep(folder, "fusion", [record("jepa_t", 0, 20, task="pairs")], "other", "2026-01-02")
     keep(folder, "fusion", [record("jepa_t", 0, 20, task="pairs")], "last", "2026-01-03")

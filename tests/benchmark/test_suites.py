@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from jepa_t.benchmark import PRESETS, SUITES, TASKS, Arm, Preset, Request, plan, run, samplers
-from jepa_t.benchmark.configs import step_flops
+from jepa_t.benchmark.configs import configure, step_flops
 from jepa_t.benchmark.plan import rows
 from jepa_t.benchmark.suites import FUSIONS
 from jepa_t.benchmark.tasks import CONFIGS
@@ -74,6 +74,8 @@ def test_equal_compute_buys_more_steps(small):
         ("speed", {"seeds": 2}, "--seeds has no meaning for 'speed'; use fusion or"),
         ("speed", {"tasks": ["bas"]}, "unknown task of the suite 'speed' 'bas': did you mean 'base'?"),
         ("speed", {"minutes": 0}, "--minutes is 0"),
+        ("speed", {"arms": ["fwe"]}, "unknown arm of the suite 'speed' 'fwe': did you mean 'few'?"),
+        ("speed", {"arms": ["few"], "tasks": ["base", "fusions"]}, "are ways to sample, which 'fusions' has none of"),
         ("text", {"minutes": 2}, "--minutes has no meaning for 'text'; use speed"),
         ("fusion", {"arms": ["lat"]}, "unknown arm of the suite 'fusion' 'lat': did you mean 'late'?"),
         ("sampler", {"arms": ["fats"]}, "unknown setting of the suite 'sampler' 'fats': did you mean 'fast'?"),
@@ -164,6 +166,8 @@ def test_the_sampler_suite_draws_from_one_training_in_many_ways(small, tmp_path,
     assert records[0].guidance_scale in (1.0, 1.5, 2.0, 3.0)
     assert set(records[0].validation) == {"1.0", "1.5", "2.0", "3.0"}
     assert (records[1].guidance_scale, records[1].validation) == (1.7, {})
+    assert records[0].curve  # of the training, told once
+    assert not records[1].curve
     assert records[0].metrics["network evaluations"] < records[1].metrics["network evaluations"]
     assert all(record.metrics["ms per picture"] > 0 for record in records)
     kept = sorted(tmp_path.rglob("sampler_*.json"))
@@ -176,6 +180,18 @@ def test_the_sampler_suite_draws_from_one_training_in_many_ways(small, tmp_path,
         assert one.outcomes == other.outcomes  # however many processes drew
         for figure in one.metrics.keys() - {"ms per picture"}:
             assert one.metrics[figure] == pytest.approx(other.metrics[figure], nan_ok=True)
+
+
+def test_trainings_for_few_evaluations_are_tasks_of_the_sampler_suite_when_named():
+    quick = PRESETS["quick"]
+    tasks = {row.task for runs in plan("sampler", quick).values() for row in runs}
+    assert tasks == {"digits", "pixels", "shapes"}
+    named = plan("sampler", quick, Request(tasks=["pixels_few", "shapes_one"], seeds=1))
+    few, one = (row.config for runs in named.values() for row in runs)
+    wanted = configure(CONFIGS / "jepat_digits_few.py", steps=1600, prompts=200, validation=("seen", "unseen"))
+    assert few.to_dict() == wanted.to_dict()
+    assert one.model.objectives.flow.type == "MeanFlow"
+    assert one.train_cfg.max_iters == quick.steps["shapes"]
 
 
 def test_the_sampler_suite_times_nothing_where_every_training_failed(wild, tmp_path):

@@ -30,6 +30,15 @@ def test_short_of_time_optional_arms_are_left_out():
     assert [found.arm for found in time_arms("task", arms, 1, **about)] == ["a", "b", "c"]
 
 
+def test_a_part_is_counted_as_often_as_it_makes_up_the_whole(monkeypatch):
+    ticks = iter(range(1000))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(timing, "peak", lambda *_: 1.0)
+    part, whole = time_arms("task", {"a": Timed(int, times=4.0), "b": Timed(int)}, 1, versions={}, machine="a CPU")
+    assert (part.milliseconds, part.ratios[0]) == (4000, 1)
+    assert (whole.milliseconds, whole.ratios[0]) == (1000, 0.25)
+
+
 def test_the_peak_is_that_of_the_fastest_of_several_products(monkeypatch):
     ticks = iter([0, 4, 10, 12, 20, 28, 30, 33, 40, 43])
     monkeypatch.setattr(timing.time, "perf_counter", lambda: next(ticks))
