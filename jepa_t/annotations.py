@@ -23,6 +23,7 @@ KINDS = {
     dict: ("a dict", "dicts"),
     NoneType: ("None", "None"),
 }
+FLAG_OR_NUMBER = {bool: bool, int: float | None, float: float | None}
 SEQUENCES = (list, tuple, Sequence, Collection, Iterable)
 # What serves as what an annotation names.
 SERVE = {float: {float, int}, Path: {str}, **{kind: {list, tuple} for kind in SEQUENCES}, Mapping: {dict}}
@@ -30,13 +31,13 @@ SERVE = {float: {float, int}, Path: {str}, **{kind: {list, tuple} for kind in SE
 
 @functools.cache
 def hints(component: Callable | None) -> Mapping[str, Any]:
-    """The annotations of its arguments; of one without an annotation, the kind of its default."""
+    """The annotations of its arguments; of one without, that a flag's default is a flag, and a number's a number."""
     function = component.__init__ if inspect.isclass(component) else component
     found = {}
     if component is not None:
         with suppress(ValueError, TypeError):  # what is written in C may have no signature
             parameters = inspect.signature(function).parameters.values()
-            found = {p.name: type(p.default) for p in parameters if isinstance(p.default, (bool, int, float, str))}
+            found = {p.name: FLAG_OR_NUMBER[type(p.default)] for p in parameters if type(p.default) in FLAG_OR_NUMBER}
     for name, hint in getattr(function, "__annotations__", {}).items():
         with suppress(NameError, TypeError):  # one that can't be evaluated says nothing
             found |= get_type_hints(SimpleNamespace(__annotations__={name: hint}), function.__globals__)

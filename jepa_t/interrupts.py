@@ -17,17 +17,22 @@ def kept_interrupts() -> Iterator[None]:
 
     No exception gets out of a finaliser: Python shows its traceback, and goes on as if nobody had pressed the keys.
     """
-    before, sys.unraisablehook = sys.unraisablehook, _again
+    before = sys.unraisablehook
+
+    def again(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            _interrupt_later()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = again
     try:
         yield
     finally:
         sys.unraisablehook = before
 
 
-def _again(unraisable: Any) -> None:
-    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
-        sys.__unraisablehook__(unraisable)
-        return
+def _interrupt_later() -> None:
     timer = threading.Timer(LATER, _interrupt)
     timer.daemon = True
     timer.start()

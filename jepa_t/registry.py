@@ -119,7 +119,7 @@ def check_options(component: Callable, arguments: Mapping[str, Any], offered: Ma
             raise unknown(f"option of {component.__name__}", name, parameters)
         if isinstance(value, int):
             check_size(f"{component.__name__}: {name}", value)
-        if name in parameters and name in offered and value not in (None, offered[name]):
+        if name in parameters and name in offered and value is not None and not _equal(value, offered[name]):
             raise UserError(
                 f"{component.__name__}: {name} is {value!r}, and {offered[name]!r} where it stands; leave it out"
             )
@@ -132,6 +132,14 @@ def check_options(component: Callable, arguments: Mapping[str, Any], offered: Ma
         if needed and name not in arguments:
             raise UserError(f"{component.__name__} needs the option {name!r}")
     return arguments
+
+
+def _equal(given: Any, offered: Any) -> bool:
+    """Whether plain data is the same, a list as good as a tuple; anything else is the same only if it is it."""
+    if isinstance(given, (list, tuple)) and isinstance(offered, (list, tuple)):
+        return len(given) == len(offered) and all(map(_equal, given, offered))
+    plain = (bool, int, float, str)
+    return given == offered if isinstance(given, plain) and isinstance(offered, plain) else given is offered
 
 
 def check_kinds(component: Callable, arguments: Mapping[str, Any]) -> None:

@@ -62,9 +62,14 @@ def test_a_number_that_no_tensor_holds_is_refused_whatever_is_annotated(value):
             check_argument("size", value, hint, "Round")
 
 
-def test_the_kind_of_a_default_stands_for_an_annotation():
+def test_without_an_annotation_a_flag_stays_a_flag_and_a_number_a_number():
     class Some:
-        def __init__(self, text="a", other=None, number: float = 1, far: "Unknown" = 2):  # noqa: F821
+        def __init__(self, text="a", other=None, flag=True, number: int = 1, scale=1, far: "Unknown" = 2):  # noqa: F821
             """Nothing."""
 
-    assert hints(Some) == {"text": str, "number": float, "far": int}
+    number = float | None
+    assert hints(Some) == {"flag": bool, "number": int, "scale": number, "far": number}
+    for scale in (0.5, 2, None):
+        check_argument("scale", scale, hints(Some)["scale"], "Some")
+    with pytest.raises(UserError, match="scale is 'a'; Some takes None or a number"):
+        check_argument("scale", "a", hints(Some)["scale"], "Some")

@@ -60,7 +60,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--out",
         "--work-dir",
         default="samples",
-        help="folder for images/, the sheet samples.png, and more; images of earlier calls stay there",
+        help="folder for images/, samples.png with the first 256 of them, and more; images of earlier calls stay there",
     )
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
@@ -139,7 +139,7 @@ def _write_all(parts: Iterable[Drawing], count: int, out: Path, facts: dict, ani
                 shown += list(new)[: SHOWN - len(shown)]
                 bar.advance(task, len(images))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped; {len(written)} of {count} images are in {folder}") from None
+        raise KeyboardInterrupt(f"stopped; {len(written)} of {count} images are in {folder}, and no sheet") from None
     images, captions, seeds = zip(*shown, strict=True)
     sheet, several = out / "samples.png", "s" * (count > 1)
     views = [enlarge(image) for image in images]

@@ -166,7 +166,8 @@ def _check(node: Any, place: str, path: str) -> None:
         for index, child in enumerate(node):
             _check(child, f"{place}.{index}", path)
     if not isinstance(node, dict):
-        return check_size(place, node)
+        check_size(place, node)
+        return
     user = component_at(node, place)
     known, annotations = options(user, place), hints(user, place)
     for key, child in node.items():
@@ -181,4 +182,4 @@ def _check(node: Any, place: str, path: str) -> None:
         if key == "constructor":  # MMEngine's name for a second type
             component(child)
         _check(child, where, path)
-    return check_needs(user, node, place)
+    check_needs(user, node, place)

@@ -20,6 +20,7 @@ from torch import nn
 from torch.distributed import Backend, init_process_group
 from torch.utils.data import DataLoader
 
+from ..annotations import check_argument
 from ..errors import UserError, check_integer, unknown
 from ..files import check_weights, find_checkpoint, load_checkpoint
 from ..registry import as_user_errors
@@ -248,6 +249,7 @@ class JEPATRunner(Runner):
             if log_processor.get("by_epoch", False):
                 raise UserError("log_processor.by_epoch is True, and this training counts steps: leave it out")
             log_processor = {"by_epoch": False} | log_processor
+            check_argument("log_processor.mean_pattern", log_processor.get("mean_pattern", ""), str, "LogProcessor")
             check_integer("log_processor.window_size", log_processor.get("window_size", 10))
             if check_integer("log_processor.num_digits", log_processor.get("num_digits", 4), 0) > MOST_DIGITS:
                 raise UserError(

@@ -92,7 +92,9 @@ def test_images_are_written_as_they_are_drawn_and_the_sheet_has_the_first(checkp
 
     monkeypatch.setattr(drawing, "decode", interrupted)
     assert main(words) == 130
-    assert capsys.readouterr().err.strip() == f"stopped; 2 of 3 images are in {tmp_path / 'out' / 'images'}"
+    assert (
+        capsys.readouterr().err.strip() == f"stopped; 2 of 3 images are in {tmp_path / 'out' / 'images'}, and no sheet"
+    )
     kept = {path.name: path.read_bytes() for path in (tmp_path / "out" / "images").iterdir()}
     assert kept == {name: content for name, content in whole.items() if not name.startswith("002")}
     assert not (tmp_path / "out" / "samples.png").exists()

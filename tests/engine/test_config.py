@@ -90,7 +90,6 @@ def test_a_wrong_option_is_told(path, option, says):
     [
         ({"default_hooks": {"checkpoint": {"max_keep_ckpts": None}}}, "SafeCheckpointHook takes a whole number"),
         ({"log_processor": {"by_epoch": 7}}, "LogProcessor takes True or False"),
-        ({"log_processor": {"mean_pattern": 7}}, "LogProcessor takes a text"),
         ({"train_dataloader": {"timeout": 2}}, "timeout is 2, and acts only with num_workers"),
         ({"train_dataloader": {"pin_memory_device": "é"}}, "'pin_memory_device'"),
         ({"train_dataloader": {"worker_init_fn": {"type": "os.system"}}}, "Python's own library has no component"),

@@ -56,6 +56,7 @@ VALIDATION = {name.replace("test", "val"): value for name, value in TEST.items()
         ({"env_cfg": {"dist_cfg": {"backend": float("nan")}}}, "unknown env_cfg.dist_cfg.backend 'nan'"),
         (TEST | {"test_evaluator": []}, "measures nothing"),
         ({"log_processor": {"by_epoch": True}}, "log_processor.by_epoch is True"),
+        ({"log_processor": {"mean_pattern": 7}}, "log_processor.mean_pattern is 7; LogProcessor takes a text"),
         ({"train_dataloader": LOADER | {"collate_fn": {}}}, "a type is a registered name"),
         ({"load_from": 3}, "load_from is 3"),
         ({"train_cfg": LOOP | {"val_interval": 1}}, "val_interval is 1, and the config has no validation"),
