@@ -16,6 +16,8 @@ from jepa_t.worlds.shapes.captions import parse
 from jepa_t.worlds.shapes.judge import judge, read
 from jepa_t.worlds.shapes.scenes import preset_named
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 count = int(sys.argv[2]) if len(sys.argv) > 2 else 400
 folder = Path(sys.argv[3] if len(sys.argv) > 3 else "samples")
 draw, preset, chosen = Pipeline.from_pretrained(sys.argv[1]), preset_named("tiny"), random.Random(0)

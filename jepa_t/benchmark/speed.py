@@ -17,6 +17,7 @@ from ..acceleration import cast_once, compile_blocks
 from ..attention import attention
 from ..denoiser import Denoiser
 from ..ema import update_ema
+from ..errors import UserError
 from ..layers import Blocks
 from ..model import JEPAT
 from ..registry import DATASETS, MODELS, build
@@ -162,7 +163,11 @@ def _samplings(size: str, batch: int | None, seconds: float, chosen: Sequence[st
     """The published procedure, the library's exact items one after the other, the presets, and few evaluations."""
     cfg = SIZES[size]()
     model, _, captions = random_model(cfg)
-    settings = {name: of for name, of in _settings(cfg).items() if chosen is None or name in chosen}
+    settings = _settings(cfg)
+    for name in chosen or []:
+        if name not in (*PLAIN, *settings):
+            raise UserError(f"the task {size!r} of the suite 'speed' has no arm {name!r}; its own sampler is a preset")
+    settings = {name: of for name, of in settings.items() if chosen is None or name in chosen}
     plain = {name: of for name, of in PLAIN.items() if not of or chosen is None or name in chosen}
     models = {repr(flow): model if not flow else random_model(cfg, flow)[0] for flow, _ in settings.values()}
     drawing = {name: (models[repr(flow)].eval(), options) for name, (flow, options) in settings.items()}

@@ -280,7 +280,7 @@ def sampler(_own: Arms) -> dict[str, Arms]:
     for preset in FEW:
         options = {"_delete_": True, "preset": preset, "guidance_scale": 1.75}  # as configs/jepat_digits_few.py
         arms[preset].changes["model"]["sampler"] = options
-    few = {f"{task}_{preset}": {"jepa_t": arms[preset]} for task in DRAWN for preset in FEW}
+    few = {f"{task}-{preset}": {"jepa_t": arms[preset]} for task in DRAWN for preset in FEW}
     return {task: {"jepa_t": Arm()} for task in DRAWN} | few
 
 

@@ -131,8 +131,8 @@ TASKS = {
 }
 
 DRAWN = ("digits", "pixels", "shapes", "emoji")  # tasks of the sampler suite
-FEW = ("few", "one")  # the presets that other trainings are for, which are tasks of their own: pixels_few, emoji_one
-TASKS |= {f"{task}_{preset}": replace(TASKS[task], published=task) for task in DRAWN for preset in FEW}
+FEW = ("few", "one")  # the presets that other trainings are for, which are tasks of their own: pixels-few, emoji-one
+TASKS |= {f"{task}-{preset}": replace(TASKS[task], published=task) for task in DRAWN for preset in FEW}
 NAMED = tuple(name for name, task in TASKS.items() if task.published)  # run only when asked for by name
 
 OWN = "own"  # the task of configs of one's own

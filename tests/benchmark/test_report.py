@@ -43,7 +43,7 @@ def test_the_table_has_means_differences_and_steps(folder):
 def test_the_report_begins_with_what_was_found_and_where(folder):
     title, found, suite, _, contents, line = write_report(folder).read_text().split("\n\n")[:6]
     assert (title, contents) == ("# Benchmark", "## Contents")
-    assert "Of 1 comparisons with more than one seed, the best variant is ahead of all others in 1," in found
+    assert "Of 1 comparison with more than one seed, the best variant is ahead of all others in 1," in found
     assert suite == "- fusion: digits: `jepa_t` is best, ahead of all others."
     assert line == "- [fusion: digits](#fusion-digits): `jepa_t` is best, 0.850 by `unseen/all`; ahead of all others."
 
@@ -81,7 +81,7 @@ def test_suites_stand_side_by_side(folder):
 
 
 def test_few_evaluations_are_compared_with_the_published_procedure_of_another_task(tmp_path):
-    few = [record("few", seed, 12 + seed, task="pixels_few") for seed in range(3)]
+    few = [record("few", seed, 12 + seed, task="pixels-few") for seed in range(3)]
     keep(tmp_path, "sampler", few, "command", "2026-01-02")
     assert "drawn from as published" not in write_report(tmp_path).read_text()
     plain = [record("reference, guidance 2", seed, 10 + seed, task="pixels") for seed in range(3)]

@@ -6,6 +6,7 @@ from jepa_t.benchmark import PRESETS, Request, plan, run, speed, timing
 from jepa_t.benchmark.configs import configure
 from jepa_t.benchmark.records import keep
 from jepa_t.benchmark.report import write_report
+from jepa_t.errors import UserError
 
 FEW = ["few, guidance learned in", "one, mean flow, guidance learned in"]
 
@@ -87,3 +88,10 @@ def test_where_it_would_take_too_long_one_of_several_steps_is_timed(tiny_base):
 def test_short_of_time_batches_that_take_longer_are_left_out(tiny_base):
     tasks = speed.speed_tasks(["base"], 1e-6, [])
     assert tasks["base, sampling, large batch, some arms"]() == {}
+
+
+def test_an_arm_that_a_task_has_not_is_told(tiny_base, small, monkeypatch):
+    few = {"model": {"sampler": {"_delete_": True, "preset": "few"}}}
+    monkeypatch.setitem(speed.SIZES, "base", partial(configure, small, few))
+    with pytest.raises(UserError, match="the task 'base' of the suite 'speed' has no arm 'as configured'"):
+        speed.speed_tasks(["base"], 60, ["as configured"])["base, sampling, batch 1, some arms"]()

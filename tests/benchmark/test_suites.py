@@ -186,7 +186,7 @@ def test_trainings_for_few_evaluations_are_tasks_of_the_sampler_suite_when_named
     quick = PRESETS["quick"]
     tasks = {row.task for runs in plan("sampler", quick).values() for row in runs}
     assert tasks == {"digits", "pixels", "shapes"}
-    named = plan("sampler", quick, Request(tasks=["pixels_few", "shapes_one"], seeds=1))
+    named = plan("sampler", quick, Request(tasks=["pixels-few", "shapes-one"], seeds=1))
     few, one = (row.config for runs in named.values() for row in runs)
     wanted = configure(CONFIGS / "jepat_digits_few.py", steps=1600, prompts=200, validation=("seen", "unseen"))
     assert few.to_dict() == wanted.to_dict()
