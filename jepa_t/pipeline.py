@@ -300,7 +300,8 @@ class Pipeline:
             raise UserError(f"{len(texts)} captions and {len(numbers)} seeds; give one or two of each, not one of both")
         shares = [frame / (frames - 1) for frame in range(frames)]
         ways: list[list[Any]] = [
-            [Between(*ends, share) if len(ends) == 2 else ends[0] for share in shares] for ends in (texts, numbers)
+            [Between(ends[0], ends[1], share) if len(ends) == 2 else ends[0] for share in shares]
+            for ends in (texts, numbers)
         ]
         return self(ways[0], ways[1], **options)
 
