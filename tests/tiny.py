@@ -259,6 +259,7 @@ def make_fusion(name: str, seed: int | None = 0, **options) -> nn.Module:
 
 def make_objective(name: str, seed: int = 0, **options) -> nn.Module:
     offered = OFFERED | {"codebook_size": CodedPatches().codebook_size}
+    offered = {key: value for key, value in offered.items() if key not in options}
     return randomise(build({"type": name} | OBJECTIVE_OPTIONS.get(name, {}) | options, OBJECTIVES, **offered), seed)
 
 

@@ -110,7 +110,9 @@ def test_damaged_results_are_told_before_anything_is_run(tmp_path, monkeypatch, 
     assert "delete it and run the suite again, finished runs are kept" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("preset", "without"), [("smoke", set()), ("quick", {"recipe"}), ("full", set())])
+@pytest.mark.parametrize(
+    ("preset", "without"), [("smoke", set()), ("quick", {"recipe", "backbone", "composition"}), ("full", set())]
+)
 def test_all_is_every_suite_but_those_of_hours(preset, without, tmp_path, monkeypatch):
     planned = []
     monkeypatch.setattr(benchmark, "plan", lambda suite, *_: planned.append(suite) or {})

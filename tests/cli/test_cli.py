@@ -140,7 +140,9 @@ def test_a_ctrl_c_that_a_finaliser_would_lose_comes_again(monkeypatch, capsys):
 
     monkeypatch.setitem(sys.modules, "jepa_t.cli.train", SimpleNamespace(__doc__="", add_arguments=bool, run=run))
     hook, start = sys.unraisablehook, time.perf_counter()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever an earlier test has left
     assert main(["train"]) == 130
+    signal.signal(signal.SIGINT, before)
     assert time.perf_counter() - start < 5
     assert sys.unraisablehook is hook
     assert capsys.readouterr() == ("", "stopped\n")

@@ -175,9 +175,10 @@ def silenced(told, command):
     """Put notes in the place of all that takes long."""
     if command == "train":
         stub = SimpleNamespace(
-            from_cfg=lambda cfg: told.calls.append(("cfg", cfg.to_dict())) or SimpleNamespace(train=dict)
+            from_cfg=lambda cfg: told.calls.append(("cfg", cfg.to_dict())) or SimpleNamespace(train=dict, hooks=[])
         )
         told.monkeypatch.setattr("jepa_t.cli.train.JEPATRunner", stub)
+        told.monkeypatch.setattr("jepa_t.cli.train.next_command", lambda *_: "")
     elif command == "benchmark":
         told.instead("cli.benchmark", "plan", {})
         told.instead("cli.benchmark", "run_suite", ([], []))
