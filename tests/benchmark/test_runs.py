@@ -11,7 +11,7 @@ from jepa_t.benchmark.configs import configure
 from jepa_t.benchmark.plan import rows
 from jepa_t.benchmark.runs import execute, prompt_sets
 from jepa_t.benchmark.suites import FUSIONS, SUBSETS
-from jepa_t.engine import JEPATRunner
+from jepa_t.engine import JEPATRunner, checkpoint
 from jepa_t.errors import UserError
 from jepa_t.objectives import flow_matching
 from jepa_t.registry import MODELS, build
@@ -117,6 +117,25 @@ def test_a_run_killed_between_checkpoint_and_validation_lacks_no_point_of_its_cu
     assert [*json.loads((tmp_path / "curve.json").read_text())] == ["6"]
     assert (tmp_path / "last_checkpoint").read_text().endswith("iter_12.pth")
     assert [*execute(cfg, tmp_path)["curve"]] == [str(6 * point) for point in range(1, 9)]
+
+
+def test_a_run_killed_between_its_first_checkpoint_and_last_checkpoint_goes_on(small, tmp_path, monkeypatch):
+    cfg, write = configure(small, steps=8, prompts=8), checkpoint.write_atomically
+
+    def kill(path, content):
+        if path.name == "last_checkpoint":
+            raise MemoryError
+        write(path, content)
+
+    monkeypatch.setattr(checkpoint, "write_atomically", kill)
+    with pytest.raises(MemoryError):
+        execute(cfg, tmp_path)
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.glob("*checkpoint*")] == []
+    assert [path.name for path in tmp_path.glob("*.pth")] == ["iter_1.pth"]
+    steps = []
+    assert len(execute(cfg, tmp_path, steps.append)["curve"]) == 8
+    assert steps == []  # which step 1 would be among
 
 
 def test_a_record_names_the_source_that_ran_not_what_was_edited_meanwhile(small, tmp_path, monkeypatch):
