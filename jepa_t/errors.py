@@ -1,6 +1,8 @@
 """The one exception that means "the user can mend this": tools print its line and leave with code 2."""
 
 import importlib
+import logging
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Integral, Real
@@ -8,6 +10,7 @@ from types import ModuleType
 
 LARGEST = 2**63  # beyond it whole numbers fit into no tensor
 DEEPEST = 1000  # blocks of a network
+COMMANDING = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # characters that a terminal may obey; not the tabulator
 LISTED = 30  # of more choices only the nearest are told
 
 
@@ -23,7 +26,26 @@ class UserError(ValueError):
 
     def __str__(self) -> str:
         """The line alone, also where a worker of a DataLoader has put its traceback before it."""
-        return super().__str__().rpartition(f"{__name__}.{type(self).__name__}: ")[2].strip()
+        return printable(super().__str__().rpartition(f"{__name__}.{type(self).__name__}: ")[2].strip())
+
+
+def printable(text: str) -> str:
+    r"""A text in one line without what a terminal would obey, which names of files may hold.
+
+    Examples:
+        >>> print(printable("\x1b[31mred.png"))
+        \x1b[31mred.png
+    """
+    return COMMANDING.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def _in_print(record: logging.LogRecord) -> bool:
+    """Make a line of the log printable."""
+    record.msg, record.args = printable(record.getMessage()), ()
+    return True
+
+
+logging.getLogger("jepa_t").addFilter(_in_print)
 
 
 def first_line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .attention import attention, check_backend
-from .errors import UserError, check_depth
+from .errors import UserError, check_depth, check_share
 
 EPS = 1e-6  # of every norm
 
@@ -58,7 +58,7 @@ class Attention(nn.Module):
         zero: Start with an output of zero.
 
     Raises:
-        UserError: ``heads`` doesn't divide ``width``.
+        UserError: ``heads`` doesn't divide ``width``, or ``dropout`` is no share.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Attention(nn.Module):
         check_backend(backend)
         if heads < 1 or width % heads:
             raise UserError(f"heads={heads} doesn't divide the width {width}; choose one that does")
-        self.heads, self.dropout, self.backend = heads, dropout, backend
+        self.heads, self.dropout, self.backend = heads, check_share("dropout", dropout), backend
         self.q = linear(width, width)
         self.kv = linear(source_width or width, 2 * width)
         self.gain = nn.Parameter(torch.ones(width // heads))

@@ -21,7 +21,7 @@ from .model import JEPAT
 from .randomness import SEEDS, checked_seeds
 from .regions import Regions
 from .sampling import MaskedSampler, sampler_config, sampler_for
-from .saved import find_model, load_model, read_card, read_sheet, write_model
+from .saved import find_model, in_precision, load_model, read_card, read_sheet, write_model
 from .structures import Between, Caption, Seed, ends
 from .tokenizers.encoding import check_caption
 from .words import check_words
@@ -124,7 +124,7 @@ class Pipeline:
 
         Raises:
             UserError: The pipeline was made from a model without its config, or that isn't plain data; the precision
-                is another; or the folder can't be written.
+                is another, or holds a weight no more; or the folder can't be written.
         """
         from .files import state_hash
 
@@ -137,7 +137,7 @@ class Pipeline:
             raise UserError(f"a saved model's config is plain data: {error}; name components as registered") from error
         state = self.model.state_dict()
         kept = {name: value for name, value in state.items() if not name.startswith("network.")}
-        kept = {name: value.to(dtype) if value.is_floating_point() else value for name, value in kept.items()}
+        kept = {name: in_precision(name, value, dtype) for name, value in kept.items()}
         write_model(folder, kept, plain)
         if card is not None:
             card.write(folder, type(self).from_pretrained(folder, device="cpu"))
@@ -346,6 +346,8 @@ class Pipeline:
 def _texts(name: str, given: Any) -> list[Any]:
     """A text or several, as a list."""
     try:
+        if isinstance(given, bytes):
+            raise TypeError
         return [given] if isinstance(given, str) else list(given)
     except TypeError as error:  # also of arrays and tensors of no dimension, which are iterable by their class
         raise UserError(f"{name} is {given!r}; give a text, or several") from error

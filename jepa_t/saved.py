@@ -128,6 +128,18 @@ def write_model(folder: str | Path, weights: Mapping[str, Tensor], config: bytes
         raise UserError(f"folder '{folder}' can't be written: {reason}; give another") from error
 
 
+def in_precision(name: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """A weight to be saved, in another precision; of whole numbers, and with None, as it is.
+
+    Raises:
+        UserError: It becomes infinite.
+    """
+    found = value.to(dtype) if value.is_floating_point() else value
+    if not torch.equal(found.isfinite(), value.isfinite()):
+        raise UserError(f"{name} holds numbers that {dtype} doesn't; use torch.bfloat16 or torch.float32")
+    return found
+
+
 class _Budget(TorchFunctionMode):
     """Refuses to make more numbers than a model of such weights needs."""
 

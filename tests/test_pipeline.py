@@ -1,5 +1,6 @@
 """Captions in, images out: seeds, options, files that are read safely, and what can't be drawn."""
 
+import copy
 import json
 import os
 import pickle
@@ -96,6 +97,7 @@ def test_seeds_are_read_from_numpy_and_pytorch_too(draw, seeds):
         ({"seeds": [0]}, "2 captions and 1 seeds; give one seed per caption"),
         ({"seeds": range(4), "batch_size": 1}, "2 captions and 4 seeds"),
         ({"negative": 5}, "negative is 5; give a text, or several"),
+        ({"negative": b"a red"}, "negative is b'a red'; give a text, or several"),
         ({"callback": 5}, "callback is 5; give a function"),
         ({"progress": 5}, "progress is 5; give a function"),
         ({"seeds": 7}, "seeds is 7; give a list with one for each caption"),
@@ -197,6 +199,15 @@ def test_a_folder_that_cannot_be_written_and_a_precision_that_ruins_are_told(dra
     with pytest.raises(UserError, match=says):
         draw.save_pretrained(tmp_path / folder if folder else None, dtype)
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_weight_that_half_precision_does_not_hold_is_told(draw, tmp_path):
+    large = copy.deepcopy(draw)
+    next(large.model.ema.encoder.parameters()).data[0] = 1e6
+    with pytest.raises(UserError, match=r"ema\.encoder\.\S+ holds numbers that torch\.float16 doesn't"):
+        large.save_pretrained(tmp_path, torch.float16)
+    assert os.listdir(tmp_path) == []
+    large.save_pretrained(tmp_path, torch.bfloat16)
 
 
 def test_the_model_that_comes_along_can_be_pickled_and_refuses_a_foreign_tokenizer_still():

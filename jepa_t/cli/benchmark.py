@@ -126,6 +126,8 @@ def _check(args: Namespace) -> None:
         raise UserError(f"unexpected {args.folder!r}; only report takes a folder, suites write to --out")
     if args.preset not in PRESETS:
         raise unknown("preset", args.preset, PRESETS)
+    if args.jobs is not None and args.suite == "speed":
+        raise UserError("--jobs has no meaning for 'speed', which times one after the other; leave it out")
     if args.jobs is not None and args.jobs < 1:
         raise UserError(f"--jobs is {args.jobs}; use at least 1")
     if args.suite == "all" and (args.tasks or args.arms or args.configs or args.fusion):

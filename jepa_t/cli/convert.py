@@ -4,7 +4,8 @@ import logging
 from argparse import ArgumentParser, Namespace
 
 from ..conversion import Row, convert_autoencoder, convert_network
-from ..conversion.network import SCALE
+from ..conversion.network import NAMES, SCALE
+from ..errors import UserError
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -16,7 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         network.add_argument("out", metavar="OUT", help="the .pth file to write")
         network.add_argument("--image-tokenizer", metavar="SOURCE", help="KL-16: a folder of diffusers, or its file")
         if kind == "djepa":
-            network.add_argument("--names", default="imagenet", metavar="FILE", help="names of the classes, one a line")
+            network.add_argument("--names", default=NAMES, metavar="FILE", help="names of the classes, one a line")
         else:
             network.add_argument(
                 "--text-encoder",
@@ -44,6 +45,8 @@ def run(args: Namespace) -> None:
         rows = convert_autoencoder(**options)
     else:
         encoder = options.pop("text_encoder", None)
+        if encoder and len(encoder) > 2:
+            raise UserError(f"--text-encoder has {len(encoder)} values; give a model, and perhaps its weights")
         if encoder:
             options["text_encoder"] = dict(zip(("model", "pretrained"), encoder, strict=False))
         rows = convert_network(kind, **options)

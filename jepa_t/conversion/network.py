@@ -21,6 +21,7 @@ from .rules import BACKBONE, RULES, Rule
 STRIDE, SCALE = 16, 0.2325  # of KL-16, the autoencoder that these networks were trained with
 KINDS = {"raw": "model", "ema": "model_ema"}  # of weights, and where they lie in a file
 OBJECTIVES = {1: ("flow", "FlowMatching"), 2: ("diffusion", "GaussianDiffusion")}  # by outputs per channel
+NAMES = "imagenet"  # of the classes
 FRESH = ("image_tokenizer", "text_tokenizer", "fusion", "objectives")  # parts of a model that are no backbone
 
 
@@ -70,7 +71,7 @@ def convert_network(
     out: str | Path,
     image_tokenizer: str | None = None,
     text_encoder: Mapping[str, Any] | None = None,
-    names: str = "imagenet",
+    names: str = NAMES,
     weights: str | None = None,
     backbone: bool = False,
 ) -> list[Row]:
@@ -85,15 +86,20 @@ def convert_network(
             ``pretrained``, and others.
         names: Of ``djepa``, as in :class:`~jepa_t.ClassEmbedding`.
         weights: ``raw`` or ``ema``, for the network and its average alike; by default each gets its own.
-        backbone: Convert encoder and predictor alone, for a config that trains the rest.
+        backbone: Convert encoder and predictor alone, for a config that trains the rest and says what it is.
 
     Returns:
         The account: every tensor of theirs and every tensor of ours is in a row.
 
     Raises:
         UserError: The file can't be read, lacks a tensor, or has one that is unknown or of a wrong shape; or a source
-            that is needed isn't given.
+            that is needed isn't given, or is given and isn't needed.
     """
+    others = {"--image-tokenizer": image_tokenizer, "--text-encoder": text_encoder}
+    unread = [option for option, value in others.items() if value is not None]
+    unread += ["--names"] if names != NAMES else []
+    if backbone and unread:
+        raise UserError(f"--backbone converts encoder and predictor alone, and takes no {unread[0]}")
     raw, ema, rest = read_public(source, weights)
     config = backbone_config(raw)
     if backbone:

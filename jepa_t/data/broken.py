@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, printable
 from .hashing import draw
 
 REPORT = "work_dirs/broken_images"
@@ -50,7 +50,7 @@ class Tally:
         self.read, self.broken = self.read + 1, self.broken + 1
         if name not in self.reasons:
             self.reasons[name] = reason
-            self._write(f"{name}\t{reason}\n")
+            self._write(f"{printable(name)}\t{printable(reason)}\n")
         if len(self.reasons) >= LEAST and self.broken > self.max_broken * self.read:
             first = ", ".join(f"{name} ({reason})" for name, reason in list(self.reasons.items())[:3])
             raise UserError(

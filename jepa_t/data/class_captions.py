@@ -1,5 +1,6 @@
 """Captions for data sets that have class labels: the names of the classes in sentences."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -88,9 +89,12 @@ class Captions:
 
 
 def in_label_order(folders: Iterable[str]) -> list[str]:
-    """Class folders sorted by their names; as numbers, if all of them are."""
+    """Class folders sorted by their names; by the numbers at their ends, if they have these and else are alike."""
     folders = sorted(folders)
-    return sorted(folders, key=int) if all(name.isascii() and name.isdigit() for name in folders) else folders
+    found = [match for name in folders if (match := re.fullmatch(r"(.*?)([0-9]+)", name, re.DOTALL))]
+    if len(found) < len(folders) or len({match[1] for match in found}) > 1:
+        return folders
+    return [match[0] for match in sorted(found, key=lambda match: int(match[2]))]
 
 
 def _numbers(field: str, given: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -52,7 +52,8 @@ class LabelCaptions:
 class ImageNet(ImageDataset):
     """Images in class folders, ``root/split/<class>/*.JPEG``; the folders, sorted, are labels 0, 1, ...
 
-    Folders whose names are all numbers are sorted as numbers.
+    Folders whose names are numbers, or alike but for a number at their ends, as ``class_9`` and ``class_10``, are
+    sorted by these numbers.
 
     A caption is the name of the class in a sentence, by `Captions`. Sample i is a function of the files, ``seed``
     and i alone; with ``flip``, sample i + N is image i mirrored, with a caption of its own.
@@ -125,7 +126,7 @@ def class_folders(folder: Path) -> list[str]:
         raise UserError(f"ImageNet: {str(folder)!r} has no class folders; expected {folder}/<class>/*.JPEG")
     if classes != sorted(classes):
         _log.warning(
-            "ImageNet: the class folders of %s are sorted as numbers: %s, ...", folder, ", ".join(classes[:12])
+            "ImageNet: the class folders of %s are sorted by their numbers: %s, ...", folder, ", ".join(classes[:12])
         )
     return classes
 

@@ -94,6 +94,7 @@ class SmallPrompts(PromptSet):
         per_split: int = 200,
         images: bool = False,
     ) -> None:
+        check_integer("SmallPrompts per_split", per_split)
         everything = SmallImages(source, size, "all", held_out)
         held = everything.held_out[everything.rows]
         order = np.argsort(draw(seed, "small prompts", np.arange(len(held)), 2**62), kind="stable")

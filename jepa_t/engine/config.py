@@ -6,6 +6,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import PurePath
 from types import FunctionType, NoneType
 from typing import Any
@@ -45,6 +46,8 @@ def load_config(
         if option.startswith("_"):
             raise UserError(f"--cfg-options {option}: names with '_' are the file's own, used up when it is read")
         apply_option(cfg._cfg_dict, option)
+    if given := cfg.get("custom_imports"):  # which an option may have changed
+        cfg.custom_imports = {"imports": _import(given, "custom_imports")}
     cfg = _fill_in(cfg)
     _check(cfg._cfg_dict, "", path)
     cfg.work_dir = work_dir or cfg.get("work_dir") or os.path.join("work_dirs", PurePath(path).stem)
@@ -115,17 +118,37 @@ def _read(path: str) -> Config:
     except SyntaxError as error:
         traceback.clear_frames(error.__traceback__)
         file = error.filename if error.filename and os.path.isfile(error.filename) else path
-        raise UserError(f"config {file!r}, line {error.lineno}: {error.msg}") from error
+        found = error.__context__ if isinstance(error.__context__, SyntaxError) else error  # MMEngine's has no line
+        line = "" if found.lineno is None else f", line {found.lineno}"
+        raise UserError(f"config {file!r}{line}: {found.msg}") from error
     except Exception as error:  # a config is a program: whatever it raises is for its author to mend
         where = _place_in_configs(error) or f"config {path!r}"
         traceback.clear_frames(error.__traceback__)  # closes the copy of the file that MMEngine left open
         raise UserError(f"{where}: {type(error).__name__}: {first_line(error)}") from error
-    imports = cfg.get("custom_imports") or {}
-    for module in [names] if isinstance(names := imports.get("imports", []), str) else names:
-        import_named(module, f"config {path!r}: custom_imports")
+    _import(cfg.get("custom_imports"), f"config {path!r}: custom_imports")
     kept = {key: value for key, value in cfg.to_dict().items() if not isinstance(value, type)}  # the rest it imported
     plain = {key: _plain(value, f"config {path!r}: {key}") for key, value in kept.items()}
     return Config(plain, cfg_text=cfg.text, filename=path)
+
+
+def _import(given: Any, where: str) -> list[str]:
+    """Import the modules that ``custom_imports`` names, and give their names.
+
+    Raises:
+        UserError: They aren't there, or it says something else.
+    """
+    if not given:
+        return []
+    options = dict(given) if isinstance(given, Mapping) else {}
+    names = options.pop("imports", None)
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
+        raise UserError(f"{where} is {given!r}; write dict(imports=['my_module'])")
+    if options not in ({}, {"allow_failed_imports": False}):
+        raise UserError(f"{where} has {', '.join(options)}; it takes imports alone, none of which may fail")
+    for name in names:
+        import_named(name, where)
+    return list(names)
 
 
 def _place_in_configs(error: BaseException) -> str:

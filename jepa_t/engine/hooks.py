@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from ..contracts import Fitted
 from ..data.sets import HoldsTokens, PromptSet, TrainingSet
-from ..errors import UserError, first_line
+from ..errors import UserError, check_integer, first_line
 from ..evaluation.verdicts import PromptMetric
 from ..model import JEPAT
 from ..registry import HOOKS
@@ -130,7 +130,7 @@ class HoldTokensHook(Hook):
     priority = "BELOW_NORMAL"  # once the tokenizer has been fitted
 
     def __init__(self, at_once: int = 64) -> None:
-        self.at_once = at_once
+        self.at_once = check_integer("HoldTokensHook at_once", at_once)
 
     @torch.no_grad()
     def before_train(self, runner: Runner) -> None:

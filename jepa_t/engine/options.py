@@ -56,7 +56,8 @@ def read_value(text: str, kinds: set[type]) -> Any:
     """What the text of an option stands for.
 
     A quoted text is that text. Else it is a Python literal, in which a bare word between brackets is a text, as in
-    ``[red,blue]``. Else, or if the option takes texts and nothing of that literal's kind, it is a text as it stands.
+    ``[red,blue]``, and ``dict(type=Add)`` is a dict, as configs write it. Else, or if the option takes texts and
+    nothing of that literal's kind, it is a text as it stands.
 
     Args:
         text: What follows the ``=``.
@@ -65,14 +66,19 @@ def read_value(text: str, kinds: set[type]) -> Any:
     Raises:
         ValueError: It begins as a literal that the option takes, and isn't one.
     """
-    opened = OPENED.get(text[:1])
+    opened = dict if text.startswith("dict(") else OPENED.get(text[:1])
     try:
         with warnings.catch_warnings(action="ignore"):  # of a backslash in a text
             tree = ast.parse(text, mode="eval").body
         value = ast.literal_eval(_Words().visit(tree) if opened else tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         if opened and (opened in kinds or str not in kinds):
-            raise ValueError(f"this is no Python literal: {error.args[0]}") from error
+            why = (
+                "it has other parts than texts, numbers, lists and dicts"
+                if type(error) is ValueError
+                else error.args[0]
+            )
+            raise ValueError(f"this is no Python literal: {why}") from error
         return text
     return text if str in kinds and type(value) not in kinds else value
 
@@ -80,6 +86,12 @@ def read_value(text: str, kinds: set[type]) -> Any:
 class _Words(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.Constant:
         return ast.Constant(node.id)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if not isinstance(node.func, ast.Name) or node.func.id != "dict" or node.args:
+            return node
+        keys: list[ast.expr | None] = [one.arg and ast.Constant(one.arg) for one in node.keywords]
+        return ast.Dict(keys, [self.visit(one.value) for one in node.keywords])
 
 
 def _kinds(hint: Any, old: Any) -> set[type]:

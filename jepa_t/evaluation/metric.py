@@ -16,6 +16,9 @@ class Metric(BaseMetric):
 
     default_prefix = ""  # flat keys; with None MMEngine warns of it
 
+    def __init__(self) -> None:  # without MMEngine's own options, of which none acts on what is measured
+        super().__init__()
+
     @property
     def facts(self) -> dict[str, dict]:
         """By a name: what decided the figures besides the images, such as the weights of a network."""

@@ -18,6 +18,7 @@ from .verdicts import Columns, PromptMetric
 
 NOISE = 0.05  # in [0, 1], of the real images that the judge itself is tried on
 LEAST = 1e-9  # distances that differ by no more are equal
+NEAREST = 5  # of which one ought to be the asked one
 
 
 def blur(images: Tensor) -> Tensor:
@@ -81,7 +82,8 @@ class RetrievalMetric(PromptMetric):
     nearest of the gallery, or among the five nearest, after a slight blur; ``<split>/error``, the mean squared
     difference to it in [0, 1]; and ``<split>/frechet``, the Fréchet distance between the drawn images and the real ones
     they were asked to be, in features that nobody has trained (`GradientHistograms`); it is left out where there are no
-    more images than features. ``real/...`` are the figures of the real images, moved by a pixel and noised.
+    more images than features, as ``r5`` is where the gallery has no more than five. ``real/...`` are the figures of
+    the real images, moved by a pixel and noised.
 
     Args:
         gallery: Config of a data set with ``images [G, 3, H, W]`` in [-1, 1]; a prompt's facts have in ``image`` the
@@ -93,7 +95,7 @@ class RetrievalMetric(PromptMetric):
         distances: Of the names in a verdict, those that are numbers and no shares.
 
     Raises:
-        UserError: The data set is refused.
+        UserError: The data set is refused, or has one image alone.
     """
 
     headlines = ("r1",)
@@ -102,6 +104,8 @@ class RetrievalMetric(PromptMetric):
     def __init__(self, gallery: dict) -> None:
         super().__init__()
         self.gallery = Gallery(build(gallery, DATASETS).images)
+        if len(self.gallery.images) < 2:
+            raise UserError("the gallery has one image, which is the nearest of any; give it more")
         self.features = GradientHistograms()
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:  # noqa: ARG002
@@ -127,7 +131,8 @@ class RetrievalMetric(PromptMetric):
         """By the name of each figure, its value for each image; None where it doesn't count."""
         ranks, _ = self.gallery.ranks(images, asked)
         errors = self.gallery.errors(images, asked)
-        return {"r1": (ranks < 1).tolist(), "r5": (ranks < 5).tolist(), "error": errors.tolist()}
+        near = (ranks < NEAREST).tolist() if len(self.gallery.images) > NEAREST else [None] * len(images)
+        return {"r1": (ranks < 1).tolist(), "r5": near, "error": errors.tolist()}
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """The figures of all results, one split after the other; the results' order and repetitions don't matter."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..contracts import RandomSource
-from ..errors import UserError, check_integer, check_number
+from ..errors import UserError, check_integer, check_share
 from ..registry import OBJECTIVES
 from ..sampling.solvers import Solver, annealed
 from ..structures import Drawn, Prediction, Target
@@ -36,7 +36,7 @@ class MeanFlow(FlowMatching):
             coarsely for a velocity, which a clean token doesn't need.
         logit_normal: As of :class:`FlowMatching`. Take (-0.8, 0.8).
         learns_guidance: As of :class:`FlowMatching`.
-        stretches: How many of the draws learn s > t; the others learn s = t.
+        stretches: How many of the draws learn s > t, 0 for none; the others learn s = t.
         adaptive: p of a loss that is divided by ``(|error|^2 + 0.001)^p``, from 0 (not at all) to 1.
 
     Raises:
@@ -72,7 +72,7 @@ class MeanFlow(FlowMatching):
         self.stretches = check_integer("MeanFlow stretches", stretches, 0)
         if stretches > draws:
             raise UserError(f"MeanFlow stretches is {stretches}; there are only {draws} draws")
-        self.adaptive = check_number("MeanFlow adaptive", adaptive, "use 0 to 1")
+        self.adaptive = check_share("MeanFlow adaptive", adaptive)
 
     def forward(
         self, prediction: Prediction, target: Target, generator: torch.Generator | None = None

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..contracts import TextTokenizer
-from ..errors import UserError, unknown
+from ..errors import UserError, check_integer, unknown
 from ..layers import table
 from ..registry import TOKENIZERS
 from ..structures import Text
@@ -48,7 +48,7 @@ class ClassEmbedding(TextTokenizer):
         super().__init__()
         from ..data.class_captions import Captions  # here, since jepa_t.data brings every data set
 
-        self.names, self.width = Captions(names).names, width
+        self.names, self.width = Captions(names).names, check_integer("ClassEmbedding width", width)
         self.labels: dict[tuple[str, ...], int] = {}
         for label, synonyms in enumerate(self.names):
             for name in synonyms:

@@ -71,6 +71,9 @@ def several(name: str, width: int | Sequence[int]) -> list[int]:
     """The widths that one number or several give.
 
     Raises:
-        UserError: One is no whole number of at least 1; the message calls it ``name``.
+        UserError: One is no whole number of at least 1, or there is none; the message calls it ``name``.
     """
-    return [check_integer(name, one) for one in (width if isinstance(width, Sequence) else [width])]
+    widths = list(width) if isinstance(width, Sequence) else [width]
+    if not widths:
+        raise UserError(f"{name} is {width!r}; give a number of channels, or one for each resolution")
+    return [check_integer(name, one) for one in widths]

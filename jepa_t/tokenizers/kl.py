@@ -1,5 +1,6 @@
 """Latents of a pretrained variational autoencoder (KL): continuous image tokens."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,10 @@ class KLTokenizer(LatentImageTokenizer):
         super().__init__()
         if posterior not in POSTERIORS:
             raise unknown("KLTokenizer posterior", posterior, POSTERIORS)
+        if scale is not None and not 0 < scale < math.inf:
+            raise UserError(f"KLTokenizer scale is {scale!r}; give a number above 0")
+        if shift is not None and not math.isfinite(shift):
+            raise UserError(f"KLTokenizer shift is {shift!r}; give a number")
         file = Path(source).expanduser().is_file()
         if file and scale is None:
             raise UserError(f"KLTokenizer source {source!r} is a file, which says no scale; give scale=...")

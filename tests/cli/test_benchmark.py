@@ -129,6 +129,7 @@ def test_all_is_every_suite_but_those_of_hours(preset, without, tmp_path, monkey
         (["fusion", "--preset", "quik"], "did you mean 'quick'"),
         (["fusion", "--fusion", "feature=Add"], "unknown fusion site 'feature': did you mean 'features'"),
         (["fusion", "--jobs", "0"], "--jobs is 0"),
+        (["speed", "--jobs", "2"], "--jobs has no meaning for 'speed'"),
         (["fusion", "somewhere"], "only report takes a folder"),
         (["fusion", "--configs", "a/x.py", "b/x.py"], "two arms are called 'x'"),
         (["all", "--tasks", "digits"], "'all' takes no --tasks"),

@@ -161,7 +161,7 @@ def test_compiled_names_half_precision_bare_files_and_command_lines_are_read(con
 def test_every_tensor_is_in_the_account(tmp_path, sources, kind, backbone):
     network, name = Public(**KINDS[kind]), kind.split()[0]
     path = public_file(tmp_path / "theirs.pth", network, network)
-    account = convert_network(name, path, tmp_path / "ours.pth", **sources[name], backbone=backbone)
+    account = convert_network(name, path, tmp_path / "ours.pth", **({"backbone": True} if backbone else sources[name]))
     assert sum(row.used for row in account) == len(network.state_dict())
     saved_file = torch.load(tmp_path / "ours.pth", weights_only=True)
     state = saved_file["state_dict"]
@@ -197,8 +197,9 @@ def test_anything_out_of_place_is_told_in_one_line(tmp_path_factory, sources, ba
     else:
         state[name] = torch.cat([state[name], state[name][:1]]) if len(state[name]) > 1 else state[name][:, :, None]
     torch.save({"model": state}, folder / "theirs.pth")
+    options = {"backbone": True} if backbone else sources[kind]
     with pytest.raises(UserError) as caught:
-        convert_network(kind, str(folder / "theirs.pth"), folder / "ours.pth", **sources[kind], backbone=backbone)
+        convert_network(kind, str(folder / "theirs.pth"), folder / "ours.pth", **options)
     assert "\n" not in str(caught.value)
     assert not (folder / "ours.pth").exists()
 

@@ -31,6 +31,18 @@ def test_a_tally_names_each_once_and_stops_when_they_are_many(tmp_path, caplog):
     assert str(file) in caplog.text
 
 
+def test_a_name_with_terminal_escapes_reaches_no_terminal_raw(tmp_path, caplog):
+    tally, name = Tally(tmp_path, 0.0), "\x1b[31mred\nerror: \x9b2J{}.jpg"
+    for number in range(LEAST - 1):
+        tally.add(name.format(number), "truncated")
+    with pytest.raises(UserError, match=r"\\x1b\[31mred\\nerror: \\x9b2J0.jpg") as told:
+        tally.add(name.format(9), "truncated")
+    (file,) = tmp_path.iterdir()
+    assert len(file.read_text().splitlines()) == LEAST
+    for said in (caplog.messages[0], str(told.value), *file.read_text().splitlines()):
+        assert said.replace("\t", "").isprintable()
+
+
 def test_a_few_broken_images_at_the_start_stop_nothing(tmp_path):
     tally = Tally(tmp_path, 0.001)
     for number in range(LEAST - 1):

@@ -126,8 +126,9 @@ def test_imagenet_s_own_captions_are_few_to_check():
     assert len(Captions("imagenet", "imagenet").covering()) < 1200
 
 
-def test_numbered_folders_have_the_names_of_their_numbers(tmp_path, caplog):
-    names = {str(number): f"class {number}" for number in range(12)}
+@pytest.mark.parametrize("stem", ["", "class_"])
+def test_numbered_folders_have_the_names_of_their_numbers(tmp_path, caplog, stem):
+    names = {f"{stem}{number}": f"class {number}" for number in range(12)}
     for folder in names:
         (tmp_path / "train" / folder).mkdir(parents=True)
         (tmp_path / "train" / folder / "0.png").write_bytes(encoded(random_image()))
@@ -135,9 +136,9 @@ def test_numbered_folders_have_the_names_of_their_numbers(tmp_path, caplog):
         data = make(tmp_path, names=given, templates=["{}"], flip=False)
         said = dict(zip(data.names, data.__getitems__(list(range(12)))["data_samples"]["caption"], strict=True))
         assert said == {f"{folder}/0.png": name for folder, name in names.items()}
-    assert "sorted as numbers: 0, 1, 2" in caplog.text
-    with pytest.raises(UserError, match=r"names and the class folders of .* differ, such as in '3'"):
-        make(tmp_path, names={folder: name for folder, name in names.items() if folder != "3"})
+    assert f"sorted by their numbers: {stem}0, {stem}1, {stem}2" in caplog.text
+    with pytest.raises(UserError, match=rf"names and the class folders of .* differ, such as in '{stem}3'"):
+        make(tmp_path, names={folder: name for folder, name in names.items() if folder != f"{stem}3"})
 
 
 def test_images_of_another_size_than_the_tokenizer_s_are_told_with_both_options(tmp_path):

@@ -62,6 +62,8 @@ def test_a_wrong_part_or_an_empty_one_is_told(folder):
         SmallImages(folder, 16, "trains")
     with pytest.raises(UserError, match=r"part='held_out' of .* is empty; change held_out=0"):
         SmallImages(folder, 16, "held_out", 0.0)
+    with pytest.raises(UserError, match="SmallPrompts per_split is -1"):
+        SmallPrompts(folder, 16, per_split=-1)
 
 
 def test_source_and_size_are_said_once_and_the_configs_are_whole(folder, tmp_path):

@@ -51,6 +51,8 @@ def test_tokens_are_computed_once_and_held_in_their_images_order():
     runner.train_dataloader.dataset = object()
     with pytest.raises(UserError, match="object can't hold tokens"):
         HoldTokensHook().before_train(runner)
+    with pytest.raises(UserError, match="HoldTokensHook at_once is 0"):
+        HoldTokensHook(at_once=0)
 
 
 def test_the_log_holds_the_mean_loss_since_the_line_before(tmp_path, monkeypatch):

@@ -34,6 +34,9 @@ TEXT = {str}
         ("[True,None,red]", set(), [True, None, "red"]),
         ("{'features': {'type': 'Add'}}", {str, dict}, {"features": {"type": "Add"}}),
         ("{features: {type: Add}}", {dict}, {"features": {"type": "Add"}}),
+        ("dict(features=dict(type=Add, heads=2))", {str, dict}, {"features": {"type": "Add", "heads": 2}}),
+        ("[dict(type='LinearLR', end=6)]", {list, dict}, [{"type": "LinearLR", "end": 6}]),
+        ("dict(a=1)", TEXT, "dict(a=1)"),
     ],
 )
 def test_values(text, kinds, value):
@@ -49,10 +52,21 @@ def test_any_text_can_be_given_in_quotes_and_stays_itself_where_texts_are_taken(
         assert read_value(text, TEXT) == text
 
 
-@pytest.mark.parametrize(("text", "kinds"), [("(1,", {list, tuple}), ("{'a': ", {str, dict}), ("[" * 9999, {list})])
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("(1,", {list, tuple}),
+        ("{'a': ", {str, dict}),
+        ("[" * 9999, {list}),
+        ("[f(1)]", {list}),
+        ("dict(1)", {dict}),
+        ("dict(**a)", {dict}),
+    ],
+)
 def test_a_broken_literal_is_told(text, kinds):
-    with pytest.raises(ValueError, match="no Python literal"):
+    with pytest.raises(ValueError, match="no Python literal") as told:
         read_value(text, kinds)
+    assert " at 0x" not in str(told.value)
 
 
 def test_an_option_of_a_component_is_read_by_its_annotation():

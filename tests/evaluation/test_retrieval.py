@@ -80,6 +80,19 @@ def test_the_frechet_distance_is_of_a_split_that_has_more_images_than_features(m
     assert judged(metric, real.flip(0), numbers, splits)["a/frechet"] > 1e-3  # of others in part
 
 
+def test_a_gallery_that_says_nothing_is_refused_and_five_of_five_are_no_figure():
+    class Few(Images):
+        images = Images.images[:5]
+
+    figures = judged(RetrievalMetric({"type": Few}), Few.images, range(5), "aaaaa")
+    assert "a/r1" in figures
+    assert "a/r5" not in figures
+    assert "real/r5" not in figures
+    Few.images = Few.images[:1]
+    with pytest.raises(UserError, match="the gallery has one image"):
+        RetrievalMetric({"type": Few})
+
+
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_images_that_hold_no_numbers_are_refused(metric, value):
     with pytest.raises(UserError, match="the images hold NaN or infinity"):

@@ -141,6 +141,7 @@ class Plain:
         ({"features": {"type": "CrossAtention"}}, "unknown fusion 'CrossAtention': did you mean 'CrossAttention'?"),
         ({"features": {"type": "CrossAttention", "head": 2}}, "option of CrossAttention 'head': did you mean 'heads'"),
         ({"features": {"type": "CrossAttention", "heads": 3}}, "heads=3 doesn't divide the width 16"),
+        ({"features": {"type": "CrossAttention", "dropout": 1.5}}, "dropout is 1.5; it must lie between 0 and 1"),
         ({"features": "Add"}, "a component is a dict with a 'type', or an object, got 'Add'"),
         ({"features": {"type": Plain}}, "fusion.features: Plain is no module; derive it from nn.Module"),
     ],

@@ -13,11 +13,11 @@ from unittest import mock
 
 import children
 import kills
+import small_configs
 import tiny
 import tiny_features
 import tiny_run
 import torch
-from image_files import write_classes
 from ldm_reference import ldm_weights
 
 from jepa_t import cli
@@ -25,7 +25,7 @@ from jepa_t.cli import Parser
 from jepa_t.errors import UserError
 
 GIVEN = ["-1", "0", "1.5", "nan", "inf", str(10**20), "", "é", "no such thing", "-"]  # on a command line
-INPUTS = {"small.py", "cached.py", "card.md", "metrics.json", "set"}  # files that cases read
+INPUTS = {*small_configs.NAMES, "cached.py", "card.md", "metrics.json", "set", "own"}  # files that cases read
 FEATURES = ["--features", f"weights={tiny_features.inception_weights()}", "layer=64", "--workers", "0"]
 FEW = ["--cfg-options", "test_dataloader.dataset.per_split=2"]
 
@@ -71,11 +71,10 @@ def prepare(folder: Path) -> None:
     Raises:
         RuntimeError: One doesn't, so that its cases would say nothing.
     """
-    (folder / "small.py").write_text(tiny_run.CONFIG)
+    small_configs.prepare(folder)
     (folder / "card.md").write_text("$size")
     (folder / "metrics.json").write_text("{}")
     (folder / "cached.py").write_text(kills.CACHED.format(source=tiny.pretrained_kl()["source"]))
-    write_classes(folder / "set", (2, 2, 2))
     for words in PLAIN.values():
         ended = children.run(lambda: run(folder, words()), folder)  # noqa: B023
         if ended.code:

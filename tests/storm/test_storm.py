@@ -39,7 +39,7 @@ def test_a_value_is_tried_whatever_came_before():
     """Two trainings that are accepted, and one that must not be refused for what they left."""
     with children.scratch() as folder:
         (folder / "small.py").write_text(tiny_run.CONFIG)
-        known = {(case.where, repr(case.value)): case for case in values.config_cases(folder)}
+        known = {(case.where, repr(case.value)): case for case in values.config_cases(folder, ["small.py"])}
         cases = [known["train_dataloader.batch_size", "2"]] * 2 + [known["train_cfg.max_iters", "-1"]]
         found = [(outcome, said) for _, outcome, said in values.outcomes(cases, folder)]
     assert [outcome for outcome, _ in found] == ["accepted", "accepted", "refused"], found

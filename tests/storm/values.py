@@ -5,7 +5,7 @@ import inspect
 import json
 import math
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -13,6 +13,7 @@ from typing import Any
 
 import children
 import commands
+import small_configs
 import tiny_run
 from meanings import meaning
 from rows import Row
@@ -124,15 +125,19 @@ def _outcome(case: Case) -> tuple[str, str]:
 # Keys of a config
 
 
-def config_cases(folder: Path) -> Iterator[Case]:
-    """Every key of a small training's config, and every further option of its components."""
-    read = config._read(str(folder / "small.py"))
-    for place, node in _nodes(read.to_dict(), ""):
-        user = component_at(node, place)
-        for key in sorted({*node, *options(user, place)} - {"self", "cfg", "custom_imports", "_scope_"}):
-            where, unset = f"{place}.{key}".lstrip("."), default(user, key)
-            for value in WRONG:
-                yield Case(where, value, lambda w=where, v=value: _train(read, w, v, folder), unset)
+def config_cases(folder: Path, names: Sequence[str] = small_configs.NAMES) -> Iterator[Case]:
+    """Every key of some small trainings' configs, and every further option of their components, each once."""
+    seen: set[tuple[Any, str]] = set()
+    for file in (str(folder / name) for name in names):
+        read = config._read(file)
+        for place, node in _nodes(read.to_dict(), ""):
+            user = component_at(node, place)
+            keys = {*node, *options(user, place)} - {"self", "cfg", "custom_imports"}
+            for key in sorted(key for key in keys if not key.startswith("_") and (user or place, key) not in seen):
+                where, unset = f"{place}.{key}".lstrip("."), default(user, key)
+                seen.add((user or place, key))
+                for value in WRONG:
+                    yield Case(where, value, lambda r=read, w=where, v=value: _train(r, w, v), unset)
 
 
 def _nodes(node: Any, place: str) -> Iterator[tuple[str, dict]]:
@@ -146,20 +151,21 @@ def _nodes(node: Any, place: str) -> Iterator[tuple[str, dict]]:
             yield from _nodes(child, f"{place}.{number}")
 
 
-def _train(read: Any, where: str, value: Any, folder: Path) -> None:
+def _train(read: Any, where: str, value: Any) -> None:
     """Train two steps, draw two prompts and measure them, with one value of a config changed."""
     before, config._read = config._read, lambda _path: copy.deepcopy(read)
     try:
         changed = copy.deepcopy(read.to_dict())
         changed["train_cfg"]["max_iters"] = 2
-        changed["test_dataloader"]["dataset"]["per_split"] = 2
+        if "per_split" in (prompts := changed["test_dataloader"]["dataset"]):
+            prompts["per_split"] = 2
         node, (*parents, last) = changed, where.split(".")
         for part in parents:
             node = node[int(part)] if isinstance(node, list) else node[part]
         node[last] = value
-        config._read = lambda _path: type(read)(changed, cfg_text="", filename=str(folder / "small.py"))
-        commands.clear(folder)
-        cfg = load_config(str(folder / "small.py"), None, str(folder / "work"))
+        config._read = lambda _path: type(read)(changed, cfg_text="", filename=read.filename)
+        commands.clear(Path())
+        cfg = load_config(read.filename, None, "work")
     finally:
         config._read = before
     if cfg.get("train_cfg") is None:

@@ -62,6 +62,7 @@ def test_several_latents_make_a_token():
     ("options", "says"),
     [
         ({"kl": -1}, "KLAutoencoder kl is -1"),
+        ({"width": []}, "KLAutoencoder width is .*; give a number of channels"),
         ({"latent_channels": 0}, "KLAutoencoder latent_channels is 0"),
         ({"stride": 4}, "tokens of 4 x 4 pixels don't divide"),
         ({"stride": 1}, "2 widths halve the resolution 1 times; a stride of 1 doesn't allow it"),

@@ -207,6 +207,10 @@ def test_wrong_options_are_told():
         make_tokenizer("KLTokenizer", posterior="mean")
     with pytest.raises(UserError, match="tokens of 2 x 2 pixels don't divide the image size 5 x 6"):
         make_tokenizer("KLTokenizer", size=(5, 6))
+    for options in ({"scale": 0.0}, {"scale": -1.0}, {"scale": float("inf")}, {"shift": float("inf")}):
+        (name,) = options
+        with pytest.raises(UserError, match=f"KLTokenizer {name} is "):
+            make_tokenizer("KLTokenizer", **options)
 
 
 # Frozen, and outside of checkpoints
