@@ -54,7 +54,7 @@ def check_argument(name: str, value: Any, hint: Any, user: str) -> None:
         user: Whose argument it is, for the message.
 
     Raises:
-        UserError: It isn't.
+        UserError: It isn't, or it is the empty text where None says that there is nothing.
 
     Examples:
         >>> check_argument("splits", [[1]], Sequence[str], "DigitPrompts")
@@ -63,6 +63,8 @@ def check_argument(name: str, value: Any, hint: Any, user: str) -> None:
     """
     if hint is not None and not fits(value, hint):
         raise UserError(f"{name} is {value!r}; {user} takes {in_words(hint)}")
+    if value == "" and isinstance(value, str) and NoneType in get_args(hint):
+        raise UserError(f"{name} is empty; give a value, or None")
     check_size(name, value)
 
 

@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
 
 from . import hub
 from .acceleration import HALF, check_dtype
+from .annotations import check_argument
 from .card import Card, pass_on
 from .contracts import Sampler
 from .drawing import Drawing, Request, SamplingStep, check_precision, check_sampler, joined
@@ -23,7 +25,7 @@ from .regions import Regions
 from .sampling import MaskedSampler, sampler_config, sampler_for
 from .saved import find_model, in_precision, load_model, read_card, read_sheet, write_model
 from .structures import Between, Caption, Seed, ends
-from .tokenizers.encoding import check_caption
+from .tokenizers.encoding import check_caption, texts_of
 from .words import check_words
 
 OUTPUTS = ("pil", "tensor")
@@ -75,6 +77,8 @@ class Pipeline:
         """
         found = find_model(path, revision)
         model, plain = load_model(found, config)
+        if not isinstance(device, (str, torch.device)):
+            raise UserError(f"device is {device!r}; give 'auto', or a name such as 'cuda:0'")
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         made = cls(model, plain, read_card(found))
         made._sheet = read_sheet(found)
@@ -129,6 +133,8 @@ class Pipeline:
         from .files import state_hash
 
         check_dtype(dtype)
+        if not isinstance(card, (Card, NoneType)):
+            raise UserError(f"card is {card!r}; give a Card, such as Card(data='...', licence='...')")
         if self.config is None:
             raise UserError("Pipeline(model) knows no config to save; give the model's as Pipeline(model, config)")
         try:
@@ -226,8 +232,8 @@ class Pipeline:
                 each caption; or a share of the tokens in [0, 1], which the seed chooses. A token is drawn anew if any
                 of its pixels is; all others stay.
             regions: Captions of parts of the images, pairs such as ``[("a red heart", mask)]``, or such pairs for each
-                caption. A mask says by the rule of ``mask`` which tokens follow its caption in place of the image's;
-                later regions lie over earlier ones.
+                caption; without a pair there are none. A mask says by the rule of ``mask`` which tokens follow its
+                caption in place of the image's; later regions lie over earlier ones.
             callback: Called after each sampling step with what there is. What it raises ends the call. With
                 ``mask=0`` nothing is drawn, so there is no step.
             trajectory: Whether all steps stand in what is returned.
@@ -291,7 +297,7 @@ class Pipeline:
             UserError: As :meth:`__call__`, or there are more or fewer ends.
         """
         check_integer("frames", frames, 2)
-        texts = _texts("captions", captions)
+        texts = texts_of("captions", captions)
         if len(texts) not in (1, 2):
             raise UserError(f"{len(texts)} captions to go between; give one or two of them")
         drawn = [secrets.randbelow(SEEDS) for _ in range(3 - len(texts))] if seeds is None else seeds
@@ -322,13 +328,15 @@ class Pipeline:
     ) -> Request:
         """All that is asked for, checked."""
         check_precision(self.model.image_tokenizer)  # here too, since images to change are encoded before drawing
-        captions = [captions] if isinstance(captions, Between) else _texts("captions", captions)
+        captions = [captions] if isinstance(captions, Between) else texts_of("captions", captions)
         check_function("callback", print if callback is None else callback, "SamplingStep")
+        for name, flag in (("trajectory", trajectory), ("word_maps", word_maps)):
+            check_argument(name, flag, bool, "Pipeline")
         if output not in OUTPUTS:
             raise unknown("output", output, OUTPUTS)
         drawn = [secrets.randbelow(SEEDS) for _ in captions] if seeds is None else seeds
         chosen, numbers = self.sampler(**sampler), checked_seeds(drawn, len(captions))
-        away = None if negative is None else _texts("negative", negative)
+        away = None if negative is None else texts_of("negative", negative)
         away = away * len(captions) if away is not None and isinstance(negative, str) else away
         if away is not None and len(away) != len(captions):
             raise UserError(f"{len(captions)} captions and {len(away)} negative; give one for all, or one for each")
@@ -341,13 +349,3 @@ class Pipeline:
         if word_maps:
             check_words(self.model.ema, captions, laid_out is not None)
         return Request(captions, numbers, chosen, away, edit, laid_out, callback, trajectory, word_maps, output)
-
-
-def _texts(name: str, given: Any) -> list[Any]:
-    """A text or several, as a list."""
-    try:
-        if isinstance(given, bytes):
-            raise TypeError
-        return [given] if isinstance(given, str) else list(given)
-    except TypeError as error:  # also of arrays and tensors of no dimension, which are iterable by their class
-        raise UserError(f"{name} is {given!r}; give a text, or several") from error

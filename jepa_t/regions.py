@@ -1,7 +1,7 @@
 """Captions of parts of an image: pairs of a caption and a mask as users give them, as a caption for each token."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -83,7 +83,7 @@ def _each(regions: Any, count: int) -> list[list[tuple[Caption, Any]]]:
 
 
 def _listed(given: Any) -> list[Any]:
-    if isinstance(given, (str, Tensor, Between)) or not isinstance(given, Iterable):
+    if isinstance(given, (str, Tensor, Between, Mapping)) or not isinstance(given, Iterable):
         raise UserError(f"regions holds a {type(given).__name__}; {FORM}")
     return list(given)
 

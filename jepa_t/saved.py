@@ -118,7 +118,7 @@ def write_model(folder: str | Path, weights: Mapping[str, Tensor], config: bytes
     Raises:
         UserError: It can't be written.
     """
-    if not isinstance(folder, (str, os.PathLike)):
+    if not isinstance(folder, (str, os.PathLike)) or folder == "":
         raise UserError(f"folder is {folder!r}; give a text or a Path")
     try:
         write_weights(Path(folder) / WEIGHTS, weights)

@@ -73,3 +73,10 @@ def test_without_an_annotation_a_flag_stays_a_flag_and_a_number_a_number():
         check_argument("scale", scale, hints(Some)["scale"], "Some")
     with pytest.raises(UserError, match="scale is 'a'; Some takes None or a number"):
         check_argument("scale", "a", hints(Some)["scale"], "Some")
+
+
+def test_nothing_is_said_by_none_not_by_an_empty_text():
+    check_argument("cache", None, str | None, "Some")
+    check_argument("name", "", str, "Some")
+    with pytest.raises(UserError, match="cache is empty; give a value, or None"):
+        check_argument("cache", "", str | None, "Some")

@@ -99,6 +99,9 @@ def test_seeds_are_read_from_numpy_and_pytorch_too(draw, seeds):
         ({"negative": 5}, "negative is 5; give a text, or several"),
         ({"negative": b"a red"}, "negative is b'a red'; give a text, or several"),
         ({"callback": 5}, "callback is 5; give a function"),
+        ({"trajectory": 1}, "trajectory is 1; Pipeline takes True or False"),
+        ({"word_maps": "no"}, "word_maps is 'no'; Pipeline takes True or False"),
+        ({"regions": {}}, "regions holds a dict; give pairs"),
         ({"progress": 5}, "progress is 5; give a function"),
         ({"seeds": 7}, "seeds is 7; give a list with one for each caption"),
         *(({"seeds": [0, s]}, f"the seed {s!r} is no whole number") for s in (-1, 2**32, 2**63, 1.5, True, "3", None)),
@@ -189,7 +192,7 @@ def test_what_is_no_path_is_told(path):
     [
         ("file", None, "can't be written: File exists"),
         ("/proc/x", None, "can't be written"),
-        (None, None, "folder is None"),
+        (None, None, "folder is ''"),
         ("new", torch.int8, r"dtype is torch\.int8; use torch\.float32"),
         ("new", "float16", "dtype is 'float16'; use"),
     ],
@@ -197,8 +200,12 @@ def test_what_is_no_path_is_told(path):
 def test_a_folder_that_cannot_be_written_and_a_precision_that_ruins_are_told(draw, tmp_path, folder, dtype, says):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=says):
-        draw.save_pretrained(tmp_path / folder if folder else None, dtype)
+        draw.save_pretrained(tmp_path / folder if folder else "", dtype)
     assert os.listdir(tmp_path) == ["file"]
+    with pytest.raises(UserError, match="card is 'words'; give a Card"):
+        draw.save_pretrained(tmp_path / "new", card="words")
+    with pytest.raises(UserError, match="device is None; give 'auto'"):
+        Pipeline.from_pretrained("emoji", device=None)
 
 
 def test_a_weight_that_half_precision_does_not_hold_is_told(draw, tmp_path):

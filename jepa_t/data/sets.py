@@ -43,14 +43,22 @@ class TrainingSet(Dataset, ABC):
         Raises:
             UserError: One can't, such as for images of another size.
         """
+        self.check_size(image_tokenizer, "model.image_tokenizer")
+
+    def check_size(self, tokenizer: ImageTokenizer, where: str) -> None:
+        """See that images have the size that the tokenizer reads that stands ``where`` in the config.
+
+        Raises:
+            UserError: They haven't.
+        """
         if self.image_size is None:
             return
-        takes = tuple(side * image_tokenizer.stride for side in image_tokenizer.grid)
+        takes = tuple(side * tokenizer.stride for side in tokenizer.grid)
         if self.image_size != takes:
             ours, theirs = (" x ".join(map(str, size)) for size in (self.image_size, takes))
             raise UserError(
-                f"train_dataloader.dataset.{self.size_option} gives images of {ours} pixels, and model.image_tokenizer "
-                f"reads {theirs}: let the two agree"
+                f"train_dataloader.dataset.{self.size_option} gives images of {ours} pixels, and {where} reads "
+                f"{theirs}: let the two agree"
             )
 
 

@@ -20,6 +20,7 @@ from ..model import JEPAT
 from ..registry import HOOKS
 from ..rehearsal import doubts, rehearse
 from ..tokenizers.encoding import encode
+from ..tokenizers.kl import KLTokenizer
 from ..trainable import unwrap
 from .display import PreviewHook
 from .runner import log_interval
@@ -137,11 +138,13 @@ class HoldTokensHook(Hook):
         """Encode the images, and let the data set hold their tokens.
 
         Raises:
-            UserError: The data set can't hold tokens.
+            UserError: The data set can't hold tokens, or the tokenizer draws them.
         """
         dataset, model = runner.train_dataloader.dataset, unwrap(runner.model)
         if not isinstance(dataset, HoldsTokens):
             raise UserError(f"{type(dataset).__name__} can't hold tokens; leave out the HoldTokensHook")
+        if isinstance(model.image_tokenizer, KLTokenizer) and model.image_tokenizer.posterior == "sample":
+            raise UserError("HoldTokensHook holds one draw of each image; set image_tokenizer.posterior='mode'")
         device = next(model.parameters()).device
         parts = [encode(model.image_tokenizer, part.to(device)) for part in dataset.images.split(self.at_once)]
         dataset.hold(torch.cat(parts).cpu())

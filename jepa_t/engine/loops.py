@@ -12,8 +12,13 @@ from mmengine.runner import BaseLoop, Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..contracts import ImageTokenizer
+from ..data.sets import PromptSet, TrainingSet
 from ..errors import UserError, check_integer
 from ..registry import LOOPS
+from ..tokenizers.maps import check_images
+from ..tokenizers.training import TokenizerTraining
+from ..trainable import unwrap
 from .checkpoint import last_checkpoint
 from .compat import end_workers
 from .sampler import SeededSampler, mix
@@ -101,8 +106,14 @@ class TrainLoop(BaseLoop):
         return self._iter
 
     def run(self) -> torch.nn.Module:
-        """Train to the end, or until ``stop_training`` is set."""
+        """Train to the end, or until ``stop_training`` is set.
+
+        Raises:
+            UserError: As hooks and steps do; or a tokenizer that is trained alone reads images of another size.
+        """
         runner = self.runner
+        if isinstance(model := unwrap(runner.model), TokenizerTraining):
+            self._check_sizes(model.tokenizer)
         runner.call_hook("before_train")
         runner.call_hook("before_train_epoch")
         if self._iter:  # of a resume; older checkpoints don't say how many
@@ -123,6 +134,13 @@ class TrainLoop(BaseLoop):
         runner.call_hook("after_train_epoch")
         runner.call_hook("after_train")
         return runner.model
+
+    def _check_sizes(self, tokenizer: ImageTokenizer) -> None:
+        prompts = self.runner.test_loop.dataloader.dataset if self.runner.test_loop else None
+        if isinstance(self.dataloader.dataset, TrainingSet):
+            self.dataloader.dataset.check_size(tokenizer, "model.tokenizer")
+        if isinstance(prompts, PromptSet) and prompts.images is not None:
+            check_images(prompts.images, tokenizer.grid, tokenizer.stride, "test_dataloader.dataset")
 
     def _step(self, batches: Iterator[dict]) -> None:
         runner, step = self.runner, [next(batches) for _ in range(self.accumulated)]

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -137,3 +138,17 @@ def fit_tokenizers(
             if not text_tokenizer.fitted:
                 text_tokenizer.fit(captions)
     first.ids(list(dict.fromkeys(captions)))
+
+
+def texts_of(name: str, given: Any) -> list[Any]:
+    """A text or several, as a list.
+
+    Raises:
+        UserError: It is neither; the message calls it ``name``.
+    """
+    try:
+        if isinstance(given, bytes):
+            raise TypeError
+        return [given] if isinstance(given, str) else list(given)
+    except TypeError as error:  # also of arrays and tensors of no dimension, which are iterable by their class
+        raise UserError(f"{name} is {given!r}; give a text, or several") from error

@@ -172,8 +172,6 @@ class Tower:
     """
 
     def __init__(self, encoder: TextEncoder, name: str, length: int, cache: str | None) -> None:
-        if cache == "":
-            raise UserError("cache is empty; name a folder, or give None to keep nothing on the disk")
         self.encoder = encoder.float().eval().requires_grad_(False)
         self.name, self.length = name, length
         self.hash = self.measure()

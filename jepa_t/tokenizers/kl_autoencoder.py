@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..contracts import Fitted, ImageTokenizer, TrainedTokenizer
-from ..errors import check_depth, check_integer, loss_weight
+from ..errors import UserError, check_depth, check_integer, loss_weight
 from ..registry import TOKENIZERS
 from .convolutions import decoding, encoding, several
 from .discrete import MEASURED
@@ -106,11 +106,14 @@ class KLAutoencoder(ImageTokenizer, Fitted, TrainedTokenizer):
         """Read the checkpoint, then measure the latents of images ``[N, 3, H, W]`` in [-1, 1].
 
         Raises:
-            UserError: There is no checkpoint, it is damaged or of another architecture, or the size differs.
+            UserError: There is no checkpoint, it is damaged or of another architecture, the size differs, or there is
+                one latent alone.
         """
         read_trained(self, self.checkpoint)
         check_images(images, self.grid, self.stride)
         some = images[:: -(-len(images) // MEASURED)]
+        if len(some) * self.grid[0] * self.grid[1] * self.patch**2 < 2:
+            raise UserError("KLAutoencoder can't measure the spread of one latent; give more images")
         latents = torch.cat([self._posterior(part.to(self.mean.device))[0] for part in some.split(AT_ONCE)])
         self.mean.copy_(latents.mean((0, 2, 3))[:, None, None])
         self.std.copy_(latents.std((0, 2, 3)).clamp(min=1e-6)[:, None, None])

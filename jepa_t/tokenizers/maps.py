@@ -56,12 +56,13 @@ def grid_of(name: str, size: tuple[int, int], stride: int) -> tuple[int, int]:
     return height // stride, width // stride
 
 
-def check_images(images: Tensor, grid: tuple[int, int], stride: int) -> None:
-    """Refuse images of a size other than ``grid`` times ``stride``.
+def check_images(images: Tensor, grid: tuple[int, int], stride: int, where: str = "") -> None:
+    """Refuse images of a size other than ``grid`` times ``stride``; ``where`` they come from stands in the message.
 
     Raises:
         UserError: They have another size.
     """
     expected = [3, grid[0] * stride, grid[1] * stride]
     if list(images.shape[1:]) != expected:
-        raise UserError(f"the images are {list(images.shape[1:])}, the tokenizer takes {expected}")
+        of = f"the images of {where}" if where else "the images"
+        raise UserError(f"{of} are {list(images.shape[1:])}, the tokenizer takes {expected}")

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from jepa_t.data import SmallImages, SmallPrompts
-from jepa_t.engine import load_config
+from jepa_t.engine import JEPATRunner, load_config
 from jepa_t.errors import UserError
 from jepa_t.registry import DATASETS, METRICS, MODELS, build
 
@@ -64,6 +64,21 @@ def test_a_wrong_part_or_an_empty_one_is_told(folder):
         SmallImages(folder, 16, "held_out", 0.0)
     with pytest.raises(UserError, match="SmallPrompts per_split is -1"):
         SmallPrompts(folder, 16, per_split=-1)
+
+
+@pytest.mark.parametrize(
+    ("loader", "says"),
+    [
+        ("train", "train_dataloader.dataset.size gives images of 48 x 48 pixels, and model.tokenizer reads 32 x 32"),
+        ("test", r"the images of test_dataloader.dataset are \[3, 48, 48\], the tokenizer takes \[3, 32, 32\]"),
+    ],
+)
+def test_images_of_another_size_than_a_tokenizer_that_is_trained_are_told_before_step_1(folder, tmp_path, loader, says):
+    options = [f"source={folder}", "size=32", f"{loader}_dataloader.dataset.size=48"]
+    runner = JEPATRunner.from_cfg(load_config("tokenizers/fsq_own", options, str(tmp_path)))
+    with pytest.raises(UserError, match=says):
+        runner.train()
+    assert runner.iter == 0
 
 
 def test_source_and_size_are_said_once_and_the_configs_are_whole(folder, tmp_path):

@@ -12,6 +12,7 @@ from jepa_t.data.sets import HoldsTokens
 from jepa_t.engine.hooks import HoldTokensHook
 from jepa_t.errors import UserError
 from jepa_t.files import load_checkpoint
+from jepa_t.tokenizers import KLTokenizer
 
 
 def scalars(work_dir):
@@ -50,6 +51,11 @@ def test_tokens_are_computed_once_and_held_in_their_images_order():
     assert torch.equal(runner.train_dataloader.dataset.tokens, torch.arange(1.0, 11)[:, None])
     runner.train_dataloader.dataset = object()
     with pytest.raises(UserError, match="object can't hold tokens"):
+        HoldTokensHook().before_train(runner)
+    runner.train_dataloader.dataset, model.image_tokenizer = Images(), object.__new__(KLTokenizer)  # without diffusers
+    torch.nn.Module.__init__(model.image_tokenizer)
+    model.image_tokenizer.posterior = "sample"
+    with pytest.raises(UserError, match="holds one draw of each image; set image_tokenizer"):
         HoldTokensHook().before_train(runner)
     with pytest.raises(UserError, match="HoldTokensHook at_once is 0"):
         HoldTokensHook(at_once=0)

@@ -192,11 +192,11 @@ def _noting(step: Callable) -> Callable:
 def pipeline_cases(pipeline: Pipeline) -> Iterator[Case]:
     """Every option of a pipeline's call, of its sampler, and of what its objective draws with."""
     plain = {"captions": ["a red three"], "seeds": [0]}
-    sampler = [*vars(pipeline.model.sampler), "preset"]
-    for name in ("captions", "seeds", "batch_size", *sampler):
+    called = inspect.signature(Pipeline.__call__).parameters
+    defaults = {name: option.default for name, option in called.items() if name not in ("self", "sampler")}
+    for name, unset in (defaults | dict.fromkeys([*vars(pipeline.model.sampler), "preset"])).items():
         for value in WRONG:
             given = plain | {name: value}
-            unset = None if name in sampler else inspect.Parameter.empty
             yield Case(f"draw {name}", value, lambda g=given: pipeline(**g), unset)
     for name in ("solver", "solver_steps"):
         for value in WRONG:

@@ -88,7 +88,7 @@ def test_a_pooler_that_nobody_reads_may_be_missing(tmp_path):
         ({"model": "nobody/nothing"}, "isn't here, and the hub"),
         ({"length": 0}, "length is 0"),
         ({"length": 41}, "length=41; .* reads at most 40 tokens"),
-        ({"cache": ""}, "cache is empty; name a folder, or give None"),
+        ({"cache": ""}, "cache is empty; give a value, or None"),
         ({"lenght": 4}, "did you mean 'length'"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import generator, gradients, smooth_images
+from tiny import generator, gradients, smooth_images, trained_kl
 
 from jepa_t.errors import UserError
 from jepa_t.registry import MODELS, build
@@ -56,6 +56,14 @@ def test_several_latents_make_a_token():
     images = torch.rand(2, 3, 8, 8)
     assert tokenizer.encode(images).shape == (2, 4, 24)
     assert tokenizer.decode(tokenizer.encode(images)).shape == images.shape
+
+
+def test_one_latent_has_no_spread():
+    tokenizer = KLAutoencoder(**trained_kl() | {"size": (2, 2)})
+    with pytest.raises(UserError, match="can't measure the spread of one latent"):
+        tokenizer.fit(torch.rand(1, 3, 2, 2))
+    tokenizer.fit(torch.rand(2, 3, 2, 2))
+    assert tokenizer.std.isfinite().all()
 
 
 @pytest.mark.parametrize(
