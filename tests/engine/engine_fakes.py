@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from torch import nn
 
 from jepa_t.contracts import Fitted
 from jepa_t.data import TrainingSet
 from jepa_t.engine import JEPATRunner, apply
+from jepa_t.evaluation.metric import Metric
 from jepa_t.files import load_checkpoint
 from jepa_t.registry import DATASETS, FUNCTIONS, METRICS, MODELS
 
@@ -166,7 +166,7 @@ class TinyPrompts:
 
 
 @METRICS.register_module(force=True)
-class TinyMetric(BaseMetric):
+class TinyMetric(Metric):
     """Counts the images."""
 
     def process(self, data_batch, data_samples):

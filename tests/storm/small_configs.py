@@ -4,7 +4,6 @@ from pathlib import Path
 from string import Template
 
 import tiny
-import tiny_features
 import tiny_run
 import tiny_text
 from image_files import encoded, random_image, write_classes
@@ -53,10 +52,7 @@ custom_hooks = []
 train_dataloader = dict(dataset=dict(_delete_=True, type="ImageNet", root="set", size=8, names=["cat", "dog", "fox"]))
 test_dataloader = dict(dataset=dict(_delete_=True, type="ClassPrompts", names=["cat", "dog", "fox"], count=3))
 test_cfg = dict(_delete_=True, type="GenerationLoop")
-test_evaluator = dict(
-    _delete_=True, type="DistributionMetric", features=dict(type="InceptionFeatures", weights="$inception", layer="64"),
-    allow_few=True,
-)
+test_evaluator = dict(_delete_=True, type="TinyMetric")
 """
 CODES = """
 _base_ = ["small.py"]
@@ -92,7 +88,6 @@ def prepare(folder: Path) -> None:
     made = {
         "kl": tiny.trained_kl()["checkpoint"],
         "quantized": tiny.trained_quantized()["checkpoint"],
-        "inception": tiny_features.inception_weights(),
         "autoencoder": tiny.pretrained_kl()["source"],
         **{kind: tiny_text.saved(kind) for kind in ("bert", "open_clip")},
     }
