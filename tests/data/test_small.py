@@ -74,7 +74,7 @@ def test_a_wrong_part_or_an_empty_one_is_told(folder):
     ],
 )
 def test_images_of_another_size_than_a_tokenizer_that_is_trained_are_told_before_step_1(folder, tmp_path, loader, says):
-    options = [f"source={folder}", "size=32", f"{loader}_dataloader.dataset.size=48"]
+    options = [f"source={folder}", "size=32", f"{loader}_dataloader.dataset.size=48", "train_cfg.max_iters=1"]
     runner = JEPATRunner.from_cfg(load_config("tokenizers/fsq_own", options, str(tmp_path)))
     with pytest.raises(UserError, match=says):
         runner.train()
