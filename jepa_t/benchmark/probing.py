@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +27,27 @@ BASELINES = "untrained", "pixels"  # arms that a task with labels has besides it
 Found = dict[str, dict[str, Any]]  # by arm: metrics and outcomes
 
 
-def probe_run(cfg: Config, folder: Path, notify: Callable[[int], object], labels: str) -> Found:
+def probe_run(cfg: Config, folder: Path, notify: Callable[[int], object], labels: Mapping[str, Any]) -> Found:
     """Probe a finished run's encoders, its encoder as it began, and raw pixels; and draw without captions.
 
     Args:
         cfg: Of the run.
         folder: Its folder; what was found is kept there, so a killed suite goes on.
         notify: Called at the start.
-        labels: Name of a :class:`~jepa_t.data.sets.LabelledSet`.
+        labels: Config of a :class:`~jepa_t.data.sets.LabelledSet`, but its part.
 
     Returns:
         Metrics and outcomes of ``trained``, ``untrained`` and ``pixels``. Figures are called ``<probe>/<label>``, of
         the trained weights, which aren't averaged, ``context/<probe>/<label>``; without captions ``null/<figure>``.
     """
-    kept = folder / f"probes_{labels}.json"
+    kept = folder / f"probes_{labels['type']}.json"
     if kept.is_file():
         return json.loads(kept.read_text())
     versions()  # of the source that runs, not of what may be edited meanwhile
     notify(0)
     set_threads(cfg.threads)
     model = Pipeline.from_pretrained(find_checkpoint(str(folder)), cfg.model.to_dict()).model
-    train, test = (build({"type": labels, "part": part}, DATASETS) for part in ("train", "test"))
+    train, test = (build({**labels, "part": part}, DATASETS) for part in ("train", "test"))
     with threadpool_limits(1):
         context, target = (probe_model(model, train, test, encoder) for encoder in ENCODERS)
         trained = _told(target | {f"context/{name}": right for name, right in context.items()})

@@ -269,6 +269,7 @@ def backbone(own: Arms) -> dict[str, Arms]:
     return {
         "probes": trained,
         "probes-shapes": trained,
+        "probes-emoji": trained,
         "reuse": reused(frozen, ("seen", "unseen", "paraphrase")),
         "reuse-classes": reused(numbered, ("seen",)),
     }

@@ -13,7 +13,7 @@ class Task:
         config: A config file, by its name in ``configs/``.
         figures: Names of the figures that stand in tables and plots, the deciding ones first.
         validation: Splits of the validation prompts, seen ones first.
-        labels: Name of the labelled images that encoders are probed with; None where they aren't.
+        labels: Config of the labelled images that encoders are probed with, but their part; None where they aren't.
         published: Of a task whose models are trained to be drawn from in few evaluations: the task whose plain models,
             drawn from as published, it is compared with too.
     """
@@ -21,7 +21,7 @@ class Task:
     config: str
     figures: tuple[str, ...]
     validation: tuple[str, ...]
-    labels: str | None = None
+    labels: dict | None = None
     published: str | None = None
 
 
@@ -70,6 +70,28 @@ BINDINGS = Task(
     ("unseen_binding/all", "unseen_binding/colour", "unseen_binding/shape", "unseen/all", "seen/all", "residual"),
     ("seen", "unseen_binding"),
 )
+EMOJI = Task(
+    "ablation/emoji.py",
+    (
+        "seen/r1",
+        "seen/r5",
+        "unseen_tone/r1",
+        "unseen_tone/r5",
+        "unseen_tone/skin",
+        "unseen_gender/r1",
+        "unseen_gender/r5",
+        "unseen_gender/gender",
+        "objects/r1",
+        "objects/r5",
+        "paraphrase/r1",
+        "paraphrase/r5",
+        "synonym/r1",
+        "synonym/r5",
+        "unseen_tone/error",
+        "seen/frechet",
+    ),
+    ("seen", "unseen_tone", "unseen_gender"),
+)
 TASKS = {
     "shapes": SHAPES,
     # The same for longer, and what two objects need of it first: order and binding come late.
@@ -92,7 +114,7 @@ TASKS = {
             *("linear/digit", "nearest/digit", "context/linear/digit", "context/nearest/digit"),
             *("linear/ink", "linear/paper", "null/frechet", *DIGITS.figures),
         ),
-        labels="LabelledDigits",
+        labels={"type": "LabelledDigits"},
     ),
     "probes-shapes": replace(
         SHAPES,
@@ -100,34 +122,21 @@ TASKS = {
             *(f"{probe}/{label}" for label in ("shape", "colour", "place") for probe in ("linear", "nearest")),
             *("context/linear/shape", "null/residual", "null/diversity", *SHAPES.figures),
         ),
-        labels="LabelledShapes",
+        labels={"type": "LabelledShapes"},
     ),
     "reuse": DIGITS,
     "reuse-classes": replace(DIGITS, figures=("seen/all", "frechet")),
     "bindings": BINDINGS,
     "bindings-small": replace(BINDINGS, config="ablation/bindings_small.py"),
-    "emoji": Task(
-        "ablation/emoji.py",
-        (
-            "seen/r1",
-            "seen/r5",
-            "unseen_tone/r1",
-            "unseen_tone/r5",
-            "unseen_tone/skin",
-            "unseen_gender/r1",
-            "unseen_gender/r5",
-            "unseen_gender/gender",
-            "objects/r1",
-            "objects/r5",
-            "paraphrase/r1",
-            "paraphrase/r5",
-            "synonym/r1",
-            "synonym/r5",
-            "unseen_tone/error",
-            "seen/frechet",
+    "probes-emoji": replace(
+        EMOJI,
+        figures=(
+            *(f"{probe}/{label}" for label in ("group", "role", "tone") for probe in ("linear", "nearest")),
+            *("context/linear/role", "null/seen/frechet", *EMOJI.figures),
         ),
-        ("seen", "unseen_tone", "unseen_gender"),
+        labels={"type": "LabelledEmoji", "pixels": 32},
     ),
+    "emoji": EMOJI,
 }
 
 DRAWN = ("digits", "pixels", "shapes", "emoji")  # tasks of the sampler suite
@@ -135,9 +144,10 @@ FEW = ("few", "one")  # the presets that other trainings are for, which are task
 TASKS |= {f"{task}-{preset}": replace(TASKS[task], published=task) for task in DRAWN for preset in FEW}
 NAMED = tuple(name for name, task in TASKS.items() if task.published)  # run only when asked for by name
 
+SLOW = "emoji", "probes-emoji"  # they judge among all emoji
 OWN = "own"  # the task of configs of one's own
 PRESETS = {
-    "smoke": Preset(1, dict.fromkeys((*TASKS, OWN), 16), 8, left_out=("emoji", *NAMED)),  # a minute for each run
+    "smoke": Preset(1, dict.fromkeys((*TASKS, OWN), 16), 8, left_out=(*SLOW, *NAMED)),  # a minute for each run
     "quick": Preset(
         3,
         {
@@ -152,12 +162,13 @@ PRESETS = {
             "reuse": 750,
             "reuse-classes": 750,
             "probes-shapes": 2500,
+            "probes-emoji": 1000,
             "bindings": 5000,
             "bindings-small": 5000,
         },
         200,
         # hours, where the rest of a suite takes half of one
-        left_out=("relations", "pairs", "emoji", "recipe", "backbone", "probes-shapes", "composition", *NAMED),
+        left_out=("relations", "pairs", "recipe", "backbone", "probes-shapes", "composition", *SLOW, *NAMED),
     ),
     "full": Preset(5, {}, 400, left_out=("relations", *NAMED)),  # at its own length the same as shapes
 }
