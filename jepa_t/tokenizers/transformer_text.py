@@ -1,9 +1,11 @@
 """Captions to text tokens with a small Transformer that trains along: no download."""
 
 import functools
+import hashlib
 import logging
+import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 
 import torch
@@ -20,6 +22,8 @@ from .captions import check_count, checked
 LOST = 0.1  # share of what captions say that a vocabulary may leave out
 PADDING, NULL, UNKNOWN = 0, 1, 2  # rows of the word table before the first word's
 FIRST_WORD = 3
+_HYPHENATED = re.compile(r"(\w+(?:-\w+)+)")
+_WHOLE = 2**16  # from here on ids are of whole words; CLIP's are smaller
 
 
 def _forget(tokenizer: "TransformerText", _keys: object) -> None:
@@ -46,6 +50,11 @@ def pairs_of(caption: str, length: int) -> list[int]:
     return pairs
 
 
+def _whole(word: str) -> int:
+    """The id of a word with a hyphen, the same on all machines."""
+    return _WHOLE + int.from_bytes(hashlib.blake2b(word.lower().encode(), digest_size=6).digest(), "big")
+
+
 @TOKENIZERS.register_module()
 class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
     """CLIP's byte-pair ids, of which only those that occur in training have a learned vector, and a Transformer.
@@ -58,6 +67,8 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
         vocabulary: How many different byte pairs can be learned; those beyond, the rarest, are read as unknown, and
             may be a tenth of what is said.
         dropout: In attention and after both branches of a block.
+        hyphenated: Whether a word with a hyphen that training shows has a vector of its own. Else "medium-dark" is read
+            as "medium", "-" and "dark", so that "dark" means something that "medium-dark" means as well.
 
     Raises:
         UserError: A number doesn't fit.
@@ -79,11 +90,12 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
         length: int = 16,
         vocabulary: int = 128,
         dropout: float = 0.0,
+        hyphenated: bool = False,
     ) -> None:
         super().__init__()
         if length < 1 or vocabulary < 1:
             raise UserError(f"TransformerText length={length} vocabulary={vocabulary}; both must be at least 1")
-        self.width, self.length = width, length
+        self.width, self.length, self.hyphenated = width, length, hyphenated
         self.register_buffer("clip_ids", torch.full((vocabulary,), -1))  # CLIP's id of each learned word
         self.words = table(FIRST_WORD + vocabulary, width)
         self.positions = table(length, width)
@@ -105,7 +117,7 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
         """
         counts: Counter[int] = Counter()
         for caption, times in Counter(captions).items():
-            for pair in byte_pairs().encode(checked(caption)):
+            for pair in self._units(checked(caption)):
                 counts[pair] += times
         kept = sorted(counts, key=lambda pair: (-counts[pair], pair))[: len(self.clip_ids)]
         lost = 1 - sum(counts[pair] for pair in kept) / max(sum(counts.values()), 1)
@@ -131,7 +143,8 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
         if missing:
             rows = {pair: FIRST_WORD + row for row, pair in enumerate(self.clip_ids.tolist()) if pair >= 0}
             for caption in missing:
-                ids = [rows.get(pair, UNKNOWN) for pair in pairs_of(caption, self.length)]
+                pairs_of(caption, self.length)  # whole words are fewer
+                ids = [rows.get(unit, UNKNOWN) for unit in self._units(caption, rows)]
                 self._cache[caption] = ids + [PADDING] * (self.length - len(ids))
         return torch.tensor([self._cache[caption] for caption in captions]).view(-1, self.length)
 
@@ -142,7 +155,7 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
     def unknown_words(self, caption: str) -> list[str]:
         """The words of a caption that have a part which training never showed, in order."""
         known = set(self.clip_ids.tolist())
-        return [w for w in checked(caption).split() if not known.issuperset(byte_pairs().encode(w))]
+        return [w for w in checked(caption).split() if not known.issuperset(self._units(w, known))]
 
     def word_spans(self, caption: str) -> list[tuple[str, range]]:
         """The words of a caption in order, each with the byte pairs that it is.
@@ -150,14 +163,24 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
         Raises:
             UserError: They can't be told apart, since a part of the caption is read as something else.
         """
-        words, start = [], 0
+        words, start, known = [], 0, set(self.clip_ids.tolist())
         for word in checked(caption).split():
-            count = len(byte_pairs().encode(word))
+            count = len(self._units(word, known))
             words.append((word, range(start, start + count)))
             start += count
-        if start != len(byte_pairs().encode(caption)):
+        if start != len(self._units(caption, known)):
             raise UserError(f"the caption {caption!r} is read otherwise than word by word; spell it plainly")
         return words
+
+    def _units(self, caption: str, known: Container[int] | None = None) -> list[int]:
+        """The ids of what has a vector each; a hyphenated word that isn't known is its byte pairs again."""
+        units: list[int] = []
+        for place, part in enumerate(_HYPHENATED.split(caption) if self.hyphenated else [caption]):
+            if place % 2 and (known is None or _whole(part) in known):
+                units.append(_whole(part))
+            else:
+                units += byte_pairs().encode(part)
+        return units
 
     def null(self, batch: int) -> Text:
         """The learned null text, the unconditional caption: ``batch`` equal rows."""

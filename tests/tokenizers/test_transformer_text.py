@@ -68,6 +68,24 @@ def test_the_most_frequent_byte_pairs_are_kept_and_the_rest_named_once(caplog):
     assert ids[2] == [ids[0][1], ids[0][0], 0, 0]
 
 
+def test_hyphenated_words_that_training_shows_are_read_whole():
+    """Others are read as their parts, and what has no hyphen as ever."""
+    parts, whole = (TransformerText(width=8, depth=0, length=8, vocabulary=9, hyphenated=it) for it in (False, True))
+    for tokenizer in (parts, whole):
+        tokenizer.fit(["dark skin", "medium-dark skin", "light skin"])
+    first, second = (tokenizer.ids(["dark skin", "Medium-dark skin"]).tolist() for tokenizer in (parts, whole))
+    assert set(first[0]) <= set(first[1])
+    assert [len(set(row) - {0}) for row in first + second] == [2, 4, 2, 2]
+    assert second[0][1] == second[1][1]
+    assert second[0][0] not in second[1]
+    assert len(set(whole.ids(["dark-light skin"])[0].tolist()) - {0}) == 4
+    assert whole.unknown_words("medium-dark dark-light medium") == ["dark-light", "medium"]
+    assert whole.word_spans("medium-dark, dark-light") == [("medium-dark,", range(2)), ("dark-light", range(2, 5))]
+    other = TransformerText(width=8, depth=0, length=8, vocabulary=9, hyphenated=True)
+    other.load_state_dict(whole.state_dict())
+    assert other.ids(["medium-dark skin"]).equal(whole.ids(["medium-dark skin"]))
+
+
 def test_a_vocabulary_survives_saving_and_loading_and_replaces_what_was_remembered():
     tokenizer, other = fitted_tokenizer("TransformerText"), make_tokenizer("TransformerText")
     assert tokenizer.fitted
