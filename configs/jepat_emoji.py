@@ -8,9 +8,9 @@ _base_ = [
 ]
 model = dict(
     image_tokenizer=dict(checkpoint="work_dirs/fsq_emoji", **_base_._tokenizer),
-    text_tokenizer=dict(length=20, dropout=0.1),
+    text_tokenizer=dict(length=20, dropout=0.1, hyphenated=True),
     encoder=dict(dropout=0.0),
     predictor=dict(dropout=0.0),
     mask_ratio=dict(low=0.35, std=0.2),  # few tokens stand as a rule, so that the caption has to be read
 )
-train_cfg = dict(max_iters=20000)
+train_cfg = dict(max_iters=14000)

@@ -6,7 +6,7 @@ _pixels = 32
 model = dict(
     width=96,
     image_tokenizer=dict(_delete_=True, type="PatchTokenizer", size=(_pixels, _pixels), patch=16, channels=64),
-    text_tokenizer=dict(depth=1, length=16, vocabulary=800, dropout=0.0),
+    text_tokenizer=dict(depth=1, length=16, vocabulary=800, dropout=0.0, hyphenated=False),
     encoder=dict(depth=2),
     predictor=dict(depth=2),
     mask_ratio=dict(low=0.2, std=0.5),
