@@ -2,10 +2,10 @@
 # It needs the tokenizer: jepa-t train tokenizers/kl_emoji
 # Not yet run: docs/emoji.md says what is known of its tokenizer.
 _base_ = [
-    "./_base_/models/jepat_small.py",
+    "./_base_/models/jepat_emoji.py",
     "./_base_/tokenizers/kl_emoji.py",
     "./_base_/datasets/emoji.py",
     "./_base_/schedules/small.py",
 ]
 model = dict(image_tokenizer=dict(checkpoint="work_dirs/kl_emoji", **_base_._tokenizer))
-train_cfg = dict(max_iters=16000)
+train_cfg = dict(max_iters=14000)
