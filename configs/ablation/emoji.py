@@ -10,7 +10,7 @@ model = dict(
     encoder=dict(depth=2),
     predictor=dict(depth=2),
     mask_ratio=dict(low=0.2, std=0.5),
-    objectives=dict(flow=dict(head_width=128, head_depth=2, draws=2)),
+    objectives=dict(flow=dict(head_width=128, head_depth=2, draws=2, predicts="velocity", logit_normal=None)),
 )
 train_dataloader = dict(dataset=dict(share=_share, pixels=_pixels, size=16000, again=1))
 test_dataloader = dict(dataset=dict(share=_share, pixels=_pixels))
