@@ -4,6 +4,7 @@ What is read is not trusted: nothing in it is executed, components are found by 
 that asks for far more memory than its weights have is refused.
 """
 
+import logging
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from . import hub, registry
+from .changes import trained_otherwise
 from .errors import UserError, first_line
 from .files import (
     WEIGHTS,
@@ -50,6 +52,8 @@ def load_model(path: str | Path, config: dict[str, Any] | None = None) -> tuple[
     """
     weights, found = _read(find_model(path))
     if config is not None:
+        for line in trained_otherwise(found, config):
+            logging.getLogger("jepa_t").warning("%s was trained otherwise: %s", path, line)
         model = registry.build(config, registry.MODELS)
     else:
         if not isinstance(found, dict):

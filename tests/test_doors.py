@@ -284,6 +284,19 @@ def test_a_door_opens_where_nothing_is_wrong(door, place):
     assert door() == 0
 
 
+@pytest.mark.parametrize("door", [train, judging, sample], ids=lambda door: door.__name__)
+def test_weights_that_fit_and_were_trained_otherwise_are_told(door, place, capsys, caplog):
+    """Velocities read as clean tokens draw nothing right, though every shape agrees; a sampler may be another."""
+    other = 'model = dict(objectives=dict(flow=dict(predicts="clean")), sampler=dict(_delete_=True, preset="fast"))\n'
+    Path("clean.py").write_text('_base_ = ["small.py"]\n' + other)
+    assert door(config="small.py") == 0
+    assert "trained otherwise" not in "".join(capsys.readouterr())
+    shutil.rmtree("work", ignore_errors=True)
+    assert door(config="clean.py") == 0
+    said = "".join(capsys.readouterr()) + caplog.text
+    assert re.findall("trained otherwise: (.*)", said) == ["model.objectives.flow.predicts is 'clean' and was not set"]
+
+
 def full(_number):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

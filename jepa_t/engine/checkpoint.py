@@ -13,10 +13,11 @@ from mmengine.dist import all_reduce, get_comm_device, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ..changes import plain
 from ..errors import check_integer
 from ..files import LAST, checkpoints, step_of, write_atomically
 from ..registry import HOOKS
-from .resume import plain, settings
+from .resume import settings
 
 
 @HOOKS.register_module()

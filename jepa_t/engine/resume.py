@@ -1,11 +1,12 @@
 """What a resume takes from a checkpoint: the state of a training. Its settings are those of the config given now."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.optim import OptimWrapper, _ParamScheduler
 from torch import Tensor
 
+from ..changes import plain
 from ..errors import UserError, check_integer, check_number
 from .schedule import follows_validation, replay
 
@@ -31,36 +32,9 @@ NEW_STATE = ("optim_wrapper.optimizer.type", "optim_wrapper.optimizer.amsgrad") 
 PLATEAU = {"best", "num_bad_epochs", "cooldown_counter", "last_step", "_global_step"}  # state of ReduceOnPlateauLR
 
 
-def plain(value: Any) -> Any:
-    """A config without objects: a class becomes its dotted path."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return f"{value.__module__}.{value.__qualname__}" if callable(value) else value
-
-
 def settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """What of a config decides the weights, as plain data."""
     return {key: plain(cfg.get(key)) for key in SETTINGS}
-
-
-def differences(before: Any, now: Any, place: str = "") -> dict[str, tuple[Any, Any]]:
-    """The values of two plain configs that differ, old and new by dotted key; None where there is none."""
-    if isinstance(before, list) and isinstance(now, list):
-        before, now = dict(enumerate(before)), dict(enumerate(now))
-    if not (isinstance(before, dict) and isinstance(now, dict)):
-        return {} if before == now else {place: (before, now)}
-    found = {}
-    for key in [*before, *(key for key in now if key not in before)]:
-        found |= differences(before.get(key), now.get(key), f"{place}.{key}" if place else str(key))
-    return found
-
-
-def in_lines(changed: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
-    """A line for each changed value."""
-    for key, (before, now) in changed.items():
-        yield f"{key} is {now!r} and was {before!r}"
 
 
 def check_meta(filename: str, checkpoint: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from torch.distributed import Backend, init_process_group
 from torch.utils.data import DataLoader
 
 from ..annotations import check_argument
+from ..changes import differences, in_lines, trained_otherwise
 from ..errors import UserError, check_integer, unknown
 from ..files import check_weights, find_checkpoint, load_checkpoint
 from ..registry import as_user_errors
@@ -30,7 +31,7 @@ from .config import set_threads
 from .loaders import build_loader
 from .loops import TrainLoop
 from .optim import GuardedOptimWrapper
-from .resume import NEW_STATE, check_meta, differences, in_lines, restore_optimizer, restore_schedules, settings
+from .resume import NEW_STATE, check_meta, restore_optimizer, restore_schedules, settings
 from .schedule import count_steps, disagreements, stand_in
 from .work_dir import claim, locked
 
@@ -136,7 +137,7 @@ class JEPATRunner(Runner):
         Raises:
             UserError: It holds weights alone, or those of other parameters.
         """
-        checkpoint = self.load_checkpoint(filename)
+        checkpoint = self._load(filename)
         meta, loop = self.checkpoint_meta, self.train_loop
         if not {"optimizer", "message_hub"} <= checkpoint.keys() or "iter" not in meta:
             raise UserError(f"checkpoint {filename!r} holds weights alone; start from them with load_from={filename!r}")
@@ -302,6 +303,18 @@ class JEPATRunner(Runner):
         return built
 
     def load_checkpoint(self, filename: str, **_: Any) -> dict:
+        """Load weights, and say which options of the model were others when they were trained.
+
+        Raises:
+            UserError: As :meth:`_load`.
+        """
+        checkpoint = self._load(filename)
+        if not self.checkpoint_meta.get("starts_fresh"):
+            for line in trained_otherwise(self.checkpoint_meta.get("model"), self.cfg.model.to_dict()):
+                self.logger.warning(f"{Path(filename).name} was trained otherwise: {line}")
+        return checkpoint
+
+    def _load(self, filename: str) -> dict:
         """Load weights; every name and shape must agree with the model.
 
         A converted backbone says, by the beginnings of names in ``meta["starts_fresh"]``, what it leaves to the
