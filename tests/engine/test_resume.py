@@ -94,7 +94,7 @@ def test_a_longer_training_stretches_its_schedule(tmp_path, said):
     ("changes", "says"),
     [
         ({"randomness": {"seed": 3}}, "randomness.seed is 3 and was 0"),
-        ({"model": {"type": "TinyModel", "noise": 0.5}}, "model.noise is 0.5 and was None"),
+        ({"model": {"type": "TinyModel", "noise": 0.5}}, "model.noise is 0.5 and was not set"),
         ({"param_scheduler": HALF | {"decay": 0.25}}, "param_scheduler.decay is 0.25 and was 0.5"),
         ({"param_scheduler": PLATEAU} | VALIDATION, "param_scheduler.type is 'ReduceOnPlateauLR'"),
     ],

@@ -7,9 +7,10 @@ from engine_fakes import tiny_config, train
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from jepa_t.changes import differences
 from jepa_t.engine import JEPATRunner, apply
 from jepa_t.engine.components import OWN_KEYS
-from jepa_t.engine.resume import SETTINGS, differences, settings
+from jepa_t.engine.resume import SETTINGS, settings
 from jepa_t.errors import UserError
 from jepa_t.files import checkpoints, load_checkpoint
 
