@@ -33,8 +33,8 @@ def printable(text: str) -> str:
     r"""A text in one line without what a terminal would obey, which names of files may hold.
 
     Examples:
-        >>> print(printable("\x1b[31mred.png"))
-        \x1b[31mred.png
+        >>> printable("\x1b[31mred.png")
+        '\\x1b[31mred.png'
     """
     return COMMANDING.sub(lambda found: ascii(found[0])[1:-1], text)
 
