@@ -7,4 +7,4 @@ _base_ = [
     "./_base_/schedules/small.py",
 ]
 model = dict(image_tokenizer=dict(checkpoint="work_dirs/fsq_emoji", **_base_._tokenizer))
-train_cfg = dict(max_iters=10000)
+train_cfg = dict(max_iters=20000)

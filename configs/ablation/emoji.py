@@ -6,11 +6,11 @@ _pixels = 32
 model = dict(
     width=96,
     image_tokenizer=dict(_delete_=True, type="PatchTokenizer", size=(_pixels, _pixels), patch=16, channels=64),
-    text_tokenizer=dict(depth=1, length=16, vocabulary=800, dropout=0.0, hyphenated=False),
+    text_tokenizer=dict(depth=1, length=16, vocabulary=800, dropout=0.0),
     encoder=dict(depth=2),
     predictor=dict(depth=2),
     mask_ratio=dict(low=0.2, std=0.5),
-    objectives=dict(flow=dict(head_width=128, head_depth=2, draws=2, predicts="velocity", logit_normal=None)),
+    objectives=dict(flow=dict(head_width=128, head_depth=2, draws=2)),
 )
 train_dataloader = dict(dataset=dict(share=_share, pixels=_pixels, size=16000, again=1))
 test_dataloader = dict(dataset=dict(share=_share, pixels=_pixels))
