@@ -134,7 +134,7 @@ def test_each_option_changes_the_loss(name):
         ("FlowMatching", {"logit_normal": (0.0, 0.0)}, "logit_normal is .*give a mean and a deviation above 0"),
         ("MeanFlow", {"stretches": -1}, "MeanFlow stretches is -1"),
         ("MeanFlow", {"stretches": 3}, "MeanFlow stretches is 3; there are only 2 draws"),
-        ("MeanFlow", {"adaptive": -0.5}, "MeanFlow adaptive is -0.5; use 0 to 1"),
+        ("MeanFlow", {"adaptive": -0.5}, "MeanFlow adaptive is -0.5; it must lie between 0 and 1"),
         ("GaussianDiffusion", {"draws": 0}, "GaussianDiffusion draws is 0"),
         ("GaussianDiffusion", {"weight": float("nan")}, "GaussianDiffusion weight is nan"),
         ("TokenCrossEntropy", {"weight": "1"}, "TokenCrossEntropy weight is '1'"),
