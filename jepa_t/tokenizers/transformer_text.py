@@ -96,7 +96,7 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
         if length < 1 or vocabulary < 1:
             raise UserError(f"TransformerText length={length} vocabulary={vocabulary}; both must be at least 1")
         self.width, self.length, self.hyphenated = width, length, hyphenated
-        self.register_buffer("clip_ids", torch.full((vocabulary,), -1))  # CLIP's id of each learned word
+        self.register_buffer("clip_ids", torch.full((vocabulary,), -1))  # of each learned word CLIP's, or its own
         self.words = table(FIRST_WORD + vocabulary, width)
         self.positions = table(length, width)
         self.blocks = Blocks(depth, width, heads, dropout, least=0)
@@ -143,8 +143,10 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
         if missing:
             rows = {pair: FIRST_WORD + row for row, pair in enumerate(self.clip_ids.tolist()) if pair >= 0}
             for caption in missing:
-                pairs_of(caption, self.length)  # whole words are fewer
-                ids = [rows.get(unit, UNKNOWN) for unit in self._units(caption, rows)]
+                units = pairs_of(caption, self.length)  # those of whole words are fewer
+                if self.hyphenated:
+                    units = self._units(caption, rows)
+                ids = [rows.get(unit, UNKNOWN) for unit in units]
                 self._cache[caption] = ids + [PADDING] * (self.length - len(ids))
         return torch.tensor([self._cache[caption] for caption in captions]).view(-1, self.length)
 
