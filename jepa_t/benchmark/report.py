@@ -171,7 +171,10 @@ def _difference_table(arms: Sequence[str], figures: Sequence[str], records: Sequ
     if not series and all(record.place for record in records):
         return "No run of the reference was finished, so there is nothing to compare with."
     at = {tuple(point): arm for arm, point in series.items()}
-    lines = []
+    lines: list[list[str]] = []
+    if not series and len(arms) > 1:  # what the differences are to
+        own = [list(outcomes(records, arms[0], figure).values()) for figure in figures]
+        lines.append([f"{arms[0]}, itself", *(f"{interval(seeds).mean:.3f}" if seeds else "" for seeds in own)])
     for arm in arms:  # of a line, the first line's point for as many scans, if there is one
         reference = at.get((series[arms[0]][0], series[arm][1]), arm) if series else arms[0]
         if reference != arm:

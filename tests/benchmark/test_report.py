@@ -129,6 +129,7 @@ def test_the_plan_decides_the_order_and_the_reference_whichever_run_failed(tmp_p
     text = write_report(tmp_path).read_text()
     assert text.index("| a | 1") < text.index("| b | 1")
     assert "Paired differences to `a`" in text
+    assert "| a, itself | 0.800" in text
     assert "| b | -0.600" in text
     keep(tmp_path, "fusion", records[:2], "command", "2026-01-02")
     text = write_report(tmp_path).read_text()
