@@ -49,3 +49,12 @@ def test_scenes_of_two_captions_are_drawn_and_judged(tmp_path, monkeypatch, caps
     assert "both: " in capsys.readouterr().out
     with Image.open(tmp_path / "regions.png") as sheet:
         assert sheet.width > 4 * 100
+
+
+@pytest.mark.slow  # it judges 500 images among all emoji
+def test_siblings_tell_a_tone_better_than_a_gender(capsys):
+    runpy.run_path(str(EXAMPLES / "emoji_siblings.py"))
+    right = {line.split(":")[0]: float(line.split("r1 ")[1][:4]) for line in capsys.readouterr().out.splitlines()}
+    assert len(right) == 4
+    assert right["unseen_tone, from the change of the 5 most alike"] > 0.6
+    assert right["unseen_gender, from the change of all"] < 0.1
