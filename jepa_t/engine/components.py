@@ -35,6 +35,27 @@ HANDED = {
 # Parts without a type.
 LOADERS = {f"{use}_dataloader": DataLoader for use in ("train", "val", "test")}
 IMPLIED = {"": Runner, "log_processor": LogProcessor, "randomness": Runner.set_randomness, **LOADERS}
+# Of which registry a type is, by the places where it stands; only its names are offered for one that is unknown.
+KINDS = {
+    r"model": ours.MODELS,
+    r"(model\.)?(\w+_)?tokenizer": ours.TOKENIZERS,
+    r"model\.(encoder|predictor)": ours.BACKBONES,
+    r"model\.fusion\.\w+": ours.FUSIONS,
+    r"model\.objectives\.\w+": ours.OBJECTIVES,
+    r"(.*\.)?mask_ratio": ours.MASK_RATIOS,
+    r"model\.sampler": ours.SAMPLERS,
+    r"(default|custom)_hooks\.\w+": ours.HOOKS,
+    r"optim_wrapper": ours.OPTIM_WRAPPERS,
+    r"optim_wrapper\.constructor": ours.OPTIM_WRAPPER_CONSTRUCTORS,
+    r"optim_wrapper\.optimizer": mmengine.OPTIMIZERS,
+    r"param_scheduler(\.\d+)?": ours.PARAM_SCHEDULERS,
+    r"(train|val|test)_dataloader\.dataset(\..+)?": ours.DATASETS,
+    r"(train|val|test)_dataloader\.(batch_)?sampler": ours.DATA_SAMPLERS,
+    r"(train|val|test)_dataloader\.collate_fn": ours.FUNCTIONS,
+    r"(train|val|test)_cfg": ours.LOOPS,
+    r"(train|val|test)_evaluator(\.\d+)?": ours.METRICS,
+    r"(.*\.)?features": ours.FEATURES,
+}
 # Topmost keys beside the arguments of MMEngine's Runner, and those whose annotations say less, with what they take.
 OWN_KEYS = {
     "threads": int | str,
@@ -68,11 +89,11 @@ def component_at(node: dict, place: str) -> Callable | None:
     Raises:
         UserError: It names one that no registry knows.
     """
-    return component(node["type"]) if "type" in node else IMPLIED.get(place)
+    return component(node["type"], place) if "type" in node else IMPLIED.get(place)
 
 
-def component(kind: Any) -> Callable | None:
-    """The class or function that a ``type`` names.
+def component(kind: Any, place: str) -> Callable | None:
+    """The class or function that a ``type`` names, which stands at a place such as ``model.encoder``.
 
     Raises:
         UserError: A name that no registry knows.
@@ -89,7 +110,10 @@ def component(kind: Any) -> Callable | None:
             return found
     if "." in kind:
         return ours.resolve(kind, ours.MODELS)
-    raise unknown("component", kind, {name for registry in registries for name in registry.module_dict})
+    fitting = _at(KINDS, place)
+    what = fitting.name if fitting else "component"
+    names = {name for registry in (_family(fitting) if fitting else registries) for name in registry.module_dict}
+    raise UserError(f"{place}: {unknown(what, kind, names)}".removeprefix(": "))
 
 
 def consumed(component: Callable | None, place: str) -> set[str]:
@@ -138,6 +162,11 @@ def check_needs(component: Callable | None, node: Mapping[str, Any], place: str)
     for name in dependent:
         if name in node and not node.get(needed) and node[name] != default(component, name):
             raise UserError(f"{place}.{name} is {node[name]!r}, and acts only with {needed}; give that too, or neither")
+
+
+def _family(registry: Registry) -> list[Registry]:
+    """A registry, and those above it that its names are looked up in."""
+    return [registry, *(_family(registry.parent) if registry.parent else [])]
 
 
 def _registries() -> list[Registry]:

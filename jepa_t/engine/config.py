@@ -203,6 +203,6 @@ def _check(node: Any, place: str, path: str) -> None:
         if user and key in annotations and not (child is None and default(user, key) is None):
             check_argument(where, child, annotations[key], user.__name__)
         if key == "constructor":  # MMEngine's name for a second type
-            component(child)
+            component(child, where)
         _check(child, where, path)
     check_needs(user, node, place)
