@@ -68,7 +68,7 @@ def test_the_work_dir_is_named_after_the_config(path):
         ("train_cfg.max_iters=1.5", "a whole number"),
         ("model.type=7", "model: unknown model '7'"),
         ("optim_wrapper.constructor=x", "optim_wrapper.constructor: unknown optimizer wrapper constructor 'x': choose"),
-        ("optim_wrapper.optimizer.type=AdamX", "optim_wrapper.optimizer: unknown optimizer 'AdamX': did you mean 'Adam"),
+        ("optim_wrapper.optimizer.type=AdamX", "optim_wrapper.optimizer: unknown optimizer 'AdamX'"),
         ("param_scheduler.4.end=9", "entries 0 to 0"),
         ("train_cfg.max_iters", "key.sub=value"),
         ("optim_wrapper.optimizer.betas=(1,", "'(' was never closed"),
