@@ -1,11 +1,14 @@
-# jepat_emoji.py with continuous latents in the place of codes.
+# Emoji as jepat_emoji.py, with continuous latents in the place of codes: docs/emoji.md says why it is the better one.
 # It needs the tokenizer: jepa-t train tokenizers/kl_emoji
-# Run for 4,000 steps, where it was ahead of codes: docs/emoji.md.
 _base_ = [
     "./_base_/models/jepat_emoji.py",
     "./_base_/tokenizers/kl_emoji.py",
-    "./_base_/datasets/emoji.py",
+    "./_base_/datasets/emoji_colours.py",
     "./_base_/schedules/small.py",
 ]
-model = dict(image_tokenizer=dict(checkpoint="work_dirs/kl_emoji", **_base_._tokenizer))
+model = dict(
+    image_tokenizer=dict(checkpoint="work_dirs/kl_emoji", **_base_._tokenizer),
+    text_tokenizer=dict(hyphenated=True),  # "medium-dark" is no kind of "dark"
+    objectives=dict(flow=dict(predicts="clean", logit_normal=(-0.8, 0.8))),  # early times, when the caption decides
+)
 train_cfg = dict(max_iters=20000)

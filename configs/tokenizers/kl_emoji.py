@@ -3,10 +3,10 @@
 #   jepa-t test tokenizers/kl_emoji
 _base_ = [
     "../_base_/tokenizers/kl_emoji.py",
-    "../_base_/datasets/emoji.py",
+    "../_base_/datasets/emoji_colours.py",
     "../_base_/schedules/tokenizer.py",
 ]
 model = dict(type="TokenizerTraining", tokenizer=_base_._tokenizer)
 train_dataloader = dict(batch_size=16)
-test_dataloader = dict(dataset=dict(splits=("seen", "unseen_tone", "unseen_gender"), images=True))
-test_evaluator = [dict(type="ReconstructionMetric"), dict(type="EmojiMetric")]
+test_dataloader = dict(dataset=dict(splits=("seen", "unseen_tone", "unseen_gender", "unseen_colour"), images=True))
+test_evaluator = [dict(type="ReconstructionMetric"), dict(type="EmojiMetric", colours=True)]

@@ -35,6 +35,10 @@ def blur(images: Tensor) -> Tensor:
 class Gallery:
     """All real images ``[G, 3, H, W]`` in [-1, 1], in which one is looked for.
 
+    Args:
+        images: They.
+        first: How many of the first are looked for among these alone; what comes after is looked for among all.
+
     Examples:
         >>> gallery = Gallery(torch.stack([torch.zeros(3, 4, 4), torch.ones(3, 4, 4)]))
         >>> nearer, nearest = gallery.ranks(torch.full((1, 3, 4, 4), 0.9), asked=torch.tensor([1]))
@@ -43,6 +47,7 @@ class Gallery:
     """
 
     images: Tensor
+    first: int = 0
 
     def __post_init__(self) -> None:
         self._flat = blur(self.images.float()).flatten(1)
@@ -60,6 +65,8 @@ class Gallery:
         Equal ones count for the asked one.
         """
         distances = self.distances(images)
+        others = torch.arange(len(self.images)) >= self.first
+        distances = distances.masked_fill(others & (asked < self.first)[:, None], torch.inf)
         own = distances.gather(1, asked[:, None])
         return (distances < own - LEAST).sum(1), distances.argmin(1)
 

@@ -74,6 +74,6 @@ def _letters(name: str) -> str:
 
 def _written(emoji: Emoji, templates: tuple[tuple[str, ...], ...], names: list[str]) -> list[str]:
     forms = templates[emoji.tone is not None]
-    bare = [thing(name, emoji.flag) for name in names]
+    bare = [" ".join(filter(None, (emoji.colour, thing(name, emoji.flag)))) for name in names]
     said = [form.format(a=with_article(b), bare=b, tone=emoji.tone) for b in bare for form in forms]
     return list(dict.fromkeys(said))

@@ -44,7 +44,9 @@ class Emoji:
         gender: ``woman``, ``man`` or ``person``; None where there is none, or where several look the same.
         tone: One of ``TONES``, or None.
         flag: Whether it is the flag of a country or region.
-        split: ``seen``, or ``unseen_tone`` or ``unseen_gender`` where training never shows it.
+        split: ``seen``, or ``unseen_tone`` or ``unseen_gender`` where training never shows it; of those in a colour of
+            `colours.HUES`, ``recoloured`` or ``unseen_colour``.
+        colour: That colour, of `colours.HUES`; None for the emoji as it is.
     """
 
     text: str
@@ -55,6 +57,7 @@ class Emoji:
     tone: str | None
     flag: bool
     split: str = field(default="seen", compare=False)
+    colour: str | None = None
 
     @property
     def family(self) -> tuple[str, str | None]:

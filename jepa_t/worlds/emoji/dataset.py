@@ -1,5 +1,7 @@
 """Emoji to train on: each with what is said of it."""
 
+from itertools import groupby
+
 import numpy as np
 from torch import Tensor
 
@@ -9,7 +11,7 @@ from ...errors import UserError, check_integer, check_share
 from ...registry import DATASETS
 from .captions import captions
 from .catalogue import catalogue, within
-from .rendering import render
+from .colours import in_colours, pictures
 
 
 @DATASETS.register_module()
@@ -23,6 +25,8 @@ class EmojiImages(HoldsTokens):
         pixels: Height and width of the images.
         seed: Seed of the captions.
         share: Of the roles, chosen by their names, each with all genders and tones that training shows.
+        recoloured: How often one that is no person comes in a colour that it never has, such as "a blue fox", while one
+            that has a tone comes once; each time in another of five colours.
 
     Attributes:
         captions: The caption of each pair.
@@ -33,17 +37,34 @@ class EmojiImages(HoldsTokens):
 
     size_option = "pixels"
 
-    def __init__(self, size: int = 50000, again: int = 2, pixels: int = 64, seed: int = 0, share: float = 1.0) -> None:
+    def __init__(
+        self,
+        size: int = 50000,
+        again: int = 2,
+        pixels: int = 64,
+        seed: int = 0,
+        share: float = 1.0,
+        recoloured: int = 0,
+    ) -> None:
         check_integer("EmojiImages again", again)
+        check_integer("EmojiImages recoloured", recoloured, 0)
         check_share("EmojiImages share", share)
         shown = [one for one in catalogue() if one.split == "seen" and within(one, share)]
         shown = shown[: check_integer("EmojiImages size", size)]
         if not shown:
             raise UserError(f"EmojiImages share is {share!r}, which leaves no emoji; give more")
         times = np.array([1 if one.tone else again for one in shown])
-        order = [np.flatnonzero(times > turn) for turn in range(again)]  # all, then those that come again
-        self.rows, index = np.resize(np.concatenate(order), size), np.arange(size)
-        self.pixels = render([one.text for one in shown], pixels)
+        turns = [[row] for turn in range(again) for row in np.flatnonzero(times > turn)]  # all, then those again
+        if recoloured:
+            others = [one for one in in_colours() if one.split == "recoloured" and within(one, share)]
+            numbered = groupby(enumerate(others, len(shown)), key=lambda pair: pair[1].text)
+            turns += [[row for row, _ in group] for _, group in numbered] * recoloured
+            shown += others
+        index = np.arange(size)
+        offered = [turns[turn] for turn in index % len(turns)]
+        choice = draw(seed, "emoji colour", index, np.array([len(rows) for rows in offered]))
+        self.rows = np.array([rows[number] for rows, number in zip(offered, choice, strict=True)])
+        self.pixels = pictures(shown, pixels)
         self.tokens: Tensor | None = None
         self.image_size = (pixels, pixels)
         said = [captions(one) for one in shown]

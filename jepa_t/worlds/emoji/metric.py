@@ -6,12 +6,12 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from ...errors import check_share
+from ...errors import UserError, check_share
 from ...evaluation.features import GradientHistograms
 from ...evaluation.retrieval import Gallery, RetrievalMetric
 from ...registry import METRICS
 from .catalogue import TONES, Emoji, catalogue, within
-from .rendering import render
+from .colours import HUES, in_colours, pictures
 
 DIFFERENT = 0.3  # in [-1, 1]: each two tones of plain skin differ by 0.33 and more, on edges by less
 
@@ -22,14 +22,16 @@ class EmojiMetric(RetrievalMetric):
 
     More figures of each split, of the nearest real emoji: ``role``; ``gender``, where the role has several; ``tone``,
     where a tone was asked for. ``skin``: the tone that most of the pixels are nearest to in which each two of the
-    asked emoji's tones differ, which hair doesn't. ``sibling``: the mean squared difference in [0, 1] to the nearest of
-    its other tones; an ``error`` that isn't well below has missed the tone. ``copied``, of what training never shows:
-    whether the nearest is an image that it does show; what training shows is memorised at best. ``real/...`` are the
-    figures of the real images, moved by a pixel and noised.
+    asked emoji's tones differ, which hair doesn't; ``colour`` the same of those that were asked for in a colour.
+    ``sibling``: the mean squared difference in [0, 1] to the nearest of its other tones or colours; an ``error`` that
+    isn't well below has missed it. ``copied``, of what training never shows: whether the nearest is an image that it
+    does show; what training shows is memorised at best. ``real/...`` are the figures of the real images, moved by a
+    pixel and noised.
 
     Args:
         pixels: Height and width of the images.
         share: Of the roles that training shows, as in `EmojiImages`.
+        colours: Whether prompts may ask for `in_colours`, which are looked for among all emoji and all of these.
 
     Raises:
         UserError: The share isn't one.
@@ -38,12 +40,13 @@ class EmojiMetric(RetrievalMetric):
     headlines = ("r1", "gender", "tone", "skin")
     distances = ("error", "sibling")
 
-    def __init__(self, pixels: int = 64, share: float = 1.0) -> None:
+    def __init__(self, pixels: int = 64, share: float = 1.0, colours: bool = False) -> None:
         check_share("EmojiMetric share", share)
         super(RetrievalMetric, self).__init__()
         self.share = share
         emoji, self.features = catalogue(), GradientHistograms()
-        self.gallery = Gallery(render([one.text for one in emoji], pixels) / 127.5 - 1)
+        self.known = (*emoji, *(in_colours() if colours else ()))
+        self.gallery = Gallery(pictures(self.known, pixels) / 127.5 - 1, first=len(emoji))
         self.families: dict[tuple, dict[str | None, int]] = defaultdict(dict)
         self.genders: dict[str, set] = defaultdict(set)
         for number, one in enumerate(emoji):
@@ -51,8 +54,14 @@ class EmojiMetric(RetrievalMetric):
             self.genders[one.role].add(one.gender)
 
     def judge(self, images: Tensor, asked: Tensor) -> dict[str, list]:
-        """By the name of each figure, its value for each image; None where it doesn't count."""
-        emoji, (_, nearest) = catalogue(), self.gallery.ranks(images, asked)
+        """By the name of each figure, its value for each image; None where it doesn't count.
+
+        Raises:
+            UserError: An emoji is asked for in a colour, without ``colours``.
+        """
+        if int(asked.max()) >= len(self.known):
+            raise UserError("the prompts ask for emoji in colours; give EmojiMetric colours=True")
+        emoji, (_, nearest) = self.known, self.gallery.ranks(images, asked)
         pairs = [(emoji[a], emoji[n]) for a, n in zip(asked.tolist(), nearest.tolist(), strict=True)]
         alike = {
             "role": [a.role == n.role for a, n in pairs],
@@ -62,23 +71,32 @@ class EmojiMetric(RetrievalMetric):
             "tone": [a.tone == n.tone if a.tone else None for a, n in pairs],
             "copied": [self._shown(n) if not self._shown(a) else None for a, n in pairs],
         }
-        tones = [self._tone(image, number) for image, number in zip(images, asked.tolist(), strict=True)]
-        return super().judge(images, asked) | alike | {"skin": [t[0] for t in tones], "sibling": [t[1] for t in tones]}
+        votes = [self._vote(image, number) for image, number in zip(images, asked.tolist(), strict=True)]
+        alike["skin"] = [right if a.tone else None for (right, _), (a, _) in zip(votes, pairs, strict=True)]
+        alike["colour"] = [right if a.colour else None for (right, _), (a, _) in zip(votes, pairs, strict=True)]
+        return super().judge(images, asked) | alike | {"sibling": [distance for _, distance in votes]}
 
     def _shown(self, one: Emoji) -> bool:
         """Whether training shows an emoji."""
-        return one.split == "seen" and within(one, self.share)
+        return one.split in ("seen", "recoloured") and within(one, self.share)
 
-    def _tone(self, image: Tensor, asked: int) -> tuple[bool | None, float | None]:
-        """Whether the skin is of the asked tone, and the distance to the nearest other tone."""
-        one = catalogue()[asked]
+    def _siblings(self, asked: int) -> list[int]:
+        """Itself and its other tones, or colours; none for what has neither."""
+        first, one = self.gallery.first, self.known[asked]
+        if one.colour:
+            start = asked - (asked - first) % len(HUES)
+            return [*range(start, start + len(HUES))]
         family = self.families[one.family]
-        if one.tone is None or not family.keys() >= set(TONES):
+        return [family[tone] for tone in TONES] if one.tone and family.keys() >= set(TONES) else []
+
+    def _vote(self, image: Tensor, asked: int) -> tuple[bool | None, float | None]:
+        """Whether most of what differs is of the asked tone or colour, and the distance to the nearest other one."""
+        siblings = self._siblings(asked)
+        if not siblings:
             return None, None
-        real = self.gallery.images[[family[tone] for tone in TONES]]  # [5, 3, H, W]
-        skin = torch.stack([(a - b).abs().amax(0) for a, b in combinations(real, 2)]).amin(0) > DIFFERENT  # [H, W]
-        votes = (real - image).square().sum(1)[:, skin].argmin(0)  # the tone that each pixel is nearest to
-        told = TONES[votes.bincount(minlength=len(TONES)).argmax()] == one.tone if len(votes) else None
-        others = torch.stack([real[i] for i, tone in enumerate(TONES) if tone != one.tone])
-        sibling = (others - image).square().flatten(1).mean(1).min() / 4
-        return told, float(sibling)
+        real, own = self.gallery.images[siblings], siblings.index(asked)  # [S, 3, H, W]
+        differ = torch.stack([(a - b).abs().amax(0) for a, b in combinations(real, 2)]).amin(0) > DIFFERENT  # [H, W]
+        votes = (real - image).square().sum(1)[:, differ].argmin(0)  # the sibling that each pixel is nearest to
+        told = int(votes.bincount(minlength=len(siblings)).argmax()) == own if len(votes) else None
+        others = torch.cat([real[:own], real[own + 1 :]])
+        return told, float((others - image).square().flatten(1).mean(1).min() / 4)

@@ -10,13 +10,14 @@ from ...errors import check_integer, check_share, unknown
 from ...registry import DATASETS
 from .captions import captions, paraphrases, withheld_synonyms
 from .catalogue import Emoji, catalogue, within
-from .rendering import render
+from .colours import emoji_of, in_colours, pictures
 
 SPLITS: dict[str, tuple[Callable[[Emoji], bool], Callable[[Emoji], list[str]]]] = {
     "seen": (lambda one: one.split == "seen", captions),
     "objects": (lambda one: one.split == "seen" and one.tone is None and one.gender is None, captions),
     "unseen_tone": (lambda one: one.split == "unseen_tone", captions),
     "unseen_gender": (lambda one: one.split == "unseen_gender", captions),
+    "unseen_colour": (lambda one: one.split == "unseen_colour", captions),
     "paraphrase": (lambda one: one.split == "seen", paraphrases),
     "synonym": (lambda one: one.split == "seen", withheld_synonyms),
 }
@@ -31,6 +32,7 @@ class EmojiPrompts(PromptSet):
     - ``seen``: what training shows, in its words. ``objects``: those of them without tone and gender.
     - ``unseen_tone``: a role and gender in a tone that training never shows them in.
     - ``unseen_gender``: a role in a gender that training never shows, in any tone.
+    - ``unseen_colour``: a thing in a colour that it never has, and that training doesn't show it in (`in_colours`).
     - ``paraphrase``: withheld sentences. ``synonym``: withheld names, which only a pretrained text encoder can know.
 
     Args:
@@ -44,7 +46,7 @@ class EmojiPrompts(PromptSet):
     Attributes:
         captions: All prompts.
         splits: The split of each.
-        facts: Of each ``{"image": its number in the catalogue}``.
+        facts: Of each ``{"image": its number in the catalogue}``, and those of ``in_colours()`` after it.
 
     Raises:
         UserError: An argument is out of range, or a package is missing.
@@ -67,15 +69,15 @@ class EmojiPrompts(PromptSet):
         found = [(split, *prompt) for split in splits for prompt in _prompts(split, per_split, seed, share)]
         self.splits = [split for split, _, _ in found]
         self.facts = [{"image": number} for _, number, _ in found]
-        asked = [catalogue()[number].text for _, number, _ in found]
-        real = render(asked, pixels) / 127.5 - 1 if images else None
+        real = pictures([emoji_of(number) for _, number, _ in found], pixels) / 127.5 - 1 if images else None
         super().__init__([caption for _, _, caption in found], real, split=self.splits, facts=self.facts)
 
 
 def _prompts(split: str, count: int, seed: int, share: float) -> list[tuple[int, str]]:
     """Numbers in the catalogue and captions, of a random part of the split."""
     belongs, words = SPLITS[split]
-    found = [(number, words(one)) for number, one in enumerate(catalogue()) if belongs(one) and within(one, share)]
+    emoji, first = (in_colours(), len(catalogue())) if split == "unseen_colour" else (catalogue(), 0)
+    found = [(number, words(one)) for number, one in enumerate(emoji, first) if belongs(one) and within(one, share)]
     found = [(number, said) for number, said in found if said]
     order = np.argsort(draw(seed, f"emoji {split}", np.array([number for number, _ in found]), 2**62), kind="stable")
     chosen = sorted(order[:count].tolist())
