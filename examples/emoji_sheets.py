@@ -43,5 +43,6 @@ def drawn(captions: tuple[str, ...], columns: int) -> Image.Image:
 folder.mkdir(parents=True, exist_ok=True)
 beside_truth("seen").save(folder / "emoji_seen.png")
 beside_truth("unseen_tone").save(folder / "emoji_unseen.png")
+beside_truth("unseen_colour").save(folder / "emoji_colours.png")
 drawn(INVENTED, columns=6).save(folder / "emoji_invented.png")
 drawn(SHOWN, columns=4).save(folder / "emoji_captions.png")

@@ -31,7 +31,7 @@ def test_a_loop_of_ones_own_trains_and_draws(tmp_path, monkeypatch):
 def test_the_sheets_of_the_docs_are_drawn_anew(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["emoji_sheets.py", str(tmp_path)])
     runpy.run_path(str(EXAMPLES / "emoji_sheets.py"))
-    for name in ("seen", "unseen", "invented", "captions"):
+    for name in ("seen", "unseen", "colours", "invented", "captions"):
         with (
             Image.open(tmp_path / f"emoji_{name}.png") as drawn,
             Image.open(EXAMPLES.parent / "docs" / f"emoji_{name}.png") as shown,

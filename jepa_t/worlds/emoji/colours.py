@@ -37,7 +37,7 @@ def recolour(images: Tensor, colours: Sequence[str]) -> Tensor:
     hues = torch.tensor([round(HUES[colour] / 360 * 255) for colour in colours], dtype=torch.uint8)
     hsv[..., 0] = torch.where(places, hues[:, None, None], hsv[..., 0])
     hsv[..., 1] = torch.where(places, (hsv[..., 1] * SOFTER).byte(), hsv[..., 1])
-    return _convert(hsv, "HSV", "RGB").permute(0, 3, 1, 2).contiguous()
+    return torch.where(places[:, None], _convert(hsv, "HSV", "RGB").permute(0, 3, 1, 2), images)
 
 
 @cache

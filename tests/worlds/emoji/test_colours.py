@@ -1,0 +1,110 @@
+"""Things in colours that they never have: their drawing stays, each is held out in one colour, and the judge tells."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jepa_t.errors import UserError
+from jepa_t.worlds.emoji import EmojiImages, EmojiMetric, EmojiPrompts
+from jepa_t.worlds.emoji.captions import captions
+from jepa_t.worlds.emoji.catalogue import catalogue
+from jepa_t.worlds.emoji.colours import HUES, coloured, emoji_of, in_colours, pictures, recolour
+
+
+@pytest.fixture(scope="module")
+def metric():
+    return EmojiMetric(pixels=32, colours=True)
+
+
+def test_outline_and_white_stay_and_the_rest_has_one_hue():
+    fox = next(one for one in catalogue() if one.text == "🦊")
+    image = pictures([fox])
+    blue = recolour(image, ["blue"])
+    there = coloured(image)[0]
+    assert torch.equal(blue[0][:, ~there], image[0][:, ~there])
+    red, green, blueness = blue[0][:, there].int()
+    assert (blueness > red).all()
+    assert ((green > red) & (green < blueness)).float().mean() > 0.99  # 205 degrees
+
+
+@given(st.integers(0, 2**31), st.sampled_from(sorted(HUES)))
+def test_images_alike_in_size_and_kind_come_back(seed, colour):
+    images = torch.randint(256, (2, 3, 5, 4), generator=torch.Generator().manual_seed(seed)).byte()
+    found = recolour(images, [colour, "red"])
+    assert found.shape == images.shape
+    assert torch.equal(found[1:], recolour(images[1:], ["red"]))
+    assert recolour(images[:0], []).shape == (0, 3, 5, 4)
+
+
+def test_every_thing_is_held_out_in_one_colour_and_no_person_is_recoloured():
+    emoji = in_colours()
+    assert len(emoji) == 3624
+    for start in range(0, len(emoji), len(HUES)):
+        group = emoji[start : start + len(HUES)]
+        assert [one.colour for one in group] == list(HUES)
+        assert len({one.text for one in group}) == 1
+        assert [one.split for one in group].count("unseen_colour") == 1
+    assert not any(one.tone or one.gender or one.flag for one in emoji)
+    names = {name for one in emoji for name in one.names}
+    assert {"fox", "pizza", "grinning_face"} <= names
+    assert names.isdisjoint({"red_apple", "blue_heart", "men_holding_hands", "flag_of_Japan", "waving_hand"})
+    held = [one.colour for one in emoji if one.split == "unseen_colour"]
+    assert min(held.count(colour) for colour in HUES) > 70  # of 604
+
+
+def test_captions_name_the_colour():
+    fox = next(one for one in in_colours() if one.names[0] == "fox" and one.colour == "orange")
+    assert captions(fox)[:2] == ["an orange fox", "orange fox"]
+
+
+def test_training_shows_recoloured_things_as_often_as_asked_and_never_the_held_out_ones():
+    plain, more = EmojiImages(size=7000, pixels=8), EmojiImages(size=7000, pixels=8, recoloured=2)
+    shown = [one for one in in_colours() if one.split == "recoloured"]
+    first = len(plain.images)
+    assert len(more.images) == first + len(shown)
+    assert more.captions[:5000] == plain.captions[:5000]  # what has its own colours comes first
+    turn = len(in_colours()) // len(HUES)
+    rows = more.rows[more.rows >= first]
+    assert len(rows) == 2 * turn
+    texts = [shown[row - first].text for row in rows]
+    assert all(texts.count(text) == 2 for text in texts[:20])
+    assert all(more.captions[i] in captions(shown[more.rows[i] - first]) for i in np.flatnonzero(more.rows >= first))
+    with pytest.raises(UserError, match="recoloured"):
+        EmojiImages(size=10, recoloured=-1)
+
+
+def test_prompts_ask_for_the_held_out_colour_and_know_its_image():
+    prompts = EmojiPrompts(("unseen_colour",), per_split=30, images=True, pixels=16)
+    asked = [emoji_of(fact["image"]) for fact in prompts.facts]
+    assert all(one.split == "unseen_colour" for one in asked)
+    assert all(caption in captions(one) for caption, one in zip(prompts.captions, asked, strict=True))
+    assert torch.equal(prompts.images, pictures(asked, 16) / 127.5 - 1)
+
+
+def test_the_judge_tells_thing_and_colour(metric):
+    first = len(catalogue())
+    foxes = [n for n, one in enumerate(in_colours(), first) if one.names[0] == "fox"]
+    asked = next(n for n in foxes if emoji_of(n).split == "unseen_colour")
+    other = foxes[foxes.index(asked) - 3]
+    fox = next(n for n, one in enumerate(catalogue()) if one.text == "🦊")
+    shown = metric.gallery.images[[asked, other, fox]]
+    found = metric.judge(shown, torch.tensor([asked, asked, fox]))
+    assert found["r1"] == [True, False, True]
+    assert found["role"] == [True, True, True]
+    assert found["colour"] == [True, False, None]
+    assert found["copied"] == [False, True, None]
+    assert found["skin"] == [None] * 3
+    assert found["error"][0] < 1e-6 < found["sibling"][0]
+
+
+def test_real_emoji_compete_with_real_ones_alone(metric):
+    asked = torch.arange(0, len(catalogue()), 97)
+    images = metric.gallery.images[asked]
+    plain = EmojiMetric(pixels=32)
+    assert metric.judge(images, asked)["r1"] == plain.judge(images, asked)["r1"]
+    disturbed = metric.gallery.disturbed(asked)
+    assert metric.gallery.ranks(disturbed, asked)[1].max() < len(catalogue())
+    with pytest.raises(UserError, match="colours=True"):
+        plain.judge(images[:1], torch.tensor([len(catalogue())]))
