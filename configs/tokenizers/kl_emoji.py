@@ -9,4 +9,4 @@ _base_ = [
 model = dict(type="TokenizerTraining", tokenizer=_base_._tokenizer)
 train_dataloader = dict(batch_size=16)
 test_dataloader = dict(dataset=dict(splits=("seen", "unseen_tone", "unseen_gender", "unseen_colour"), images=True))
-test_evaluator = [dict(type="ReconstructionMetric"), dict(type="EmojiMetric", colours=True)]
+test_evaluator = [dict(type="ReconstructionMetric"), dict(type="EmojiMetric")]

@@ -6,4 +6,3 @@ test_dataloader = dict(
         splits=("seen", "objects", "unseen_tone", "unseen_gender", "unseen_colour", "paraphrase", "synonym"),
     )
 )
-test_evaluator = dict(colours=True)

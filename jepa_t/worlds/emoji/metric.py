@@ -6,12 +6,13 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from ...errors import UserError, check_share
+from ...errors import check_share
 from ...evaluation.features import GradientHistograms
 from ...evaluation.retrieval import Gallery, RetrievalMetric
 from ...registry import METRICS
 from .catalogue import TONES, Emoji, catalogue, within
 from .colours import HUES, in_colours, pictures
+from .rendering import render
 
 DIFFERENT = 0.3  # in [-1, 1]: each two tones of plain skin differ by 0.33 and more, on edges by less
 
@@ -26,12 +27,11 @@ class EmojiMetric(RetrievalMetric):
     ``sibling``: the mean squared difference in [0, 1] to the nearest of its other tones or colours; an ``error`` that
     isn't well below has missed it. ``copied``, of what training never shows: whether the nearest is an image that it
     does show; what training shows is memorised at best. ``real/...`` are the figures of the real images, moved by a
-    pixel and noised.
+    pixel and noised. What is asked for in a colour (`in_colours`) is looked for among all emoji and all of these.
 
     Args:
         pixels: Height and width of the images.
         share: Of the roles that training shows, as in `EmojiImages`.
-        colours: Whether prompts may ask for `in_colours`, which are looked for among all emoji and all of these.
 
     Raises:
         UserError: The share isn't one.
@@ -40,13 +40,13 @@ class EmojiMetric(RetrievalMetric):
     headlines = ("r1", "gender", "tone", "skin")
     distances = ("error", "sibling")
 
-    def __init__(self, pixels: int = 64, share: float = 1.0, colours: bool = False) -> None:
+    def __init__(self, pixels: int = 64, share: float = 1.0) -> None:
         check_share("EmojiMetric share", share)
         super(RetrievalMetric, self).__init__()
         self.share = share
         emoji, self.features = catalogue(), GradientHistograms()
-        self.known = (*emoji, *(in_colours() if colours else ()))
-        self.gallery = Gallery(pictures(self.known, pixels) / 127.5 - 1, first=len(emoji))
+        self.known, self.pixels = emoji, pixels
+        self.gallery = Gallery(render([one.text for one in emoji], pixels) / 127.5 - 1)
         self.families: dict[tuple, dict[str | None, int]] = defaultdict(dict)
         self.genders: dict[str, set] = defaultdict(set)
         for number, one in enumerate(emoji):
@@ -54,13 +54,8 @@ class EmojiMetric(RetrievalMetric):
             self.genders[one.role].add(one.gender)
 
     def judge(self, images: Tensor, asked: Tensor) -> dict[str, list]:
-        """By the name of each figure, its value for each image; None where it doesn't count.
-
-        Raises:
-            UserError: An emoji is asked for in a colour, without ``colours``.
-        """
-        if int(asked.max()) >= len(self.known):
-            raise UserError("the prompts ask for emoji in colours; give EmojiMetric colours=True")
+        """By the name of each figure, its value for each image; None where it doesn't count."""
+        self._know(asked)
         emoji, (_, nearest) = self.known, self.gallery.ranks(images, asked)
         pairs = [(emoji[a], emoji[n]) for a, n in zip(asked.tolist(), nearest.tolist(), strict=True)]
         alike = {
@@ -75,6 +70,18 @@ class EmojiMetric(RetrievalMetric):
         alike["skin"] = [right if a.tone else None for (right, _), (a, _) in zip(votes, pairs, strict=True)]
         alike["colour"] = [right if a.colour else None for (right, _), (a, _) in zip(votes, pairs, strict=True)]
         return super().judge(images, asked) | alike | {"sibling": [distance for _, distance in votes]}
+
+    def other_figures(self, records: list[dict]) -> dict[str, float]:
+        """Distances, and what the judge makes of real images."""
+        self._know(torch.tensor([record["facts"]["image"] for record in records]))
+        return super().other_figures(records)
+
+    def _know(self, asked: Tensor) -> None:
+        """Take things in colours into the gallery once one is asked for: there are as many as emoji."""
+        if int(asked.max()) >= len(self.known):
+            first = len(self.known)
+            self.known = (*self.known, *in_colours())
+            self.gallery = Gallery(pictures(self.known, self.pixels) / 127.5 - 1, first)
 
     def _shown(self, one: Emoji) -> bool:
         """Whether training shows an emoji."""

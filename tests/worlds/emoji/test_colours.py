@@ -15,7 +15,9 @@ from jepa_t.worlds.emoji.colours import HUES, coloured, emoji_of, in_colours, pi
 
 @pytest.fixture(scope="module")
 def metric():
-    return EmojiMetric(pixels=32, colours=True)
+    metric = EmojiMetric(pixels=32)
+    metric.judge(metric.gallery.images[:1], torch.tensor([len(catalogue())]))  # asked for in a colour
+    return metric
 
 
 def test_outline_and_white_stay_and_the_rest_has_one_hue():
@@ -106,5 +108,12 @@ def test_real_emoji_compete_with_real_ones_alone(metric):
     assert metric.judge(images, asked)["r1"] == plain.judge(images, asked)["r1"]
     disturbed = metric.gallery.disturbed(asked)
     assert metric.gallery.ranks(disturbed, asked)[1].max() < len(catalogue())
-    with pytest.raises(UserError, match="colours=True"):
-        plain.judge(images[:1], torch.tensor([len(catalogue())]))
+    assert len(plain.gallery.images) == len(catalogue()) < len(metric.gallery.images)
+
+
+def test_what_one_process_judged_in_colours_another_counts(metric):
+    first, other = EmojiMetric(pixels=32), EmojiMetric(pixels=32)
+    sample = {"image": metric.gallery.images[len(catalogue())], "index": 0, "split": "unseen_colour"}
+    first.process(None, [sample | {"facts": {"image": len(catalogue())}}])
+    figures = other.compute_metrics(first.results)
+    assert (figures["unseen_colour/r1"], figures["unseen_colour/role"], figures["real/role"]) == (1, 1, 1)
