@@ -1,4 +1,4 @@
-# Emoji as jepat_emoji.py, with continuous latents in the place of codes: docs/emoji.md says why it is the better one.
+# Emoji in a shorter training, of continuous latents in the place of codes, and things in colours: "a blue fox".
 # It needs the tokenizer: jepa-t train tokenizers/kl_emoji
 _base_ = [
     "./_base_/models/jepat_emoji.py",

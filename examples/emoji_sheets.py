@@ -1,4 +1,4 @@
-"""Draw the sheets of docs/emoji.md with the model that comes along: python examples/emoji_sheets.py [FOLDER]"""
+"""Draw the sheets of docs/emoji.md, by default with the model that comes along: emoji_sheets.py [FOLDER] [MODEL]"""
 
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ INVENTED = (
     *("a man with bunny ears with dark skin", "a woman elf with red hair", "a rainbow heart", "the flag of the moon"),
 )
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs")
-pipe = Pipeline.from_pretrained("emoji")
+pipe = Pipeline.from_pretrained(sys.argv[2] if len(sys.argv) > 2 else "emoji")
 
 
 def beside_truth(split: str) -> Image.Image:
