@@ -1,7 +1,8 @@
 """What the images of siblings alone say of emoji that training never shows: python examples/emoji_siblings.py
 
-No network draws here. A woman mechanic is guessed from the real man mechanic: what makes a woman of a man is added to
-him, as the mean over all roles, or over the five images of men that are most like him.
+No network draws here. A woman mechanic is guessed from the real images of the man and of the person: to each is added
+what makes a woman of it, the mean over all images of such, or over the five that are most like it. The guesses are
+averaged.
 """
 
 import torch

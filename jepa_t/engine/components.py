@@ -111,8 +111,8 @@ def component(kind: Any, place: str) -> Callable | None:
     if "." in kind:
         return ours.resolve(kind, ours.MODELS)
     fitting = _at(KINDS, place)
-    what = fitting.name if fitting else "component"
-    names = {name for registry in (_family(fitting) if fitting else registries) for name in registry.module_dict}
+    what, among = (fitting.name, _family(fitting)) if isinstance(fitting, Registry) else ("component", registries)
+    names = {name for registry in among for name in registry.module_dict}
     raise UserError(f"{place}: {unknown(what, kind, names)}".removeprefix(": "))
 
 

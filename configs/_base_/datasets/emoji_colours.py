@@ -1,4 +1,4 @@
-# Emoji, and things among them in colours that they never have, such as "a blue fox".
+# Emoji, and things among them in other colours than their own, such as "a blue fox".
 _base_ = ["./emoji.py"]
 train_dataloader = dict(dataset=dict(recoloured=2))
 test_dataloader = dict(

@@ -1,4 +1,4 @@
-"""Emoji in colours that no emoji has: the fox in blue, with its outline, its white and its shading as they are."""
+"""Things in other colours than their own: the fox in blue, with its outline, its white and its shading as they are."""
 
 import re
 from collections.abc import Sequence
@@ -18,9 +18,10 @@ HUES = {"red": 5, "orange": 26, "yellow": 54, "green": 95, "blue": 205, "purple"
 LEAST = 0.12  # of an image that has to be coloured
 VIVID = 0.3  # least saturation and brightness of a pixel that has a colour
 SOFTER = 0.8  # times the saturation: near to that of OpenMoji's own colours
+OTHERS = len(HUES) - 1  # colours of a thing, one after the other
 _COLOURS = "red|orange|yellow|green|blue|purple|pink|brown|black|white|gr[ae]y|rainbow|gold|silver|blond"
 _PEOPLE = "man|men|woman|women|person|people|family|couple|girl|boy"
-_KEPT = re.compile(rf"(?:.*_)?(?:{_COLOURS}|{_PEOPLE})(?:_.*)?")
+_KEPT = re.compile(rf"(?:.*_)?(?:{_COLOURS}|{_PEOPLE}|flag)(?:[_’].*)?")
 
 
 def coloured(images: Tensor) -> Tensor:
@@ -42,21 +43,32 @@ def recolour(images: Tensor, colours: Sequence[str]) -> Tensor:
 
 @cache
 def in_colours() -> tuple[Emoji, ...]:
-    """The emoji in each colour of ``HUES``, of which training never shows one each.
+    """Things in each colour of ``HUES`` but the nearest to their own; of most of them training never shows one.
 
     Left out are people, flags, what has a colour in its name, and what has little that is coloured.
     """
     people = {one.role for one in catalogue() if one.tone or one.gender}
     things = [one for one in catalogue() if one.role not in people and not one.flag and not _kept(one)]
-    shares = coloured(render([one.text for one in things])).float().mean((1, 2))
-    things = [one for one, share in zip(things, shares.tolist(), strict=True) if share >= LEAST]
-    colours = list(HUES)
-    held = {one.text: int(draw(0, f"colour {one.role}", np.zeros(1, np.int64), len(colours))[0]) for one in things}
-    return tuple(
-        replace(one, colour=colour, split="unseen_colour" if held[one.text] == number else "recoloured")
-        for one in things
-        for number, colour in enumerate(colours)
-    )
+    images, colours = render([one.text for one in things]), list(HUES)
+    found: list[Emoji] = []
+    for one, image in zip(things, images, strict=True):
+        places = coloured(image[None])[0]
+        if places.float().mean() < LEAST:
+            continue
+        own = _nearest(_hsv(image[None])[0, ..., 0][places])
+        held = colours[int(draw(0, f"colour {one.role}", np.zeros(1, np.int64), len(colours))[0])]  # may be its own
+        found += [
+            replace(one, colour=colour, split="unseen_colour" if colour == held else "recoloured")
+            for colour in colours
+            if colour != own
+        ]
+    return tuple(found)
+
+
+def _nearest(hues: Tensor) -> str:
+    """The colour of ``HUES`` that most of the hues uint8 ``[N]`` are nearest to."""
+    around = (hues.float()[:, None] / 255 * 360 - torch.tensor([*HUES.values()])).abs()
+    return list(HUES)[int(torch.minimum(around, 360 - around).argmin(1).bincount(minlength=len(HUES)).argmax())]
 
 
 def emoji_of(number: int) -> Emoji:

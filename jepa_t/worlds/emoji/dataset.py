@@ -25,8 +25,8 @@ class EmojiImages(HoldsTokens):
         pixels: Height and width of the images.
         seed: Seed of the captions.
         share: Of the roles, chosen by their names, each with all genders and tones that training shows.
-        recoloured: How often one that is no person comes in a colour that it never has, such as "a blue fox", while one
-            that has a tone comes once; each time in another of five colours.
+        recoloured: How often each thing of `in_colours` comes in another colour than its own, such as "a blue fox",
+            while one that has a tone comes once; which of those that training shows is drawn each time.
 
     Attributes:
         captions: The caption of each pair.

@@ -11,7 +11,7 @@ from ...evaluation.features import GradientHistograms
 from ...evaluation.retrieval import Gallery, RetrievalMetric
 from ...registry import METRICS
 from .catalogue import TONES, Emoji, catalogue, within
-from .colours import HUES, in_colours, pictures
+from .colours import OTHERS, in_colours, pictures
 from .rendering import render
 
 DIFFERENT = 0.3  # in [-1, 1]: each two tones of plain skin differ by 0.33 and more, on edges by less
@@ -26,8 +26,9 @@ class EmojiMetric(RetrievalMetric):
     asked emoji's tones differ, which hair doesn't; ``colour`` the same of those that were asked for in a colour.
     ``sibling``: the mean squared difference in [0, 1] to the nearest of its other tones or colours; an ``error`` that
     isn't well below has missed it. ``copied``, of what training never shows: whether the nearest is an image that it
-    does show; what training shows is memorised at best. ``real/...`` are the figures of the real images, moved by a
-    pixel and noised. What is asked for in a colour (`in_colours`) is looked for among all emoji and all of these.
+    does show, things in colours among them; what training shows is memorised at best. ``real/...`` are the figures of
+    the real images, moved by a pixel and noised. What is asked for in a colour (`in_colours`) is looked for among all
+    emoji and all of these.
 
     Args:
         pixels: Height and width of the images.
@@ -91,8 +92,8 @@ class EmojiMetric(RetrievalMetric):
         """Itself and its other tones, or colours; none for what has neither."""
         first, one = self.gallery.first, self.known[asked]
         if one.colour:
-            start = asked - (asked - first) % len(HUES)
-            return [*range(start, start + len(HUES))]
+            start = asked - (asked - first) % OTHERS
+            return [*range(start, start + OTHERS)]
         family = self.families[one.family]
         return [family[tone] for tone in TONES] if one.tone and family.keys() >= set(TONES) else []
 

@@ -1,6 +1,7 @@
 """What a model trained on emoji is asked to draw."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -17,7 +18,7 @@ SPLITS: dict[str, tuple[Callable[[Emoji], bool], Callable[[Emoji], list[str]]]] 
     "objects": (lambda one: one.split == "seen" and one.tone is None and one.gender is None, captions),
     "unseen_tone": (lambda one: one.split == "unseen_tone", captions),
     "unseen_gender": (lambda one: one.split == "unseen_gender", captions),
-    "unseen_colour": (lambda one: one.split == "unseen_colour", captions),
+    "unseen_colour": (lambda one: one.split == "unseen_colour", lambda one: [*filter(_is_new, captions(one))]),
     "paraphrase": (lambda one: one.split == "seen", paraphrases),
     "synonym": (lambda one: one.split == "seen", withheld_synonyms),
 }
@@ -32,8 +33,9 @@ class EmojiPrompts(PromptSet):
     - ``seen``: what training shows, in its words. ``objects``: those of them without tone and gender.
     - ``unseen_tone``: a role and gender in a tone that training never shows them in.
     - ``unseen_gender``: a role in a gender that training never shows, in any tone.
-    - ``unseen_colour``: a thing in a colour that it never has, and that training doesn't show it in (`in_colours`).
-    - ``paraphrase``: withheld sentences. ``synonym``: withheld names, which only a pretrained text encoder can know.
+    - ``unseen_colour``: a thing in a colour that isn't its own, and that training doesn't show it in (`in_colours`).
+    - ``paraphrase``: withheld sentences. ``synonym``: withheld names, which an encoder that isn't pretrained knows by
+      the words alone that they share with others.
 
     Args:
         splits: Which prompts, in this order.
@@ -71,6 +73,17 @@ class EmojiPrompts(PromptSet):
         self.facts = [{"image": number} for _, number, _ in found]
         real = pictures([emoji_of(number) for _, number, _ in found], pixels) / 127.5 - 1 if images else None
         super().__init__([caption for _, _, caption in found], real, split=self.splits, facts=self.facts)
+
+
+def _is_new(caption: str) -> bool:
+    """Whether training says this of no emoji."""
+    return caption not in _shown()
+
+
+@cache
+def _shown() -> set[str]:
+    shown = (one for one in (*catalogue(), *in_colours()) if one.split in ("seen", "recoloured"))
+    return {said for one in shown for said in captions(one)}
 
 
 def _prompts(split: str, count: int, seed: int, share: float) -> list[tuple[int, str]]:
