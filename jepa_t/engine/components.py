@@ -50,7 +50,7 @@ KINDS = {
     r"optim_wrapper\.optimizer": mmengine.OPTIMIZERS,
     r"param_scheduler(\.\d+)?": ours.PARAM_SCHEDULERS,
     r"(train|val|test)_dataloader\.dataset(\..+)?": ours.DATASETS,
-    r"(train|val|test)_dataloader\.(batch_)?sampler": ours.DATA_SAMPLERS,
+    r"(train|val|test)_dataloader\.sampler": ours.DATA_SAMPLERS,
     r"(train|val|test)_dataloader\.collate_fn": ours.FUNCTIONS,
     r"(train|val|test)_cfg": ours.LOOPS,
     r"(train|val|test)_evaluator(\.\d+)?": ours.METRICS,

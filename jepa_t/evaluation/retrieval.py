@@ -36,7 +36,7 @@ class Gallery:
     """All real images ``[G, 3, H, W]`` in [-1, 1], in which one is looked for.
 
     Args:
-        images: They.
+        images: All that one is looked for among.
         first: How many of the first are looked for among these alone; what comes after is looked for among all.
 
     Examples:

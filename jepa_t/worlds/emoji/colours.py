@@ -26,15 +26,15 @@ _KEPT = re.compile(rf"(?:.*_)?(?:{_COLOURS}|{_PEOPLE}|flag)(?:[_’].*)?")
 
 def coloured(images: Tensor) -> Tensor:
     """Which pixels of images uint8 ``[N, 3, H, W]`` have a colour: bool ``[N, H, W]``."""
-    saturation, brightness = _hsv(images)[..., 1:].unbind(-1)
-    return (saturation > 255 * VIVID) & (brightness > 255 * VIVID)
+    return _vivid(_hsv(images))
 
 
 def recolour(images: Tensor, colours: Sequence[str]) -> Tensor:
     """Images uint8 ``[N, 3, H, W]``, the coloured pixels of each in shades of its colour of ``HUES``."""
     if not len(images):
         return images
-    hsv, places = _hsv(images), coloured(images)
+    hsv = _hsv(images)
+    places = _vivid(hsv)
     hues = torch.tensor([round(HUES[colour] / 360 * 255) for colour in colours], dtype=torch.uint8)
     hsv[..., 0] = torch.where(places, hues[:, None, None], hsv[..., 0])
     hsv[..., 1] = torch.where(places, (hsv[..., 1] * SOFTER).byte(), hsv[..., 1])
@@ -49,13 +49,12 @@ def in_colours() -> tuple[Emoji, ...]:
     """
     people = {one.role for one in catalogue() if one.tone or one.gender}
     things = [one for one in catalogue() if one.role not in people and not one.flag and not _kept(one)]
-    images, colours = render([one.text for one in things]), list(HUES)
+    hsv, colours = _hsv(render([one.text for one in things])), list(HUES)
     found: list[Emoji] = []
-    for one, image in zip(things, images, strict=True):
-        places = coloured(image[None])[0]
+    for one, hues, places in zip(things, hsv[..., 0], _vivid(hsv), strict=True):
         if places.float().mean() < LEAST:
             continue
-        own = _nearest(_hsv(image[None])[0, ..., 0][places])
+        own = _nearest(hues[places])
         held = colours[int(draw(0, f"colour {one.role}", np.zeros(1, np.int64), len(colours))[0])]  # may be its own
         found += [
             replace(one, colour=colour, split="unseen_colour" if colour == held else "recoloured")
@@ -90,6 +89,11 @@ def pictures(emoji: Sequence[Emoji], size: int = 64) -> Tensor:
 def _kept(one: Emoji) -> bool:
     """Whether a name has a colour or people in it."""
     return any(_KEPT.fullmatch(name) for name in (*one.names, *one.aliases))
+
+
+def _vivid(hsv: Tensor) -> Tensor:
+    """Which of the pixels ``[N, H, W, 3]`` have a colour: bool ``[N, H, W]``."""
+    return (hsv[..., 1:] > 255 * VIVID).all(-1)
 
 
 def _hsv(images: Tensor) -> Tensor:

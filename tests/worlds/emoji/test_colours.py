@@ -1,4 +1,4 @@
-"""Things in colours that they never have: their drawing stays, each is held out in one colour, and the judge tells."""
+"""Things in other colours than their own: the drawing stays, most are held out in one, and the judge tells."""
 
 import numpy as np
 import pytest
