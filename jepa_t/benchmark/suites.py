@@ -202,7 +202,8 @@ def composition(_own: Arms) -> dict[str, Arms]:
         "4 pixels, early": fine(FUSIONS["early"]),
         "4 pixels, in every block": fine(FUSIONS["in every block"]),
     }
-    return {"bindings": arms, "bindings-small": {name: arms[name] for name in list(arms)[:2]}}
+    sizes = {name: arms[name] for name in list(arms)[:2]}
+    return {"bindings": arms, "bindings-small": sizes, "bindings-related": sizes}
 
 
 def text(_own: Arms) -> dict[str, Arms]:

@@ -128,6 +128,18 @@ TASKS = {
     "reuse-classes": replace(DIGITS, figures=("seen/all", "frechet")),
     "bindings": BINDINGS,
     "bindings-small": replace(BINDINGS, config="ablation/bindings_small.py"),
+    "bindings-related": replace(
+        BINDINGS,
+        config="ablation/bindings_related.py",
+        figures=(
+            *(
+                f"{split}/{family}/all"
+                for split in ("unseen_binding", "unseen", "seen")
+                for family in ("related", "located")
+            ),
+            *("unseen/swap_group", "residual"),
+        ),
+    ),
     "probes-emoji": replace(
         EMOJI,
         figures=(
