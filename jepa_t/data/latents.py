@@ -36,8 +36,8 @@ class CachedLatents(TrainingSet):
 
     Args:
         folder: Where the cache lies, or will.
-        dataset: Config of the data set of images. Its captions count, not those of the time of the cache; with the
-            cache, the images themselves needn't be there.
+        dataset: Config of the data set of images. Its names and sentences of classes count, not those of the time of
+            the cache; captions of one's own are the cache's. With it, the images themselves needn't be there.
         device: ``cpu`` maps the shards into memory and reads what is asked; another, such as ``cuda``, holds all of
             them there, read by the training process itself (``num_workers=0``, no ``pin_memory``).
 

@@ -5,7 +5,7 @@ from .compat import apply
 from .config import load_config, set_threads
 from .display import PreviewHook, ProgressHook
 from .ema import EMAHook
-from .hooks import FitTokenizersHook, MeanLossHook, RehearsalHook, SpeedHook
+from .hooks import FitTokenizersHook, HoldTokensHook, MeanLossHook, RehearsalHook, SpeedHook
 from .loops import TrainLoop
 from .optim import GuardedOptimWrapper, TaggedGroups
 from .runner import JEPATRunner
@@ -16,6 +16,7 @@ __all__ = [
     "EMAHook",
     "FitTokenizersHook",
     "GuardedOptimWrapper",
+    "HoldTokensHook",
     "InterruptHook",
     "JEPATRunner",
     "MeanLossHook",
