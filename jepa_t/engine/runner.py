@@ -78,7 +78,7 @@ class JEPATRunner(Runner):
             UserError: Another training is or was in the work dir, a value is refused, or the disk is full.
         """
         folder = Path(self.work_dir)
-        if self._resume:
+        if self._resume or self._load_from:  # which may be a work dir
             self._load_from = find_checkpoint(self._load_from or self.work_dir)
         with locked(folder) if is_main_process() else nullcontext():
             if is_main_process():

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from engine_fakes import TinyModel, tiny_config, train
+from engine_fakes import TinyModel, plain, tiny_config, train
 
 from jepa_t.engine import SafeCheckpointHook
 from jepa_t.engine.checkpoint import Interrupted
@@ -85,3 +85,12 @@ def test_weights_of_another_model_are_named(tmp_path):
     with pytest.raises(UserError, match=r"network\.0\.weight is \[4, 3\] there and \[8, 3\] here"):
         train(tmp_path / "b", 3, model=wide, load_from=str(tmp_path / "iter_3.pth"))
     assert tiny_config(tmp_path).model.type == "TinyModel"
+
+
+def test_a_training_begins_with_the_weights_of_a_work_dir(tmp_path):
+    still = {"type": "GuardedOptimWrapper", "optimizer": {"type": "SGD", "lr": 0.0}}
+    first = train(tmp_path / "a", 3)
+    second = train(tmp_path / "b", 1, load_from=str(tmp_path / "a"), optim_wrapper=still)
+    assert plain(second.model.network.state_dict()) == plain(first.model.network.state_dict())
+    with pytest.raises(UserError, match=r"no checkpoint in .*absent.*train first"):
+        train(tmp_path / "c", 1, load_from=str(tmp_path / "absent"))
