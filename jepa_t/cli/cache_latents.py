@@ -43,6 +43,8 @@ def run(args: Namespace) -> int:
         init_dist(args.launcher, **cfg.env_cfg.dist_cfg)
     set_threads(cfg.get("threads", "auto"))
     config = config.get("dataset", config)
+    if "image_tokenizer" not in cfg.model:
+        raise UserError(f"{args.config} has no model.image_tokenizer, whose latents could be kept")
     images, device = build(config, DATASETS), get_device()
     tokenizer = build(cfg.model.image_tokenizer.to_dict(), TOKENIZERS).to(device)
     workers, start = cfg.train_dataloader.get("num_workers", 0), time.perf_counter()

@@ -17,6 +17,7 @@ from ..ema import update_ema
 from ..engine import set_threads
 from ..errors import UserError, check_integer
 from ..layers import Block
+from ..model import JEPAT
 from ..registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, build
 from .shared import add_config_arguments, run_config
 
@@ -70,14 +71,18 @@ def run(args: Namespace) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dataset = build(cfg.train_dataloader.dataset.to_dict(), DATASETS)
     model = build(cfg.model.to_dict(), MODELS).to(device)
+    if not isinstance(model, JEPAT):
+        raise UserError(
+            f"{args.config} trains a {type(model).__name__}, whose steps aren't told apart; profile a JEPAT"
+        )
     learns = isinstance(model.image_tokenizer, Fitted) and not model.image_tokenizer.fitted
     model.fit(dataset.images if learns else None, dataset.captions)
     options = cfg.optim_wrapper.to_dict()
     constructor = OPTIM_WRAPPER_CONSTRUCTORS.get(options.pop("constructor"))
-    wrapper = constructor(options)(model)
+    wrapper = constructor(options, options.pop("paramwise_cfg", None))(model)
     size = cfg.train_dataloader.get("batch_size", 64) if args.batch_size is None else args.batch_size
-    for name, value, most in (("--batch-size", size, 2**20), ("--steps", args.steps, 10**6)):
-        if check_integer(name, value) > most:
+    for name, value, least, most in (("--batch-size", size, 1, 2**20), ("--steps", args.steps, 2, 10**6)):
+        if check_integer(name, value, least) > most:
             raise UserError(f"{name} is {value}; it must be at most {most}")
     batches = [torch.randint(len(dataset), (size,)).tolist() for _ in range(5 + args.steps)]
 

@@ -10,7 +10,7 @@ from .. import hub
 from ..card import Card, read_metrics
 from ..data.text_files import NotText, decode_text
 from ..errors import UserError
-from ..files import find_checkpoint
+from ..files import find_checkpoint, weights_hash
 from ..pipeline import Pipeline
 from ..saved import CARD, CONFIG, WEIGHTS
 
@@ -40,7 +40,7 @@ def run(args: Namespace) -> None:
     said = given(args)
     draw = Pipeline.from_pretrained(args.checkpoint, device="cpu")
     own = draw.card is not None and not said  # which is passed on
-    if not own and "metrics" not in said and (beside := metrics_beside(args.checkpoint)):
+    if not own and "metrics" not in said and (beside := metrics_beside(args.checkpoint, weights_hash(draw.model.ema))):
         said["metrics"] = beside
     stays = not own and not said and (Path(args.folder) / CARD).is_file()
     if stays:
@@ -66,8 +66,8 @@ def given(args: Namespace) -> dict[str, Any]:
     return said
 
 
-def metrics_beside(checkpoint: str) -> dict | None:
-    """The figures in a checkpoint's work dir, if they are of this checkpoint."""
+def metrics_beside(checkpoint: str, weights: str) -> dict | None:
+    """The figures in a checkpoint's work dir, if they are of this checkpoint and its averaged weights."""
     place = Path(checkpoint).expanduser()
     beside = (place if place.is_dir() else place.parent) / "metrics.json"
     if not place.exists() or (place / CONFIG).is_file() or not beside.is_file():  # a name, or a saved folder
@@ -75,5 +75,8 @@ def metrics_beside(checkpoint: str) -> dict | None:
     figures, newest = read_metrics(beside), Path(find_checkpoint(str(place))).name
     if figures.get("protocol/checkpoint") != newest:
         print(f"{beside} is of {figures.get('protocol/checkpoint')}, not of {newest}; the card has no figures")
+        return None
+    if figures.get("protocol/weights_sha256") != weights:
+        print(f"{beside} is of other weights than {newest} has; the card has no figures")
         return None
     return figures

@@ -107,8 +107,9 @@ def run(args: Namespace) -> None:
         batch_size=args.batch_size,
         **changes,
     )
+    chosen = pipeline.sampler(**changes)
     facts = {
-        "sampler": dataclasses.asdict(pipeline.sampler(**changes)),
+        "sampler": dataclasses.asdict(chosen) if dataclasses.is_dataclass(chosen) else type(chosen).__name__,
         "checkpoint": str(args.checkpoint),
         "weights_sha256": weights_hash(pipeline.model.ema),
     }

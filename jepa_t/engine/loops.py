@@ -123,17 +123,22 @@ class TrainLoop(BaseLoop):
         batches = iter(self.dataloader)
         runner.model.train()
         try:
+            if 0 < self._iter < self.max_iters:  # the checkpoint of a step is written before its validation
+                self._validate()
             while self._iter < self.max_iters and not self.stop_training:
                 self.step_started = time.perf_counter()
                 self._step(batches)
-                if self.val_interval and self._iter % self.val_interval == 0:
-                    runner.val_loop.run()
-                    runner.model.train()
+                self._validate()
         finally:
             end_workers(batches)
         runner.call_hook("after_train_epoch")
         runner.call_hook("after_train")
         return runner.model
+
+    def _validate(self) -> None:
+        if self.val_interval and self._iter % self.val_interval == 0:
+            self.runner.val_loop.run()
+            self.runner.model.train()
 
     def _check_sizes(self, tokenizer: ImageTokenizer) -> None:
         prompts = self.runner.test_loop.dataloader.dataset if self.runner.test_loop else None

@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.evaluator import Evaluator
-from mmengine.hooks import CheckpointHook, LoggerHook
+from mmengine.hooks import CheckpointHook, Hook, LoggerHook
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, _ParamScheduler
 from mmengine.runner import BaseLoop, LogProcessor, Runner
@@ -23,6 +24,7 @@ from torch.utils.data import DataLoader
 from ..annotations import check_argument
 from ..changes import differences, in_lines, trained_otherwise
 from ..errors import UserError, check_integer, unknown
+from ..evaluation.metric import Metric
 from ..files import check_weights, find_checkpoint, load_checkpoint
 from ..registry import as_user_errors
 from ..trainable import unwrap
@@ -33,7 +35,7 @@ from .loops import TrainLoop
 from .optim import GuardedOptimWrapper
 from .resume import NEW_STATE, check_meta, restore_optimizer, restore_schedules, settings
 from .schedule import count_steps, disagreements, stand_in
-from .work_dir import claim, locked
+from .work_dir import claim, clear, locked
 
 ENVIRONMENT = ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit")
 DISTRIBUTED = (*inspect.signature(init_process_group).parameters, "init_backend", "port")
@@ -47,6 +49,32 @@ CHATTER = ("has no metainfo", "SyncBatchNorm", "Exp name:", "The prefix is not s
 def log_interval(runner: Runner) -> int:
     """Steps between two log lines: the interval of the runner's ``LoggerHook``."""
     return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 50)
+
+
+class BeginHook(Hook):
+    """Once the rehearsal has found no mistake, take the place of the training that ``overwrite`` replaces."""
+
+    priority = "LOW"  # after the rehearsal, before any checkpoint
+
+    def before_train(self, runner: Runner) -> None:
+        """Clear the work dir, and write the config there."""
+        if is_main_process() and runner.cfg.get("overwrite"):
+            clear(Path(runner.work_dir))
+        Runner.dump_config(runner)
+
+
+class PlainEvaluator(Evaluator):
+    """Judges in full precision, whatever precision draws."""
+
+    def process(self, *args: Any, **kwargs: Any) -> None:
+        """Let each metric look at a batch."""
+        with torch.autocast(get_device().split(":")[0], enabled=False):
+            super().process(*args, **kwargs)
+
+    def evaluate(self, size: int) -> dict:
+        """The figures of ``size`` samples."""
+        with torch.autocast(get_device().split(":")[0], enabled=False):
+            return super().evaluate(size)
 
 
 class JEPATRunner(Runner):
@@ -83,7 +111,7 @@ class JEPATRunner(Runner):
         with locked(folder) if is_main_process() else nullcontext():
             if is_main_process():
                 claim(folder, Path(self._load_from) if self._resume else None, self.cfg.get("overwrite", False))
-            super().dump_config()
+            self.register_hook(BeginHook())
             if "threads" in self.cfg:
                 set_threads(self.cfg.threads)
             if isinstance(self._test_loop, dict):
@@ -109,6 +137,26 @@ class JEPATRunner(Runner):
         for name in () if self.distributed else BETWEEN_PROCESSES:
             if self.cfg.get(name):
                 self.logger.warning(f"{name} is ignored: it acts between processes, and this is one alone")
+
+    def set_randomness(self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False) -> None:
+        """MMEngine's, with one seed for all processes.
+
+        Raises:
+            UserError: ``diff_rank_seed`` is set, with which they would read other data in other order.
+        """
+        if diff_rank_seed:
+            raise UserError("randomness.diff_rank_seed=True: leave it out; each process draws other numbers anyway")
+        super().set_randomness(seed, diff_rank_seed, deterministic)
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """MMEngine's; before a test or a validation each metric also sees that it has all that it needs."""
+        loops = {"before_test": "test_loop", "before_val": "val_loop"}
+        if fn_name in loops:
+            loop = getattr(self, loops[fn_name])
+            for metric in loop.evaluator.metrics:
+                if isinstance(metric, Metric):
+                    metric.prepare(unwrap(self.model), len(loop.dataloader.dataset))
+        super().call_hook(fn_name, **kwargs)
 
     def dump_config(self) -> None:
         """Do nothing yet: a training writes its config beside its checkpoints when it begins, a test never."""
@@ -269,7 +317,7 @@ class JEPATRunner(Runner):
             raise UserError(
                 f"an evaluator is {evaluator!r}, which measures nothing; give a metric, such as DigitsMetric"
             )
-        return built
+        return PlainEvaluator(built.metrics) if type(built) is Evaluator else built
 
     def build_train_loop(self, loop: BaseLoop | dict) -> TrainLoop:
         """MMEngine's method, of a loop of ours.

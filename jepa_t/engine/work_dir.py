@@ -11,6 +11,7 @@ from ..errors import UserError
 from ..files import LAST, checkpoints
 
 LOCK = ".lock"
+METRICS = "metrics.json"  # by jepa-t test
 
 
 @contextmanager
@@ -54,7 +55,7 @@ def claim(folder: Path, resumed: Path | None, overwrite: bool) -> None:
     Args:
         folder: The work dir.
         resumed: The checkpoint that the training goes on from.
-        overwrite: Remove them.
+        overwrite: They may be removed, by `clear`.
 
     Raises:
         UserError: They do, and ``overwrite`` isn't set; or it is set, and the training goes on from one of them.
@@ -65,12 +66,14 @@ def claim(folder: Path, resumed: Path | None, overwrite: bool) -> None:
     goes_on = resumed is not None and resumed.resolve().parent == folder.resolve()
     if goes_on and overwrite:
         raise UserError(f"resume goes on with the training in {str(folder)!r}, overwrite replaces it; give one of them")
-    if not there or goes_on:
-        return
-    if not overwrite:
+    if there and not goes_on and not overwrite:
         raise UserError(
             f"{str(folder)!r} holds a training already, up to {there[-1].name}; go on with --resume, choose another "
             "--work-dir, or replace it with --overwrite"
         )
-    for file in [folder / LAST, *there]:
+
+
+def clear(folder: Path) -> None:
+    """Remove another training's checkpoints, and the figures of its weights."""
+    for file in [folder / LAST, folder / METRICS, *checkpoints(folder)]:
         file.unlink(missing_ok=True)

@@ -19,7 +19,6 @@ from ..registry import LOOPS
 from ..sheets import to_bytes
 from ..trainable import unwrap
 from .images import Files, blocks, name_of, pack, read, write_images
-from .metric import Metric
 
 
 def settings(runner: Runner) -> dict[str, Any]:
@@ -71,13 +70,10 @@ class GenerationLoop(TestLoop):
         Raises:
             UserError: A metric can't be computed, which is told before anything is drawn; or an image is no number.
         """
-        runner, prompts = self.runner, self.dataloader.dataset
+        runner = self.runner
         runner.model.eval()
-        for metric in self.evaluator.metrics:
-            if isinstance(metric, Metric):
-                metric.prepare(unwrap(runner.model), len(prompts))
-        folder = self._open()
         runner.call_hook("before_test")
+        folder = self._open()
         runner.call_hook("before_test_epoch")
         self._draw(folder)
         figures = self._measure(folder)

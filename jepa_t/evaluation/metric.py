@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+import torch
 from mmengine.evaluator import BaseMetric
-from torch import nn
+from torch import Tensor, nn
 
 
 class Metric(BaseMetric):
@@ -34,6 +35,12 @@ class Metric(BaseMetric):
         Raises:
             UserError: It isn't.
         """
+
+
+def images_of(samples: Sequence[dict]) -> Tensor:
+    """The images of samples ``[N, 3, H, W]`` in [-1, 1], also where they are uint8."""
+    images = torch.stack([sample["image"] for sample in samples]).cpu()
+    return images / 127.5 - 1 if images.dtype == torch.uint8 else images.float()
 
 
 def in_order(results: Sequence[dict]) -> list[dict]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from ..errors import UserError
 from ..registry import METRICS
 from ..tokenizers.discrete import usage
 from .metric import Metric
@@ -18,7 +19,13 @@ class ReconstructionMetric(Metric):
     """
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keep each image's error and ids."""
+        """Keep each image's error and ids.
+
+        Raises:
+            UserError: There are no images from before the tokenizer, as in `GenerationLoop`.
+        """
+        if data_batch is None:
+            raise UserError("ReconstructionMetric compares images with themselves; test with dict(type='TestLoop')")
         for original, sample in zip(data_batch["inputs"], data_samples, strict=True):
             error = (sample["image"].float().cpu() - original.cpu()).square().mean().item()
             codes = (sample["ids"].cpu(), sample["codebook_size"]) if "ids" in sample else None

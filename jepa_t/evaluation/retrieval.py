@@ -13,7 +13,7 @@ from ..registry import DATASETS, METRICS, build
 from ..sheets import to_bytes
 from .features import GradientHistograms
 from .frechet import Moments, frechet_distance
-from .metric import in_order
+from .metric import images_of, in_order
 from .verdicts import Columns, PromptMetric
 
 NOISE = 0.05  # in [0, 1], of the real images that the judge itself is tried on
@@ -121,7 +121,7 @@ class RetrievalMetric(PromptMetric):
         Raises:
             UserError: The images are of another size than the gallery's, or hold NaN or infinity.
         """
-        images = torch.stack([sample["image"] for sample in data_samples]).float().cpu()
+        images = images_of(data_samples)
         expected = self.gallery.images.shape[1:]
         if images.shape[1:] != expected:
             raise UserError(f"the gallery has images of {list(expected)}, got {list(images.shape[1:])}")

@@ -72,15 +72,21 @@ def test_a_published_model_is_found_by_its_name_with_its_tokenizer(checkpoint, t
 
 def test_figures_beside_a_checkpoint_are_taken_if_they_are_of_it(checkpoint, tmp_path, capsys):
     beside = checkpoint.parent / "metrics.json"
-    for name, card in (("iter_1.pth", "| seen | 0.970 |"), ("iter_2.pth", "None were given.")):
-        beside.write_text(
-            json.dumps({"seen/r1": 0.97, "protocol/checkpoint": name, "train_steps": 7, "train_seconds": 60})
-        )
+    own = files.weights_hash(Pipeline.from_pretrained(checkpoint, device="cpu").model.ema)
+    given = {"seen/r1": 0.97, "train_steps": 7, "train_seconds": 60}
+    for name, weights, card in (
+        ("iter_1.pth", own, "| seen | 0.970 |"),
+        ("iter_1.pth", "of another", "None were given."),
+        ("iter_2.pth", own, "None were given."),
+    ):
+        beside.write_text(json.dumps(given | {"protocol/checkpoint": name, "protocol/weights_sha256": weights}))
         assert main(["publish", str(checkpoint), str(tmp_path / "tiny"), "--data", "none at all"]) == 0
         text = (tmp_path / "tiny" / "README.md").read_text()
         assert card in text
         assert "Data: none at all." in text
-    assert "is of iter_2.pth, not of iter_1.pth; the card has no figures" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "is of iter_2.pth, not of iter_1.pth; the card has no figures" in said
+    assert "is of other weights than iter_1.pth has; the card has no figures" in said
     beside.write_text("[")
     assert main(["publish", str(checkpoint), str(tmp_path / "tiny")]) == 2
     beside.unlink()

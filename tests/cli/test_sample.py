@@ -10,9 +10,10 @@ from test_pipeline import CONFIG
 from jepa_t import drawing
 from jepa_t.cli import main, sample
 from jepa_t.cli.sample import read_mask
+from jepa_t.contracts import Sampler
 from jepa_t.engine.compat import save_checkpoint
 from jepa_t.errors import UserError
-from jepa_t.registry import MODELS, build
+from jepa_t.registry import MODELS, SAMPLERS, build
 from jepa_t.tokenizers.encoding import decode
 
 
@@ -173,3 +174,23 @@ def test_absent_and_truncated_checkpoints(checkpoint, tmp_path, capsys):
     said = capsys.readouterr().err.splitlines()
     assert "no model at" in said[0]
     assert "damaged" in said[1]
+
+
+@SAMPLERS.register_module(force=True)
+class PlainSampler(Sampler):
+    """Draws grey, and is no dataclass."""
+
+    def check(self, objective):
+        pass
+
+    def __call__(self, denoiser, text, seeds):
+        return torch.zeros(len(seeds), denoiser.grid[0] * denoiser.grid[1], denoiser.channels)
+
+
+def test_images_of_a_sampler_of_ones_own_name_it(checkpoint, tmp_path):
+    saved = torch.load(checkpoint, weights_only=True)
+    saved["meta"]["model"] = CONFIG | {"sampler": {"type": "PlainSampler"}}
+    save_checkpoint(saved, str(checkpoint))
+    assert main(["sample", str(checkpoint), "a red three", "--out", str(tmp_path / "out")]) == 0
+    (file,) = (tmp_path / "out" / "images").iterdir()
+    assert Image.open(file).text["sampler"] == "PlainSampler"

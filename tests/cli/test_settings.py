@@ -261,6 +261,17 @@ def test_a_config_that_resumes_goes_on_from_its_own_checkpoint(place, monkeypatc
     assert told.calls[-1][1]["load_from"] == "iter_1.pth"
 
 
+def test_profile_takes_groups_of_weights_and_no_tokenizer(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    told = Told(monkeypatch)
+    silenced(told, "profile")
+    groups = "optim_wrapper.paramwise_cfg={'no_decay': ['encoder']}"
+    assert main(["profile", "small.py", "--steps", "2", "--cfg-options", groups]) == 0
+    for words, says in ((["small.py", "--steps", "1"], "at least 2"), (["tokenizers/fsq_digits"], "TokenizerTraining")):
+        assert main(["profile", *words]) == 2
+        assert says in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def plain_outcomes():
     return {}

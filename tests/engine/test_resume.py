@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from engine_fakes import assert_same, train
+from engine_fakes import assert_same, tiny_config, train
 
 from jepa_t.errors import UserError
 from jepa_t.files import load_checkpoint
@@ -111,6 +111,15 @@ def test_the_rate_on_a_plateau_is_a_share_of_the_configs(tmp_path):
     runner = resumed(tmp_path, **settings(**before, optim_wrapper=wrapper(lr=0.02)))
     assert runner.optim_wrapper.param_groups[0]["lr"] == pytest.approx(2 * unbroken)
     assert unbroken < 0.01
+
+
+def test_a_resume_at_a_validation_makes_up_for_it(tmp_path):
+    checkpoints = {"checkpoint": {"type": "SafeCheckpointHook", "interval": 4}}
+    options = settings(param_scheduler=PLATEAU, **VALIDATION) | {"log_level": "WARNING"}
+    options["default_hooks"] = tiny_config(tmp_path).default_hooks.to_dict() | checkpoints
+    train(tmp_path / "whole", 8, **options)
+    train(tmp_path / "parts", 8, resume=True, load_from=str(tmp_path / "whole" / "iter_4.pth"), **options)
+    assert_same(tmp_path / "whole" / "iter_8.pth", tmp_path / "parts" / "iter_8.pth")
 
 
 def test_other_parameters_are_refused(tmp_path):

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
-from engine_fakes import tiny_config, train
+from engine_fakes import TinyMetric, tiny_config, train
 from torch import nn
 
+from jepa_t.engine import JEPATRunner, apply
 from jepa_t.errors import UserError
 from jepa_t.files import weights_hash
+from jepa_t.registry import METRICS
 
 
 def test_the_console_shows_no_dumps_but_the_log_file_has_them(tmp_path, capsys):
@@ -34,6 +36,7 @@ VALIDATION = {name.replace("test", "val"): value for name, value in TEST.items()
     ("changes", "says"),
     [
         ({"train_dataloader": LOADER | {"batch_size": 1.5}}, "batch_size of a data loader is 1.5"),
+        ({"randomness": {"seed": 0, "diff_rank_seed": True}}, "diff_rank_seed=True: leave it out"),
         ({"train_dataloader": LOADER | {"batch_size": 2**40}}, "must be at most 1048576"),
         ({"train_dataloader": LOADER | {"num_workers": 2**40}}, "must be at most 1024"),
         (TEST | {"test_dataloader": TEST["test_dataloader"] | {"batch_size": float("inf")}}, "data loader is inf"),
@@ -86,3 +89,33 @@ def test_the_hash_changes_with_any_weight():
     with torch.no_grad():
         other.weight[0, 0] += 1e-6
     assert weights_hash(one) != weights_hash(other)
+
+
+@METRICS.register_module(force=True)
+class WatchfulMetric(TinyMetric):
+    """Says how it is asked: how many images will come, and the precision of a product."""
+
+    asked = None
+
+    def prepare(self, model, count):
+        WatchfulMetric.asked = type(model).__name__, count
+
+    def process(self, data_batch, data_samples):
+        assert self.asked
+        self.results += [self.product()] * len(data_samples)
+
+    def compute_metrics(self, results):
+        return {"full": float(all(product == torch.float32 for product in [*results, self.product()]))}
+
+    @staticmethod
+    def product():
+        return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+
+
+def test_any_test_prepares_its_metrics_and_judges_in_full_precision(tmp_path):
+    apply()
+    runner = JEPATRunner.from_cfg(tiny_config(tmp_path, **TEST | {"test_evaluator": {"type": "WatchfulMetric"}}))
+    with torch.autocast("cpu", torch.bfloat16):
+        figures = runner.test()
+    assert figures == {"full": 1.0}
+    assert WatchfulMetric.asked == ("TinyModel", len(runner.test_dataloader.dataset))

@@ -46,9 +46,21 @@ def test_a_second_training_is_refused_and_leaves_all_as_it_is(tmp_path):
 
 def test_overwriting_leaves_nothing_of_the_first_training(tmp_path):
     train(tmp_path, 40)
-    (tmp_path / ".iter_7.pth.tmp").touch()  # of a process that was killed
+    for name in (".iter_7.pth.tmp", "metrics.json"):  # of a process that was killed, and of the first's weights
+        (tmp_path / name).touch()
     train(tmp_path, 2, overwrite=True)
     assert [name for name in files(tmp_path) if not name.endswith(".py")] == ["iter_2.pth", "last_checkpoint"]
+
+
+def test_a_refused_start_overwrites_nothing(tmp_path):
+    train(tmp_path, 4)
+    (tmp_path / "metrics.json").touch()
+    before = files(tmp_path)
+    empty = tiny_config(tmp_path).train_dataloader.to_dict() | {"dataset": {"type": "TinyData", "size": 0}}
+    with pytest.raises(UserError, match="TinyData is empty"):
+        train(tmp_path, 2, overwrite=True, train_dataloader=empty)
+    assert files(tmp_path) == before
+    assert "'size': 0" not in next(tmp_path.glob("*.py")).read_text()
 
 
 def test_to_go_on_and_to_overwrite_are_not_both_asked(tmp_path):

@@ -6,6 +6,7 @@ from tiny import smooth_images
 
 from jepa_t.errors import UserError
 from jepa_t.evaluation.retrieval import Gallery, RetrievalMetric, blur
+from jepa_t.sheets import to_bytes
 
 
 def test_a_real_image_is_its_own_nearest_also_when_disturbed():
@@ -64,6 +65,13 @@ def test_figures_are_shares_and_distances_by_split_and_the_judge_s_own(metric):
         "a/r1": [True, False], "a/r5": [True, figures["a/r5"] == 1], "b/r1": [True, True], "b/r5": [True, True],
     }  # fmt: skip
     assert metric.compute_metrics([]) == {}
+
+
+def test_images_of_whole_numbers_are_judged_as_they_are_seen(metric):
+    drawn, asked = Images.images[[0, 1, 2, 7]], (0, 5, 2, 7)
+    seen, stored = (judged(metric, images, asked, ["a"] * 4) for images in (drawn, to_bytes(drawn)))
+    assert stored["a/r1"] == seen["a/r1"] == 0.75
+    assert stored["a/error"] == pytest.approx(seen["a/error"], abs=1e-3)
 
 
 def test_the_benchmark_compares_the_nearest_alone(metric):

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...errors import UserError
 from ...evaluation.frechet import Moments, frechet_distance, nearest_distance
-from ...evaluation.metric import in_order
+from ...evaluation.metric import images_of, in_order
 from ...evaluation.verdicts import Columns, PromptMetric, shares, swap_group
 from ...registry import METRICS
 from .judge import Verdict, judge
@@ -53,7 +52,7 @@ class DigitsMetric(PromptMetric):
         """
         for sample in data_samples:
             self._check(sample)
-        images = torch.stack([sample["image"] for sample in data_samples]).float().cpu()
+        images = images_of(data_samples)
         verdicts, coverage = judge(images, [sample["facts"] for sample in data_samples], self.layout)
         for sample, verdict, covered in zip(data_samples, verdicts, coverage.numpy(), strict=True):
             kept = {name: sample[name] for name in ("index", "split", "facts")}
