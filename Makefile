@@ -16,11 +16,12 @@ demo: .venv/installed
 
 emoji: .venv/installed
 	$(RUN) -m jepa_t train tokenizers/fsq_emoji
+	$(RUN) -m jepa_t train jepat_emoji_early
 	$(RUN) -m jepa_t train jepat_emoji
 	$(RUN) -m jepa_t test jepat_emoji
 	$(RUN) -m jepa_t sample work_dirs/jepat_emoji "a woman astronaut with dark skin" "a man astronaut with light skin" \
 		"a woman detective with medium skin" "an elf with dark skin" "a fox" "a pineapple" "the flag of Japan" \
-		"a grinning face" --out work_dirs/jepat_emoji
+		"a red fox" --out work_dirs/jepat_emoji
 
 test: .venv/installed
 	$(RUN) -m pytest -n auto

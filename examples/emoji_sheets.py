@@ -11,10 +11,10 @@ from jepa_t.worlds.emoji import EmojiPrompts
 
 SHOWN = (
     *("a woman astronaut with dark skin", "a fox", "the flag of Japan", "a man cook with light skin"),
-    *("waving hand, medium skin", "a hatching chick", "an octopus", "a red apple"),
+    *("waving hand, medium skin", "a hatching chick", "an octopus", "a red fox"),
 )
 INVENTED = (
-    *("a blue fox", "a woman astronaut with a red heart", "a green cat face", "a red circle with sunglasses"),
+    *("a red fox", "a woman astronaut with a red heart", "a red cat face", "a red circle with sunglasses"),
     *("a dragon with dark skin", "a robot firefighter", "a purple apple", "a pizza with smiling eyes"),
     *("a man with bunny ears with dark skin", "a woman elf with red hair", "a rainbow heart", "the flag of the moon"),
 )

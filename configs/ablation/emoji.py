@@ -1,11 +1,11 @@
 # jepat_emoji.py made small, to compare many trainings on a machine of two cores: a quarter of the roles, 32 pixels as
 # four tokens in the basis of their principal components, a narrow network. No tokenizer has to be trained before it.
-_base_ = ["../jepat_emoji.py"]
+_base_ = ["../_base_/models/jepat_emoji.py", "../_base_/datasets/emoji.py", "../_base_/schedules/small.py"]
 _share = 0.25  # of the roles: training shows 790 emoji
 _pixels = 32
 model = dict(
     width=96,
-    image_tokenizer=dict(_delete_=True, type="PatchTokenizer", size=(_pixels, _pixels), patch=16, channels=64),
+    image_tokenizer=dict(type="PatchTokenizer", size=(_pixels, _pixels), patch=16, channels=64),
     text_tokenizer=dict(depth=1, length=16, vocabulary=800, dropout=0.0),
     encoder=dict(depth=2),
     predictor=dict(depth=2),
