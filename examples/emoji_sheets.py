@@ -11,7 +11,7 @@ from jepa_t.worlds.emoji import EmojiPrompts
 
 SHOWN = (
     *("a woman astronaut with dark skin", "a fox", "the flag of Japan", "a man cook with light skin"),
-    *("waving hand, medium skin", "a hatching chick", "an octopus", "a red fox"),
+    *("waving hand, medium skin", "a hatching chick", "an octopus", "a blue fox"),
 )
 INVENTED = (
     *("a red fox", "a woman astronaut with a red heart", "a red cat face", "a red circle with sunglasses"),
