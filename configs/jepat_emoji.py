@@ -2,6 +2,7 @@
 # It goes on where jepat_emoji_early.py ended, with all times alike, which draws cleaner flats. Before it:
 #   jepa-t train tokenizers/fsq_emoji
 #   jepa-t train jepat_emoji_early
+# A model with other parts begins in jepat_emoji_early.py too, or has load_from=None.
 _base_ = [
     "./_base_/models/jepat_emoji.py",
     "./_base_/tokenizers/fsq_emoji.py",

@@ -18,6 +18,7 @@ from ..data.captioned_files import MANIFESTS, Manifest
 from ..engine import load_config
 from ..errors import UserError
 from ..evaluation.verdicts import PromptMetric
+from ..files import find_checkpoint
 from ..model import JEPAT
 from ..registry import DATASETS, METRICS, MODELS, build, plugins, resolve
 from ..tokenizers.training import trained_checkpoint
@@ -129,15 +130,16 @@ def _scaled(steps: Any, share: float) -> Any:
 def config_hash(cfg: Config) -> str:
     """What identifies a run: 16 hexadecimal digits of the SHA-256 of its config, its :func:`source` and its files.
 
-    These are the checkpoint of a tokenizer, the modules of components of one's own, all plug-ins among them, and what
-    data sets read. So runs of other code or data are never taken for each other.
+    These are the checkpoints of a tokenizer and of ``load_from``, the modules of components of one's own, all plug-ins
+    among them, and what data sets read. So runs of other code or data are never taken for each other.
 
     Raises:
-        UserError: The tokenizer has no checkpoint yet.
+        UserError: The tokenizer has no checkpoint yet, or ``load_from`` isn't there.
     """
     digest = hashlib.sha256(json.dumps(cfg.to_dict(), sort_keys=True, default=repr).encode() + source().encode())
     tokenizer = cfg.model.image_tokenizer.get("checkpoint")
     files = [trained_checkpoint(cfg.model.image_tokenizer.type, tokenizer)] if tokenizer else []
+    files += [find_checkpoint(cfg.load_from)] if cfg.get("load_from") else []
     modules = {kind.rpartition(".")[0] for kind in _types(cfg.to_dict()) if "." in kind}
     modules |= {point.module for point in plugins()}
     for module in sorted(modules | set(cfg.get("custom_imports", {}).get("imports", []))):

@@ -46,12 +46,6 @@ class _Recorder(Hook):
         self.file, self.notify, self.metric = folder / "curve.json", notify, metric
         self.curve: dict[str, dict] = json.loads(self.file.read_text()) if self.file.is_file() else {}
 
-    def before_train(self, runner: Runner) -> None:
-        """After a kill between checkpoint and validation, make up for the validation."""
-        interval = runner.train_loop.val_interval
-        if runner.iter and runner.iter % interval == 0 and str(runner.iter) not in self.curve:
-            runner.val_loop.run()
-
     def after_train_iter(self, _runner: Runner, batch_idx: int, **_) -> None:
         if batch_idx % 20 == 0:
             self.notify(batch_idx + 1)

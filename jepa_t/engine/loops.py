@@ -123,7 +123,7 @@ class TrainLoop(BaseLoop):
         batches = iter(self.dataloader)
         runner.model.train()
         try:
-            if 0 < self._iter < self.max_iters:  # the checkpoint of a step is written before its validation
+            if self._iter:  # of a resume: the checkpoint of a step is written before its validation
                 self._validate()
             while self._iter < self.max_iters and not self.stop_training:
                 self.step_started = time.perf_counter()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import is_main_process
+from mmengine.dist import barrier, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook, Hook, LoggerHook
 from mmengine.logging import MMLogger
@@ -58,23 +58,11 @@ class BeginHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Clear the work dir, and write the config there."""
+        barrier()  # others may still be reading
         if is_main_process() and runner.cfg.get("overwrite"):
             clear(Path(runner.work_dir))
+        barrier()
         Runner.dump_config(runner)
-
-
-class PlainEvaluator(Evaluator):
-    """Judges in full precision, whatever precision draws."""
-
-    def process(self, *args: Any, **kwargs: Any) -> None:
-        """Let each metric look at a batch."""
-        with torch.autocast(get_device().split(":")[0], enabled=False):
-            super().process(*args, **kwargs)
-
-    def evaluate(self, size: int) -> dict:
-        """The figures of ``size`` samples."""
-        with torch.autocast(get_device().split(":")[0], enabled=False):
-            return super().evaluate(size)
 
 
 class JEPATRunner(Runner):
@@ -307,7 +295,7 @@ class JEPATRunner(Runner):
         return super().build_log_processor(log_processor)
 
     def build_evaluator(self, evaluator: dict | list | Evaluator) -> Evaluator:
-        """MMEngine's evaluator, of at least one metric.
+        """MMEngine's evaluator, of at least one metric, which judges in full precision.
 
         Raises:
             UserError: There is none.
@@ -317,7 +305,10 @@ class JEPATRunner(Runner):
             raise UserError(
                 f"an evaluator is {evaluator!r}, which measures nothing; give a metric, such as DigitsMetric"
             )
-        return PlainEvaluator(built.metrics) if type(built) is Evaluator else built
+        full = torch.autocast(get_device().split(":")[0], enabled=False)  # whatever precision draws
+        for name in ("process", "evaluate"):
+            setattr(built, name, full(getattr(built, name)))
+        return built
 
     def build_train_loop(self, loop: BaseLoop | dict) -> TrainLoop:
         """MMEngine's method, of a loop of ours.

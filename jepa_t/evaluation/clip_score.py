@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..model import JEPAT
 from ..registry import FEATURES, METRICS, build
 from ..sheets import to_bytes
 from .features import CLIPFeatures, extract
@@ -47,7 +48,8 @@ class CLIPScoreMetric(Metric):
         Raises:
             UserError: It is.
         """
-        self.extractor.refuse_own(model.network.text_tokenizer)
+        if isinstance(model, JEPAT):
+            self.extractor.refuse_own(model.network.text_tokenizer)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:  # noqa: ARG002
         """Keep the cosine of each ``image`` and its ``caption``."""

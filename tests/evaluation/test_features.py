@@ -23,6 +23,7 @@ from jepa_t.evaluation.features import (
     extract,
     resized,
 )
+from jepa_t.model import JEPAT
 from jepa_t.registry import FEATURES, METRICS, build
 
 DINO = "vit_tiny_patch16_224"
@@ -166,15 +167,17 @@ def test_the_text_encoder_that_conditioned_the_model_may_not_judge(kind):
         metric.prepare(_Model(text_tokenizer), 3)
     metric.extractor = CLIPFeatures(saved("open_clip", seed=1))
     metric.prepare(_Model(text_tokenizer), 3)
-    metric.prepare(tiny.shared_model(), 3)
+    for other in (tiny.shared_model(), torch.nn.Linear(2, 2), None):  # a tokenizer that is trained alone has no text
+        metric.prepare(other, 3)
 
 
 def _table(module):
     return next(name for name, _ in module.named_parameters() if name.endswith("token_embedding.weight"))
 
 
-class _Model:
+class _Model(JEPAT):
     def __init__(self, text_tokenizer):
+        torch.nn.Module.__init__(self)
         self.network = torch.nn.Module()
         self.network.text_tokenizer = text_tokenizer
 
