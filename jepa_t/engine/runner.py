@@ -95,7 +95,10 @@ class JEPATRunner(Runner):
         """
         folder = Path(self.work_dir)
         if self._resume or self._load_from:  # which may be a work dir
-            self._load_from = find_checkpoint(self._load_from or self.work_dir)
+            try:
+                self._load_from = find_checkpoint(self._load_from or self.work_dir)
+            except UserError as error:
+                raise UserError(f"{'load_from' if self._load_from else 'resume'}: {error}") from None
         with locked(folder) if is_main_process() else nullcontext():
             if is_main_process():
                 claim(folder, Path(self._load_from) if self._resume else None, self.cfg.get("overwrite", False))

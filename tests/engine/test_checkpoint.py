@@ -92,5 +92,5 @@ def test_a_training_begins_with_the_weights_of_a_work_dir(tmp_path):
     first = train(tmp_path / "a", 3)
     second = train(tmp_path / "b", 1, load_from=str(tmp_path / "a"), optim_wrapper=still)
     assert plain(second.model.network.state_dict()) == plain(first.model.network.state_dict())
-    with pytest.raises(UserError, match=r"no checkpoint in .*absent.*train first"):
+    with pytest.raises(UserError, match=r"load_from: no checkpoint in .*absent.*train first"):
         train(tmp_path / "c", 1, load_from=str(tmp_path / "absent"))
