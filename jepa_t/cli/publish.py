@@ -9,6 +9,7 @@ import torch
 from .. import hub
 from ..card import Card, read_metrics
 from ..data.text_files import NotText, decode_text
+from ..engine.work_dir import METRICS
 from ..errors import UserError
 from ..files import find_checkpoint, weights_hash
 from ..pipeline import Pipeline
@@ -69,7 +70,7 @@ def given(args: Namespace) -> dict[str, Any]:
 def metrics_beside(checkpoint: str, weights: str) -> dict | None:
     """The figures in a checkpoint's work dir, if they are of this checkpoint and its averaged weights."""
     place = Path(checkpoint).expanduser()
-    beside = (place if place.is_dir() else place.parent) / "metrics.json"
+    beside = (place if place.is_dir() else place.parent) / METRICS
     if not place.exists() or (place / CONFIG).is_file() or not beside.is_file():  # a name, or a saved folder
         return None
     figures, newest = read_metrics(beside), Path(find_checkpoint(str(place))).name

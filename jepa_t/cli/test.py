@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 
 from ..engine import JEPATRunner, set_threads
 from ..engine.compat import explain_lost_process, leave_process_group
+from ..engine.work_dir import METRICS
 from ..errors import UserError
 from ..evaluation.generation import settings
 from ..evaluation.metric import Metric
@@ -51,7 +52,7 @@ def run(args: Namespace) -> None:
         figures["test_seconds"] = time.perf_counter() - started
         facts = protocol(runner, cfg.load_from)
     if is_main_process():
-        target = Path(runner.work_dir) / "metrics.json"
+        target = Path(runner.work_dir) / METRICS
         write_json(target, figures | facts)
         show_figures(figures)
         print(f"written to {target}")

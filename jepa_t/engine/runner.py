@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.evaluator import Evaluator
-from mmengine.hooks import CheckpointHook, Hook, LoggerHook
+from mmengine.hooks import CheckpointHook, LoggerHook
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, _ParamScheduler
 from mmengine.runner import BaseLoop, LogProcessor, Runner
@@ -35,7 +35,7 @@ from .loops import TrainLoop
 from .optim import GuardedOptimWrapper
 from .resume import NEW_STATE, check_meta, restore_optimizer, restore_schedules, settings
 from .schedule import count_steps, disagreements, stand_in
-from .work_dir import claim, clear, locked
+from .work_dir import BeginHook, claim, locked
 
 ENVIRONMENT = ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit")
 DISTRIBUTED = (*inspect.signature(init_process_group).parameters, "init_backend", "port")
@@ -49,20 +49,6 @@ CHATTER = ("has no metainfo", "SyncBatchNorm", "Exp name:", "The prefix is not s
 def log_interval(runner: Runner) -> int:
     """Steps between two log lines: the interval of the runner's ``LoggerHook``."""
     return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 50)
-
-
-class BeginHook(Hook):
-    """Once the rehearsal has found no mistake, take the place of the training that ``overwrite`` replaces."""
-
-    priority = "LOW"  # after the rehearsal, before any checkpoint
-
-    def before_train(self, runner: Runner) -> None:
-        """Clear the work dir, and write the config there."""
-        barrier()  # others may still be reading
-        if is_main_process() and runner.cfg.get("overwrite"):
-            clear(Path(runner.work_dir))
-        barrier()
-        Runner.dump_config(runner)
 
 
 class JEPATRunner(Runner):

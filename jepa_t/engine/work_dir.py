@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mmengine.dist import barrier, is_main_process
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
+from mmengine.runner import Runner
 
 from ..errors import UserError
 from ..files import LAST, checkpoints
@@ -55,7 +58,7 @@ def claim(folder: Path, resumed: Path | None, overwrite: bool) -> None:
     Args:
         folder: The work dir.
         resumed: The checkpoint that the training goes on from.
-        overwrite: They may be removed, by `clear`.
+        overwrite: They may be removed, by `BeginHook`.
 
     Raises:
         UserError: They do, and ``overwrite`` isn't set; or it is set, and the training goes on from one of them.
@@ -77,3 +80,17 @@ def clear(folder: Path) -> None:
     """Remove another training's checkpoints, and the figures of its weights."""
     for file in [folder / LAST, folder / METRICS, *checkpoints(folder)]:
         file.unlink(missing_ok=True)
+
+
+class BeginHook(Hook):
+    """Once the rehearsal has found no mistake, take the place of the training that ``overwrite`` replaces."""
+
+    priority = "LOW"  # after the rehearsal, before any checkpoint
+
+    def before_train(self, runner: Runner) -> None:
+        """Clear the work dir, and write the config there."""
+        barrier()  # others may still be reading
+        if is_main_process() and runner.cfg.get("overwrite"):
+            clear(Path(runner.work_dir))
+        barrier()
+        Runner.dump_config(runner)

@@ -60,6 +60,17 @@ def test_a_metric_that_does_not_tell_prompts_apart_is_refused(small, tmp_path):
         configure(path)
 
 
+def test_the_hash_is_of_the_weights_that_a_run_begins_with(small, tmp_path):
+    cfg, weights = configure(small), tmp_path / "begin.pth"
+    cfg.load_from = str(weights)
+    with pytest.raises(UserError, match="no checkpoint in"):
+        config_hash(cfg)
+    weights.write_bytes(b"some")
+    before = config_hash(cfg)
+    weights.write_bytes(b"others")
+    assert config_hash(cfg) != before
+
+
 def test_the_hash_tells_runs_apart(small):
     one = configure(small)
     assert config_hash(one) == config_hash(configure(small))
