@@ -16,7 +16,6 @@ demo: .venv/installed
 
 emoji: .venv/installed
 	$(RUN) -m jepa_t train tokenizers/fsq_emoji
-	$(RUN) -m jepa_t train jepat_emoji_early
 	$(RUN) -m jepa_t train jepat_emoji
 	$(RUN) -m jepa_t test jepat_emoji
 	$(RUN) -m jepa_t sample work_dirs/jepat_emoji "a woman astronaut with dark skin" "a man astronaut with light skin" \
