@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .contracts import DiscreteImageTokenizer, ImageTokenizer, RandomSource, Sampler
@@ -82,14 +83,19 @@ class Denoiser:
         if objective.gives_confidence and drawn.confidence is None:
             raise UserError(f"{where} gave no confidence, which {type(objective).__name__}.gives_confidence promises")
         tokens = drawn.tokens
+        broken = None  # where NaN or infinity would become a code, since one is always the nearest
         if drawn.ids is not None and isinstance(tokenizer, DiscreteImageTokenizer):
             tokens = in_float32(tokenizer.embed)(drawn.ids)
+            broken = None if drawn.confidence is None else drawn.confidence.isnan()
         elif tokens is not None and isinstance(tokenizer, DiscreteImageTokenizer):
+            broken = ~tokens.isfinite().all(-1)
             tokens = in_float32(tokenizer.quantize)(tokens)
         shape = [*condition.shape[:2], tokenizer.channels]
         if tokens is None or list(tokens.shape) != shape:
             found = "none" if tokens is None else list(tokens.shape)
             raise UserError(f"{where} gave tokens {found}; {shape} were asked for")
+        if broken is not None:
+            tokens = tokens.masked_fill(broken[..., None], torch.nan)
         return drawn if tokens is drawn.tokens else replace(drawn, tokens=tokens)
 
 

@@ -69,10 +69,11 @@ class Edit:
     def given(self, rows: Sequence[int], tokenizer: ImageTokenizer, device: torch.device) -> Given:
         """What stays of some images, of which as many tokens are masked; a latent is its distribution's mean."""
         images = torch.stack([_to_tensor(self.images[row]) for row in rows]).to(device, non_blocking=True)
-        tokens = encode(tokenizer, images)
         if isinstance(tokenizer, LatentImageTokenizer):
             mean, log_variance = in_float32(tokenizer.moments)(images).chunk(2, 1)
             tokens = tokenizer.from_moments(torch.cat([mean, torch.full_like(log_variance, -torch.inf)], 1))
+        else:
+            tokens = encode(tokenizer, images)
         masked = self.masked[list(rows)].to(device, non_blocking=True)
         return Given(tokens, masked, self.counts[rows[0]])
 

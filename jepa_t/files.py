@@ -38,7 +38,7 @@ ALLOWED = [
     np.dtypes.Int64DType,
 ]
 
-WEIGHTS = "model.safetensors"  # of a saved folder
+CONFIG, WEIGHTS = "config.json", "model.safetensors"  # of a saved folder
 HASH = "sha256"  # of the tensors, among a safetensors file's metadata
 LAST = "last_checkpoint"  # of a work dir: a file with the newest checkpoint's name
 

@@ -15,10 +15,9 @@ from pathlib import Path
 from types import ModuleType
 
 from .errors import UserError, first_line, optional
-from .files import WEIGHTS
+from .files import CONFIG, WEIGHTS
 
 NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)  # user/model
-CONFIG = "config.json"
 FILES = (CONFIG, WEIGHTS)
 CARD, SHEET = "README.md", "samples.png"
 EXTRAS = {CARD: 10**6, SHEET: 10**7}  # fetched if they are there and have no more bytes

@@ -40,7 +40,7 @@ def table(*shape: int) -> nn.Parameter:
 def seeded(name: str, make: Callable[[], Any]) -> Any:
     """Build a part from randomness of its own, so that another part more or less doesn't change its weights."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch.initial_seed() ^ zlib.crc32(name.encode()))
+        torch.default_generator.manual_seed(torch.initial_seed() ^ zlib.crc32(name.encode()))  # not those of GPUs
         return make()
 
 
@@ -90,11 +90,12 @@ class Attention(nn.Module):
     def shares(self, x: Tensor, source: Tensor, valid: Tensor | None = None) -> Tensor:
         """How each query shares its attention among the keys, the mean of the heads ``[B, Q, K]``; each row sums to 1.
 
-        Attention is linear in the values, so those of a unit matrix give its weights, whatever the back end.
+        Attention is linear in the values, so those of a unit matrix give its weights. It is computed in plain products,
+        since kernels for GPUs take values of some widths only.
         """
         q, k, _ = self._heads(x, source)
         unit = torch.eye(k.shape[2], dtype=q.dtype, device=q.device).expand(*k.shape[:2], -1, -1)
-        return attention(q, k, unit, valid, self.backend).float().mean(1)
+        return attention(q, k, unit, valid, "math").float().mean(1)
 
     def _heads(self, x: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values ``[B, H, ., d]``."""

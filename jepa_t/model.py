@@ -15,7 +15,7 @@ from .acceleration import compile_blocks
 from .contracts import ImageTokenizer
 from .drawing import draw_tokens
 from .ema import changes, share, update_ema
-from .errors import check_share
+from .errors import UserError, check_share
 from .masking import MaskRatio, draw_split, gather
 from .network import Network
 from .randomness import generators, own_rows
@@ -105,11 +105,13 @@ class JEPAT(Trainable):
                 PyTorch's own generators do.
 
         Raises:
-            UserError: :meth:`fit` comes first, or a caption can't be read.
+            UserError: :meth:`fit` comes first, there are more or fewer captions, or one can't be read.
         """
         self._fitted = self._fitted or check_fitted(self.image_tokenizer, self.network.text_tokenizer)
         network, tokens = self.network, encode(self.image_tokenizer, images)  # [B, N, C]
         batch, count, _ = tokens.shape
+        if len(captions) != batch:
+            raise UserError(f"{batch} images and {len(captions)} captions; give one for each image")
         host, device = generators(seed, tokens.device)
         split = draw_split(batch, count, self.mask_ratio, tokens.device, host)
         keep = own_rows(torch.rand, (batch,), generator=host).to(tokens.device, non_blocking=True) >= self.text_drop

@@ -7,6 +7,7 @@ of a core, and flow matching's noise for as many, 0.1 GB, is drawn on the GPU.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from mmengine.dist import get_dist_info
 from torch import Tensor
 
 from .errors import UserError
-from .structures import Seed, ends
+from .structures import Between, Seed, ends
 
 SEEDS = 2**32  # a seed lies below: PyTorch reads no more of it on a CPU
 Generators = tuple[torch.Generator | None, torch.Generator | None]
@@ -62,7 +63,7 @@ def checked_seeds(seeds: Any, count: int | None) -> list[Seed]:
         UserError: There are more or fewer, or one is no whole number in [0, 2^32).
     """
     try:
-        numbers = [seed.item() if isinstance(seed, (Tensor, np.generic)) else seed for seed in seeds]
+        numbers = [_plain(seed) for seed in seeds]
     except (TypeError, ValueError, RuntimeError) as error:  # such as one number, or rows of numbers
         raise UserError(f"seeds is {seeds!r}; give a list with one for each caption, such as [0]") from error
     if count is not None and len(numbers) != count:
@@ -71,3 +72,10 @@ def checked_seeds(seeds: Any, count: int | None) -> list[Seed]:
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
             raise UserError(f"the seed {seed!r} is no whole number from 0 to 2^32 - 1")
     return numbers
+
+
+def _plain(seed: Any) -> Any:
+    """A seed as a number of Python; both ends of what lies between two."""
+    if isinstance(seed, Between):
+        return replace(seed, first=_plain(seed.first), second=_plain(seed.second))
+    return seed.item() if isinstance(seed, (Tensor, np.generic)) else seed

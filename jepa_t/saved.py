@@ -20,6 +20,7 @@ from . import hub, registry
 from .changes import trained_otherwise
 from .errors import UserError, first_line
 from .files import (
+    CONFIG,
     WEIGHTS,
     check_weights,
     find_checkpoint,
@@ -33,7 +34,7 @@ from .files import (
 )
 from .model import JEPAT
 
-CONFIG, CARD = hub.CONFIG, hub.CARD
+CARD = hub.CARD
 NUMBERS, TENSORS = 2**29, 2**16  # that a config may make besides its weights, such as a frozen text encoder's: 2 GB
 TIMES = 64  # as many for each of its weights: they are made, initialised and copied
 

@@ -15,6 +15,7 @@ from jepa_t.errors import UserError
 from jepa_t.pipeline import Pipeline
 from jepa_t.registry import MODELS, build
 from jepa_t.sampling import PRESETS, MaskedSampler
+from jepa_t.structures import Between
 
 CONFIG = {
     "type": "JEPAT",
@@ -89,6 +90,8 @@ def test_seeds_are_read_from_numpy_and_pytorch_too(draw, seeds):
     drawing = draw(CAPTIONS, seeds)
     assert drawing.seeds == [3, 4]
     assert np.array_equal(pixels(drawing), pixels(draw(CAPTIONS, [3, 4])))
+    between = [Between(seeds[0], seeds[1], 0.5)]
+    assert np.array_equal(pixels(draw("a red", between)), pixels(draw("a red", [Between(3, 4, 0.5)])))
 
 
 @pytest.mark.parametrize(

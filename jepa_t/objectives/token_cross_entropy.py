@@ -126,4 +126,4 @@ def choose(logits: Tensor, uniform: Tensor, temperature: float = 1.0, top_k: int
     temperature = max(temperature, torch.finfo(torch.float32).tiny)  # whose inverse is still finite
     total = ((logits - logits.amax(-1, keepdim=True)) / temperature).softmax(-1).cumsum(-1)
     place = (1 - uniform[..., None]) * total[..., -1:]  # in (0, total]: never an index without a chance
-    return torch.searchsorted(total, place).squeeze(-1)
+    return torch.searchsorted(total, place).squeeze(-1).clamp(max=logits.shape[-1] - 1)  # NaN lies behind all

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import check_integer
+from ..errors import UserError, check_integer, check_share
 from ..registry import REVEAL_ORDERS, REVEAL_SCHEDULES, function
 
 
@@ -21,7 +21,7 @@ def cosine(made: float) -> float:
 
 @REVEAL_SCHEDULES.register_module()
 def arccos(made: float) -> float:
-    """The share still masked after a share of the steps: more tokens are revealed at first than at the end."""
+    """The share still masked after a share of the steps: nearly as many are revealed by each, most by the very last."""
     return math.acos(made) / (math.pi / 2)
 
 
@@ -37,7 +37,13 @@ def paced(made: float, structure: float = 0.5, slow: float = 0.75) -> float:
 
     With the order ``checkerboard`` the black cells make the structure, between which the white ones are almost
     determined (Generation then Reconstruction, arXiv 2510.17171).
+
+    Raises:
+        UserError: One is no share, or nothing is left of the steps for the rest.
     """
+    check_share("paced structure", structure)
+    if check_share("paced slow", slow) == 1:
+        raise UserError("paced slow is 1; give less, so that steps are left for the rest of the tokens")
     if made < slow:
         return 1 - structure * (1 - math.cos(math.pi / 2 * made / slow))
     return (1 - structure) * (1 - made) / (1 - slow)

@@ -83,7 +83,7 @@ class MaskedSampler(StepwiseSampler):
 
     Args:
         steps: S, sampling steps; more than there are tokens are cut to that.
-        schedule: How many tokens a step draws: ``cosine``, ``arccos``, ``linear``, or one of your own.
+        schedule: How many tokens a step draws: ``cosine``, ``arccos``, ``linear``, ``paced``, or one of your own.
         order: Which: ``random``, ``halton``, ``checkerboard``, one of your own, or ``confidence``: all masked ones are
             drawn and the surest are kept (MaskGIT), for objectives that say how sure they are.
         guidance_scale: w; 1 is no guidance.

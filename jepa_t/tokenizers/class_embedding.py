@@ -81,6 +81,8 @@ class ClassEmbedding(TextTokenizer):
     def _label(self, caption: str) -> int:
         words = _words(checked(caption))
         check_count(caption, len(words), len(words))
+        if words in self.labels:  # before labels: a class may be called "7"
+            return self.labels[words]
         if len(words) == 1 and words[0].isascii() and words[0].isdigit() and int(words[0]) < len(self.names):
             return int(words[0])
         found = {self.labels[name]: " ".join(name) for name in self._names_in(words)}

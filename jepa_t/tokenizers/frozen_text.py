@@ -220,7 +220,7 @@ class Tower:
                 new = list(captions)
             if new:
                 ids = {caption: self.ids(caption) for caption in new}
-                with torch.no_grad(), torch.autocast(device.type, enabled=False):
+                with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
                     self._learn(ids, device)
             if self._rows.device != device:
                 self._rows = self._rows.to(device)

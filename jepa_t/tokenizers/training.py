@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..contracts import ImageTokenizer, TrainedTokenizer
 from ..errors import UserError
-from ..files import CONFIGS, WEIGHTS, check_weights, find_checkpoint, load_checkpoint, located
+from ..files import CONFIG, CONFIGS, WEIGHTS, check_weights, find_checkpoint, load_checkpoint, located, read_json
 from ..registry import MODELS, TOKENIZERS, build
 from ..trainable import Trainable
 from .discrete import DiscreteTokenizer
@@ -68,10 +68,14 @@ def read_trained(tokenizer: ImageTokenizer, where: str | None) -> None:
 
 def _tell_other_size(tokenizer: ImageTokenizer, checkpoint: Mapping[str, Any], path: str) -> None:
     """Warn where convolutions would run at another size than they were trained at, which they do without complaint."""
-    config = checkpoint.get("meta", {}).get("model", {})
-    trained = tuple((config.get("tokenizer") or config.get("image_tokenizer") or {}).get("size", ()))
+    beside, config = Path(path).with_name(CONFIG), checkpoint.get("meta", {}).get("model", {})
+    if path.endswith(WEIGHTS) and beside.is_file():
+        config = read_json(beside, "get it again")
+    own = config.get("tokenizer") or config.get("image_tokenizer")
+    size = own.get("size") if isinstance(own, Mapping) else None
     ours = tuple(side * tokenizer.stride for side in tokenizer.grid)
-    if trained not in ((), ours):
+    trained = tuple(size) if isinstance(size, (list, tuple)) else ours
+    if trained != ours:
         before, now = (" x ".join(map(str, size)) for size in (trained, ours))
         logging.getLogger("jepa_t").warning(
             "the tokenizer in %s was trained at %s pixels and now reads %s; train one at that size for clean images",

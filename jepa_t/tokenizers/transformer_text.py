@@ -22,7 +22,8 @@ from .captions import check_count, checked
 LOST = 0.1  # share of what captions say that a vocabulary may leave out
 PADDING, NULL, UNKNOWN = 0, 1, 2  # rows of the word table before the first word's
 FIRST_WORD = 3
-_HYPHENATED = re.compile(r"(\w+(?:-\w+)+)")
+REMEMBERED = 2**17  # captions whose ids are kept, at some 400 bytes each
+_HYPHENATED = re.compile(r"(?<![\w'’])(\w+(?:-\w+)+)")
 _WHOLE = 2**16  # from here on ids are of whole words; CLIP's are smaller
 
 
@@ -139,13 +140,15 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
         Raises:
             UserError: A caption is no text, empty or too long.
         """
+        if len(self._cache) > REMEMBERED:
+            self._cache.clear()
         missing = [caption for caption in captions if not isinstance(caption, str) or caption not in self._cache]
         if missing:
             rows = {pair: FIRST_WORD + row for row, pair in enumerate(self.clip_ids.tolist()) if pair >= 0}
             for caption in missing:
-                units = pairs_of(caption, self.length)  # those of whole words are fewer
+                units = pairs_of(caption, self.length)
                 if self.hyphenated:
-                    units = self._units(caption, rows)
+                    units = self._units(caption, rows)  # of whole words, so no more of them
                 ids = [rows.get(unit, UNKNOWN) for unit in units]
                 self._cache[caption] = ids + [PADDING] * (self.length - len(ids))
         return torch.tensor([self._cache[caption] for caption in captions]).view(-1, self.length)

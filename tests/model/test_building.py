@@ -45,10 +45,11 @@ def test_another_seed_gives_other_weights_and_parts_differ_from_each_other():
     assert not torch.equal(one["predictor.blocks.0.attn.q.weight"], one["predictor.blocks.1.attn.q.weight"])
 
 
-def test_building_leaves_the_random_state_alone():
+def test_building_leaves_the_random_state_alone(monkeypatch):
     torch.manual_seed(3)
     expected = torch.rand(3)
     torch.manual_seed(3)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda _seed: pytest.fail("the generators of GPUs were set"))
     Network(
         shared_model().image_tokenizer,
         **{k: config()[k] for k in ("width", "text_tokenizer", "encoder", "predictor", "objectives")},

@@ -19,6 +19,7 @@ from tiny import (
     random_images,
     randomise,
     shared_model,
+    with_objective,
 )
 
 from jepa_t import drawing
@@ -47,12 +48,20 @@ def test_wrong_seeds_are_told_and_those_of_pytorch_read(seeds):
     assert torch.equal(*(shared_model().generate(["red"], given) for given in ([3], torch.tensor([3]))))
 
 
-def test_a_model_that_draws_nan_is_told():
-    model = copy_of(shared_model())
+@pytest.mark.parametrize("objective", [None, "FlowMatching", "TokenCrossEntropy"])
+def test_a_model_that_draws_nan_is_told(objective):
+    """Also one that draws codes, of which one is the nearest to NaN too."""
+    model = make_model(**with_objective(objective)) if objective else copy_of(shared_model())
     with torch.no_grad():
         next(model.ema.predictor.parameters()).fill_(torch.nan)
     with pytest.raises(UserError, match="the model draws NaN or infinity; use an earlier checkpoint"):
         model.generate(["red"], [0])
+
+
+@pytest.mark.parametrize("captions", [["red"], ["red"] * 3, []])
+def test_more_or_fewer_captions_than_images_are_told(captions):
+    with pytest.raises(UserError, match=f"2 images and {len(captions)} captions; give one for each image"):
+        shared_model().loss(random_images(2), captions)
 
 
 def test_a_loss_before_fitting_is_told():

@@ -11,7 +11,7 @@ from tiny import generator, registered
 
 from jepa_t.errors import UserError
 from jepa_t.registry import REVEAL_ORDERS, REVEAL_SCHEDULES
-from jepa_t.sampling import reveal_counts, reveal_order
+from jepa_t.sampling import MaskedSampler, reveal_counts, reveal_order
 
 orders = pytest.mark.parametrize("name", registered(REVEAL_ORDERS))
 grids = st.tuples(st.integers(1, 9), st.integers(1, 9))
@@ -40,7 +40,8 @@ def test_the_schedules_differ_as_they_say():
     cosine, arccos, linear = (reveal_counts(256, 16, name) for name in ("cosine", "arccos", "linear"))
     assert all(b >= a - 1 for a, b in itertools.pairwise(cosine))  # few at first, but for rounding
     assert cosine[-1] > 8 * cosine[0]
-    assert arccos[0] > 4 * cosine[0]  # more at first than that
+    assert arccos[0] > 4 * cosine[0]
+    assert max(arccos[:-2]) < 2 * arccos[0] < arccos[-1]  # evenly, and most by the last step
     assert linear == [16] * 16
     paced = reveal_counts(256, 16, {"type": "paced", "structure": 0.25, "slow": 0.75})
     assert sum(paced[:12]) == 64
@@ -102,3 +103,6 @@ def test_a_wrong_name_or_number_is_told():
         reveal_order("haltom", torch.zeros(1, 4), (2, 2))
     with pytest.raises(UserError, match=r"sampler.steps is 0"):
         reveal_counts(4, 0)
+    for options, says in (({"slow": 1.0}, "paced slow is 1; give less"), ({"structure": 2}, "paced structure is 2")):
+        with pytest.raises(UserError, match=says):
+            MaskedSampler(schedule={"type": "paced", **options})

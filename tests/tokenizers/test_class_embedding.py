@@ -37,6 +37,11 @@ def test_several_names_of_a_class_mean_the_same_and_the_longest_is_meant():
     assert tokenizer.ids(captions).flatten().tolist() == [0, 0, 1, 0]
 
 
+def test_a_name_goes_before_a_label():
+    tokenizer = ClassEmbedding(["1", "7", "two"], 4)
+    assert tokenizer.ids(["1", "7", "2", "a 1", "0"]).flatten().tolist() == [0, 1, 2, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("caption", "says"),
     [

@@ -244,6 +244,14 @@ def test_threads_share_what_was_said():
     assert same_text(tokenizer(CAPTIONS), expected(CAPTIONS))
 
 
+def test_what_was_read_in_inference_mode_is_kept_like_all_else():
+    tokenizer = make_tokenizer("HFText")
+    with torch.inference_mode():
+        tokenizer(CAPTIONS[:3])
+        tokenizer(CAPTIONS[3:4])
+    assert same_text(tokenizer(CAPTIONS[2:6]), shared_tokenizer("HFText")(CAPTIONS[2:6]))
+
+
 def test_a_full_memory_is_emptied(monkeypatch):
     tokenizer = make_tokenizer("HFText")
     tokenizer(CAPTIONS[:4])

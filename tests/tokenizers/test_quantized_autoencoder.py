@@ -1,5 +1,6 @@
 """The autoencoder that users train: every quantiser learns, and what it learned travels with the model."""
 
+import json
 import re
 
 import pytest
@@ -10,6 +11,7 @@ from tiny import CAPTIONS, QUANTIZED, config, generator, gradients, make_tokeniz
 from jepa_t import files
 from jepa_t.engine import JEPATRunner, apply
 from jepa_t.errors import UserError
+from jepa_t.files import write_weights
 from jepa_t.model import JEPAT
 from jepa_t.pipeline import Pipeline
 from jepa_t.registry import DATASETS, MODELS, build
@@ -207,10 +209,13 @@ def test_a_tokenizer_of_another_size_is_told(tmp_path, caplog):
     whole = torch.load(trained_quantized()["checkpoint"], weights_only=True)
     for size, says in (((8, 8), "was trained at 8 x 8 pixels and now reads 4 x 6"), ((4, 6), "")):
         caplog.clear()
-        torch.save(whole | {"meta": {"model": {"tokenizer": {"size": size}}}}, tmp_path / "other.pth")
-        make_tokenizer("QuantizedAutoencoder", checkpoint=str(tmp_path / "other.pth")).fit(smooth_images(4))
-        assert says in caplog.text
-        assert bool(says) == bool(caplog.text)
+        model = {"tokenizer": {"size": size}}
+        torch.save(whole | {"meta": {"model": model}}, tmp_path / "other.pth")
+        write_weights(tmp_path / "model.safetensors", whole["state_dict"])  # a saved folder
+        (tmp_path / "config.json").write_text(json.dumps(model))
+        for place in (tmp_path / "other.pth", tmp_path):
+            make_tokenizer("QuantizedAutoencoder", checkpoint=str(place)).fit(smooth_images(4))
+        assert caplog.text.count(says) == 2 if says else not caplog.text
 
 
 def test_bare_weights_are_a_checkpoint_too(tmp_path):

@@ -8,7 +8,9 @@ from tiny import CAPTIONS, fitted_tokenizer, gradients, make_tokenizer, random_i
 
 from jepa_t import TransformerText
 from jepa_t.errors import UserError
+from jepa_t.tokenizers import transformer_text
 from jepa_t.tokenizers.encoding import fit_tokenizers
+from jepa_t.tokenizers.transformer_text import byte_pairs
 
 
 def test_what_lies_under_the_padding_never_matters():
@@ -84,6 +86,22 @@ def test_hyphenated_words_that_training_shows_are_read_whole():
     other = TransformerText(width=8, depth=0, length=8, vocabulary=9, hyphenated=True)
     other.load_state_dict(whole.state_dict())
     assert other.ids(["medium-dark skin"]).equal(whole.ids(["medium-dark skin"]))
+
+
+@pytest.mark.parametrize("caption", ["women's-cut hair", "don't-care", "rock’n-roll", "well-to-do mother-in-law's-day"])
+def test_whole_words_are_never_more_than_their_parts(caption):
+    tokenizer = TransformerText(width=8, depth=0, length=16, vocabulary=30, hyphenated=True)
+    tokenizer.fit([caption])
+    assert len(tokenizer._units(caption)) <= len(byte_pairs().encode(caption))
+    assert tokenizer.unknown_words(caption) == []
+
+
+def test_what_is_remembered_of_captions_is_bounded(monkeypatch):
+    monkeypatch.setattr(transformer_text, "REMEMBERED", 3)
+    tokenizer = fitted_tokenizer("TransformerText")
+    first = tokenizer.ids(CAPTIONS[:4])
+    assert tokenizer.ids([CAPTIONS[4], CAPTIONS[0]])[1].equal(first[0])
+    assert list(tokenizer._cache) == [CAPTIONS[4], CAPTIONS[0]]
 
 
 def test_a_vocabulary_survives_saving_and_loading_and_replaces_what_was_remembered():
