@@ -29,7 +29,16 @@ VALIDATION_SEED = 2  # of the prompts; the test prompts have another
 POINTS = 8  # of the learning curve
 # Of a schedule, in steps; "warmup" and "decay" where they are whole numbers.
 TIMES = {"begin", "end", "milestones", "T_max", "step_size", "total_steps", "periods", "warmup", "decay"}
-SOURCES = ("source", "root", "folder", "names", "templates", "model", "weights")  # options that may name a file
+SOURCES = (
+    "source",
+    "root",
+    "folder",
+    "names",
+    "templates",
+    "model",
+    "weights",
+    "pretrained",
+)  # options that may name a file
 READ = 2**14  # bytes of a data set's file; of a larger one the time of change tells
 TOLERANCE = 0.02  # by which parameter counts may differ
 
@@ -80,7 +89,8 @@ def _load(path: str | Path, changes: dict) -> Config:
     for key in ("train_dataloader", "train_cfg", "test_dataloader", "test_evaluator"):
         if cfg.get(key) is None:
             raise UserError(f"{path} has no {key}; a benchmark needs one")
-    if cfg.model.type not in ("JEPAT", JEPAT) or not isinstance(cfg.test_evaluator, dict):
+    model = resolve(cfg.model.type, MODELS)
+    if not (isinstance(model, type) and issubclass(model, JEPAT)) or not isinstance(cfg.test_evaluator, dict):
         raise UserError(f"{path} is no benchmark's: it needs a model of type JEPAT and one test_evaluator")
     if not issubclass(resolve(cfg.test_evaluator.type, METRICS), PromptMetric):
         raise UserError(

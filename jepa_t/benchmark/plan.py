@@ -108,8 +108,7 @@ def plan(suite: str, preset: Preset, request: Request = PLAIN) -> Plan:
     planned: dict[str, list[Row]] = {}
     for task, arms in _tasks(suite, preset, request).items():
         config = CONFIGS / TASKS[task].config if task in TASKS else next(iter(request.configs.values()))
-        named = None if suite == "sampler" or request.arms is None else [*request.arms, *request.fusions]
-        chosen = _chosen(arms, named)
+        chosen = _chosen(arms, None if suite == "sampler" else _named(request))
         for row in rows(arms, task, config, preset, request.seeds, request.match, chosen):
             planned.setdefault(config_hash(row.config), []).append(row)
     return planned
@@ -142,7 +141,18 @@ def _tasks(suite: str, preset: Preset, request: Request) -> dict[str, Arms]:
     if suite == "sampler":
         return tasks
     _known(f"arm of the suite {suite!r}", request.arms, {arm for arms in tasks.values() for arm in arms})
-    return {task: arms for task, arms in tasks.items() if _chosen(arms, request.arms)}
+    named = _named(request)
+    for task in request.tasks or ():
+        if not _chosen(tasks[task], named):
+            raise UserError(
+                f"the task {task!r} of {suite!r} has none of the arms {', '.join(named or ())}; leave it out"
+            )
+    return {task: arms for task, arms in tasks.items() if _chosen(arms, named)}
+
+
+def _named(request: Request) -> list[str] | None:
+    """The arms that are asked for, with fusions of one's own; None for all."""
+    return None if request.arms is None else [*request.arms, *request.fusions]
 
 
 def _arms(suite: str, request: Request) -> dict[str, Arms]:

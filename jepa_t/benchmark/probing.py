@@ -98,7 +98,7 @@ def _untrained(cfg: Config, model: JEPAT) -> JEPAT:
         torch.manual_seed(cfg.randomness.seed)
         began = build(copy.deepcopy(cfg.model.to_dict()), MODELS)
     began.image_tokenizer = model.image_tokenizer
-    return began.eval()
+    return began.to(next(model.parameters()).device).eval()
 
 
 def _told(outcomes: Outcomes) -> dict[str, Any]:

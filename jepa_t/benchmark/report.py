@@ -195,8 +195,11 @@ def _published_table(
         [arm, *(_cell(paired(outcomes(records, arm, figure), against[figure]), "+") for figure in figures)]
         for arm in arms_of(records)
     ]
-    note = f"Paired differences to `{PUBLISHED}` of `{task}`, a plain training, drawn from as published:"
-    return [f"{note}\n\n{_table(['arm', *figures], lines)}"]
+    note = f"Paired differences to `{PUBLISHED}` of `{task}`, a plain training, drawn from as published"
+    made = [{record.versions.get("source", "unknown") for record in these} for these in (plain, records)]
+    if other := sorted(made[0] - made[1]):
+        note += f" (source {' or '.join(other)})"
+    return [f"{note}:\n\n{_table(['arm', *figures], lines)}"]
 
 
 def _learning_table(arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
@@ -212,7 +215,7 @@ def _learning_table(arms: Sequence[str], figures: Sequence[str], records: Sequen
     lines = [[arm, *(cell(arm, *column) for column in columns)] for arm in arms if arm in learned]
     head = ["arm", *(f"{figure} at {threshold}" for figure, threshold in columns)]
     note = "Steps until a figure was reached, by seed (on validation prompts, untuned guidance)"
-    if any(record.budget not in (None, record.steps) for record in records):
+    if any(record.budget not in (None, record.steps) for record in records if record.curve):
         note += f"; those of equal compute are counted as steps of `{arms[0]}`, by operations"
     return f"{note}:\n\n{_table(head, lines)}"
 

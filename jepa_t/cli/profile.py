@@ -15,10 +15,11 @@ from torch.autograd import DeviceType
 from ..contracts import Fitted
 from ..ema import update_ema
 from ..engine import set_threads
+from ..engine.hooks import HoldTokensHook
 from ..errors import UserError, check_integer
 from ..layers import Block
 from ..model import JEPAT
-from ..registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, build
+from ..registry import DATASETS, HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, build, resolve
 from .shared import add_config_arguments, run_config
 
 
@@ -77,6 +78,10 @@ def run(args: Namespace) -> None:
         )
     learns = isinstance(model.image_tokenizer, Fitted) and not model.image_tokenizer.fitted
     model.fit(dataset.images if learns else None, dataset.captions)
+    for hook in (*cfg.get("default_hooks", {}).values(), *cfg.get("custom_hooks", [])):
+        if hook and resolve(hook["type"], HOOKS) is HoldTokensHook:
+            with torch.no_grad():
+                build(dict(hook), HOOKS).hold(dataset, model)  # as training does
     options = cfg.optim_wrapper.to_dict()
     constructor = OPTIM_WRAPPER_CONSTRUCTORS.get(options.pop("constructor"))
     wrapper = constructor(options, options.pop("paramwise_cfg", None))(model)

@@ -23,6 +23,7 @@ class SmallImages(HoldsTokens):
         size: Height and width in pixels.
         part: ``train``, ``held_out`` or ``all``.
         held_out: Share of the images that training never sees, in [0, 1); the names decide which.
+        max_broken: As of `CaptionedImages`; fewer are left out.
 
     Attributes:
         images: The images of the part ``[n, 3, size, size]``, float32 in [-1, 1].
@@ -33,12 +34,14 @@ class SmallImages(HoldsTokens):
         UserError: An argument is out of range, the source can't be read, or the part is empty.
     """
 
-    def __init__(self, source: str, size: int = 64, part: str = "train", held_out: float = 0.1) -> None:
+    def __init__(
+        self, source: str, size: int = 64, part: str = "train", held_out: float = 0.1, max_broken: float = 0.001
+    ) -> None:
         if part not in PARTS:
             raise unknown("SmallImages part", part, PARTS)
         check_share("SmallImages held_out", held_out)
         self.image_size = (check_integer("SmallImages size", size),) * 2
-        found = CaptionedImages(source, size)
+        found = CaptionedImages(source, size, max_broken=max_broken)
         pixels, self.captions, rows, held = [], [], [], []
         for number, name in enumerate(found.names):
             hold = _is_held_out(name, held_out)
@@ -49,6 +52,7 @@ class SmallImages(HoldsTokens):
             except BrokenSample as broken:
                 found.tally.add(name, str(broken))
                 continue
+            found.tally.read += 1
             pixels.append(image)
             held.append(hold)
             self.captions += said
@@ -83,6 +87,7 @@ class SmallPrompts(PromptSet):
         seed: Decides which prompts are asked, where there are more.
         per_split: How many at most of each split, ``seen`` and ``held_out``.
         images: Give the real images as ``inputs``, to measure a tokenizer.
+        max_broken: As of `CaptionedImages`.
     """
 
     def __init__(
@@ -93,9 +98,10 @@ class SmallPrompts(PromptSet):
         seed: int = 0,
         per_split: int = 200,
         images: bool = False,
+        max_broken: float = 0.001,
     ) -> None:
         check_integer("SmallPrompts per_split", per_split)
-        everything = SmallImages(source, size, "all", held_out)
+        everything = SmallImages(source, size, "all", held_out, max_broken)
         held = everything.held_out[everything.rows]
         order = np.argsort(draw(seed, "small prompts", np.arange(len(held)), 2**62), kind="stable")
         chosen = [i for hold in (False, True) for i in order[held[order] == hold][:per_split]]

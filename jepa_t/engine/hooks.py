@@ -140,7 +140,14 @@ class HoldTokensHook(Hook):
         Raises:
             UserError: The data set can't hold tokens, or the tokenizer draws them.
         """
-        dataset, model = runner.train_dataloader.dataset, unwrap(runner.model)
+        self.hold(runner.train_dataloader.dataset, unwrap(runner.model))
+
+    def hold(self, dataset: Any, model: JEPAT) -> None:
+        """Encode the images of a data set with a model's tokenizer, and let it hold their tokens.
+
+        Raises:
+            UserError: As :meth:`before_train`.
+        """
         if not isinstance(dataset, HoldsTokens):
             raise UserError(f"{type(dataset).__name__} can't hold tokens; leave out the HoldTokensHook")
         if isinstance(model.image_tokenizer, KLTokenizer) and model.image_tokenizer.posterior == "sample":

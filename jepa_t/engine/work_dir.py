@@ -1,6 +1,7 @@
 """A work dir belongs to one training: it is locked while that runs, and not begun anew by mistake."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -64,7 +65,7 @@ def claim(folder: Path, resumed: Path | None, overwrite: bool) -> None:
         UserError: They do, and ``overwrite`` isn't set; or it is set, and the training goes on from one of them.
     """
     for unfinished in folder.glob(".*.tmp"):  # of a process that was killed
-        unfinished.unlink()
+        shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
     there = checkpoints(folder)
     goes_on = resumed is not None and resumed.resolve().parent == folder.resolve()
     if goes_on and overwrite:

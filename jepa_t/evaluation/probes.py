@@ -33,10 +33,10 @@ def pooled(model: JEPAT, images: Tensor, encoder: str = "target") -> np.ndarray:
         encoder: ``context``, with the trained weights; or ``target``, with the averaged ones.
     """
     network = model.network if encoder == "context" else model.ema
-    training, found = network.training, []
+    training, found, device = network.training, [], network.encoder.registers.device
     network.eval()
     for batch in images.split(BATCH):
-        tokens = encode(model.image_tokenizer, batch)
+        tokens = encode(model.image_tokenizer, batch.to(device))
         order = torch.arange(tokens.shape[1], device=tokens.device).expand(len(tokens), -1)
         found.append(network.target(tokens, Split(order, 0, tokens.shape[1])).mean(1).float().cpu())
     network.train(training)
@@ -64,19 +64,23 @@ def probe(
         test_labels: Of the same names.
 
     Raises:
-        UserError: A label is missing in one part, or all training images have the same.
+        UserError: A label is missing in one part, no image of one part has it, or all training images have the same.
 
     Examples:
         >>> features, labels = np.eye(4).repeat(2, 0), {"digit": np.arange(4).repeat(2)}
         >>> {name: right.tolist() for name, right in probe(features, labels, np.eye(4)[:2], {"digit": [0, 3]}).items()}
         {'linear/digit': [True, False], 'nearest/digit': [True, False]}
     """
+    if other := train_labels.keys() ^ test_labels.keys():
+        raise UserError(f"a probe can't tell the label {min(other)!r}, which one part lacks; give both the same labels")
     outcomes = {}
     for kind, classifier in _classifiers().items():
         for label, numbers in train_labels.items():
-            if label not in test_labels or len(set(numbers[numbers >= 0].tolist())) < 2:
-                raise UserError(f"a probe can't tell the label {label!r}: give both parts it, and training two values")
             asked = np.asarray(test_labels[label])
+            if not (asked >= 0).any() or len(set(numbers[numbers >= 0].tolist())) < 2:
+                raise UserError(
+                    f"a probe can't tell the label {label!r}: give training two values of it, and both parts images"
+                )
             fitted = classifier.fit(train[numbers >= 0], numbers[numbers >= 0])
             outcomes[f"{kind}/{label}"] = fitted.predict(test[asked >= 0]) == asked[asked >= 0]
     return outcomes

@@ -17,7 +17,7 @@ from .metric import images_of, in_order
 from .verdicts import Columns, PromptMetric
 
 NOISE = 0.05  # in [0, 1], of the real images that the judge itself is tried on
-LEAST = 1e-9  # distances that differ by no more are equal
+LEAST = 1e-6  # distances that differ by no more are equal: a sum of so many squares in float32 tells no less
 NEAREST = 5  # of which one ought to be the asked one
 
 

@@ -111,6 +111,23 @@ def test_other_code_makes_other_runs(small, tmp_path, monkeypatch):
     assert all(config_hash(one) != old for one, old in zip((cfg, named, trained), hashes, strict=True))
 
 
+@pytest.mark.parametrize("option", ["model", "pretrained"])
+def test_other_weights_of_a_text_encoder_make_other_runs(small, tmp_path, option):
+    weights = tmp_path / "clip.pt"
+    weights.write_bytes(b"one")
+    cfg = configure(small)
+    cfg.model.text_tokenizer = {"type": "OpenCLIPText", option: str(weights)}
+    before = config_hash(cfg)
+    weights.write_bytes(b"two")
+    assert config_hash(cfg) != before
+
+
+def test_a_model_may_be_named_by_its_class(small, tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text('_base_ = ["small.py"]\nmodel = dict(type="jepa_t.model.JEPAT")\n')
+    assert configure(path).model.type == "jepa_t.model.JEPAT"
+
+
 @pytest.mark.parametrize("bytes_", [3, 2**15])
 def test_other_data_of_ones_own_makes_other_runs(small, tmp_path, bytes_):
     own = tmp_path / "own"

@@ -78,6 +78,11 @@ def test_equal_compute_buys_more_steps(small):
         ("speed", {"arms": ["few"], "tasks": ["base", "fusions"]}, "are ways to sample, which 'fusions' has none of"),
         ("text", {"minutes": 2}, "--minutes has no meaning for 'text'; use speed"),
         ("fusion", {"arms": ["lat"]}, "unknown arm of the suite 'fusion' 'lat': did you mean 'late'?"),
+        (
+            "fusion",
+            {"tasks": ["digits", "emoji"], "arms": ["cross"]},
+            "the task 'digits' of 'fusion' has none of the arms",
+        ),
         ("sampler", {"arms": ["fats"]}, "unknown setting of the suite 'sampler' 'fats': did you mean 'fast'?"),
     ],
 )
@@ -91,6 +96,9 @@ def test_a_fusion_of_ones_own_runs_beside_the_arms_that_are_named():
     asked = Request(tasks=["digits"], arms=["late"], fusions={"Add": {"features": {"type": "Add"}}})
     planned = plan("fusion", PRESETS["smoke"], asked)
     assert [row.arm for found in planned.values() for row in found] == ["late", "Add"]
+    asked = replace(asked, tasks=["digits", "emoji"], arms=["cross"])
+    rows = [row for found in plan("fusion", PRESETS["smoke"], asked).values() for row in found]
+    assert sorted((row.task, row.arm) for row in rows) == [("digits", "Add"), ("emoji", "Add"), ("emoji", "cross")]
 
 
 @pytest.mark.parametrize("change", ["per_split=4", 'splits=("swap", "seen")', "seed=7"])

@@ -14,7 +14,9 @@ import tiny_run
 import torch
 
 from jepa_t.cli import COMMANDS, Parser, main
+from jepa_t.engine.hooks import HoldTokensHook
 from jepa_t.errors import UserError
+from jepa_t.model import JEPAT
 
 IMAGES = ["IMAGES", "--features", "type=InceptionFeatures"]
 PLAIN = {  # the least that each command is started with; a folder in the place of IMAGES
@@ -270,6 +272,18 @@ def test_profile_takes_groups_of_weights_and_no_tokenizer(place, monkeypatch, ca
     for words, says in ((["small.py", "--steps", "1"], "at least 2"), (["tokenizers/fsq_digits"], "TokenizerTraining")):
         assert main(["profile", *words]) == 2
         assert says in capsys.readouterr().err
+
+
+def test_profile_holds_tokens_as_training_does(place, monkeypatch):
+    monkeypatch.chdir(place)
+    silenced(Told(monkeypatch), "profile")
+    held = []
+    monkeypatch.setattr(HoldTokensHook, "hold", lambda *given: held.append(given))
+    assert main(["profile", "small.py", "--steps", "2"]) == 0
+    assert held == []
+    hooks = "custom_hooks=[{'type': 'HoldTokensHook', 'at_once': 8}]"
+    assert main(["profile", "small.py", "--steps", "2", "--cfg-options", hooks]) == 0
+    assert [(hook.at_once, type(model)) for hook, _, model in held] == [(8, JEPAT)]
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,19 @@ def test_the_parts_are_the_whole_and_share_nothing(folder):
     assert train.__getitems__([5])["inputs"]["tokens"].item() == 5
 
 
+def test_broken_images_are_left_out_up_to_the_share_that_is_allowed(folder, tmp_path):
+    own = shutil.copytree(folder, tmp_path / "own")
+    for number in range(12):
+        (own / f"z{number}.png").write_bytes(b"no image")
+        (own / f"z{number}.txt").write_text("broken")
+    with pytest.raises(UserError, match=r"\d+ of \d\d images read are broken, more than max_broken=0.001"):
+        SmallImages(str(own), 16)
+    assert len(SmallPrompts(str(own), 16, max_broken=0.2)) == 60
+    changes = {"source": str(own), "size": 16, "max_broken": 0.2}
+    cfg = load_config("jepat_own", changes=changes)
+    assert len(DATASETS.build(cfg.train_dataloader.dataset).images) < 60
+
+
 def test_what_is_held_out_stays_so_when_images_are_added(folder, tmp_path):
     def held(path):
         return set(SmallImages(str(path), 16, "held_out", 0.2).captions)

@@ -48,6 +48,7 @@ def test_overwriting_leaves_nothing_of_the_first_training(tmp_path):
     train(tmp_path, 40)
     for name in (".iter_7.pth.tmp", "metrics.json"):  # of a process that was killed, and of the first's weights
         (tmp_path / name).touch()
+    (tmp_path / ".model.tmp" / "half").mkdir(parents=True)
     train(tmp_path, 2, overwrite=True)
     assert [name for name in files(tmp_path) if not name.endswith(".py")] == ["iter_2.pth", "last_checkpoint"]
 

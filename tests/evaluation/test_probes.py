@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jepa_t.data.sets import LabelledSet
+from jepa_t.errors import UserError
 from jepa_t.evaluation.probes import pooled, probe, probe_model, probe_pixels
 from jepa_t.model import JEPAT
 
@@ -69,6 +72,24 @@ def test_what_an_image_shows_is_found_where_it_has_the_label(model):
             "nearest/some": 8,
         }
     assert found["linear/kind"].all()
+
+
+def test_images_follow_the_model_to_its_device(model):
+    """Where a model lies on a GPU, labelled images lie on the CPU; here on the device without numbers."""
+    away = copy.deepcopy(model).to("meta")
+    with pytest.raises(NotImplementedError, match="meta tensor"):  # only when features are brought back
+        pooled(away, Stripes("test").images)
+
+
+@pytest.mark.parametrize("lacking", [{"kind": np.arange(12) % 3}, {"kind": np.arange(12) % 3, "some": np.full(12, -1)}])
+def test_a_label_that_one_part_lacks_is_told(lacking):
+    labels, features = (
+        {"kind": np.arange(12) % 3, "some": np.arange(12) % 2},
+        np.random.default_rng(0).normal(size=(12, 2)),
+    )
+    for pair in ((labels, lacking), (lacking, labels)):
+        with pytest.raises(UserError, match="can't tell the label 'some'"):
+            probe(features, pair[0], features, pair[1])
 
 
 @settings(max_examples=20, deadline=None)

@@ -24,6 +24,9 @@ def test_a_rank_counts_those_that_are_nearer_and_equal_ones_count_as_right():
     assert (ranks.item(), nearest.item()) == (4, 0)
     assert gallery.ranks(grey[:1], torch.tensor([5]))[0].item() == 0
     assert gallery.errors(grey[:1], torch.tensor([4])).item() == 1
+    images = smooth_images(500)
+    twins = Gallery(torch.cat([images, images[:1]]))
+    assert not any(twins.ranks(images[:count], torch.tensor([500] * count))[0][0] for count in (1, 3, 64))
 
 
 def test_distances_are_those_of_blurred_images():

@@ -6,6 +6,7 @@ import pytest
 from jepa_t.errors import UserError
 from jepa_t.worlds.digits import LabelledDigits
 from jepa_t.worlds.digits.judge import read
+from jepa_t.worlds.digits.scenes import WITHHELD
 from jepa_t.worlds.emoji import LabelledEmoji
 from jepa_t.worlds.shapes import LabelledShapes
 
@@ -33,6 +34,7 @@ def test_digits_are_labelled_as_the_judge_reads_them(part):
     assert np.mean(seen.digits == data.labels["digit"]) > 0.97
     assert np.array_equal(seen.inks, data.labels["ink"])
     assert np.array_equal(seen.papers, data.labels["paper"])
+    assert not WITHHELD[data.labels["digit"], data.labels["ink"]].any()  # else an ink would tell against the digit
 
 
 def test_scenes_differ_in_what_their_labels_say():

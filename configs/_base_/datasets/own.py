@@ -3,7 +3,8 @@
 source = "data/own"
 size = 64
 held_out = 0.1
-_own = dict(source="$source", size="$size", held_out="$held_out")
+max_broken = 0.001  # share of the images that may be broken; they are left out and named
+_own = dict(source="$source", size="$size", held_out="$held_out", max_broken="$max_broken")
 train_dataloader = dict(
     batch_size=64,
     num_workers=0,  # the images are read once

@@ -13,7 +13,7 @@ from .scenes import draw_scenes
 
 @DATASETS.register_module()
 class LabelledDigits(LabelledSet):
-    """One digit each, labelled by ``digit``, ``ink`` and ``paper``.
+    """One digit each, labelled by ``digit``, ``ink`` and ``paper``; in inks that training shows the digit in.
 
     Args:
         part: ``train``, of the training scans; or ``test``, of the held-out ones.
@@ -32,10 +32,12 @@ class LabelledDigits(LabelledSet):
         scans = load_scans()[self.checked(part) == "test"]
         count = 2000 if part == "train" else len(scans.digits)
         index, form = np.arange(count if size is None else check_integer("LabelledDigits size", size)), "single"
-        scenes = draw_scenes(0, f"labelled {part}", index, 1)
+        shown = index % len(scans.digits)  # of the held-out scans, each in turn
+        scenes = draw_scenes(
+            0, f"labelled {part}", index, 1, digits=scans.digits[shown][:, None] if part == "test" else None
+        )
         if part == "test":
-            scenes.digits[:, 0] = np.resize(scans.digits, len(index))
-            coverage = scans.coverage[np.resize(np.arange(len(scans.digits)), len(index))][:, None]
+            coverage = scans.coverage[shown][:, None]
         else:
             coverage = pick_at_random(scans, scenes.digits, 0, f"labelled {part}", index)
         self.images = render(coverage, scenes, layout_named(form))

@@ -34,7 +34,14 @@ class Scenes:
 
 
 def draw_scenes(
-    seed: int, stream: str, index: np.ndarray, places: int, *, withheld: bool = False, distinct: bool = False
+    seed: int,
+    stream: str,
+    index: np.ndarray,
+    places: int,
+    *,
+    withheld: bool = False,
+    distinct: bool = False,
+    digits: np.ndarray | None = None,
 ) -> Scenes:
     """Random scenes: digits uniform, inks uniform among those allowed with the digit, papers uniform.
 
@@ -45,11 +52,13 @@ def draw_scenes(
         places: How many scans an image shows.
         withheld: Compositions of digit and ink that training never shows, instead of those it does.
         distinct: The digit of the second place differs from the first's.
+        digits: Those of the scenes ``[N, places]``, if they aren't drawn.
     """
-    numbers = [draw(seed, f"{stream} digit {place}", index, 10) for place in range(places)]
-    if distinct:
-        numbers[1] = (numbers[0] + 1 + draw(seed, f"{stream} other digit", index, 9)) % 10
-    digits = np.stack(numbers, 1)
+    if digits is None:
+        numbers = [draw(seed, f"{stream} digit {place}", index, 10) for place in range(places)]
+        if distinct:
+            numbers[1] = (numbers[0] + 1 + draw(seed, f"{stream} other digit", index, 9)) % 10
+        digits = np.stack(numbers, 1)
     allowed = WITHHELD if withheld else ~WITHHELD
     choices, count = np.argsort(~allowed, axis=1, kind="stable"), allowed.sum(1)
     ranks = [draw(seed, f"{stream} ink {place}", index, count[digits[:, place]]) for place in range(places)]

@@ -20,7 +20,7 @@ SPLITS: dict[str, tuple[Callable[[Emoji], bool], Callable[[Emoji], list[str]]]] 
     "unseen_gender": (lambda one: one.split == "unseen_gender", captions),
     "unseen_colour": (lambda one: one.split == "unseen_colour", lambda one: [*filter(_is_new, captions(one))]),
     "paraphrase": (lambda one: one.split == "seen", paraphrases),
-    "synonym": (lambda one: one.split == "seen", withheld_synonyms),
+    "synonym": (lambda one: one.split == "seen", lambda one: [*filter(_is_new, withheld_synonyms(one))]),
 }
 
 
