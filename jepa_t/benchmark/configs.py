@@ -29,16 +29,8 @@ VALIDATION_SEED = 2  # of the prompts; the test prompts have another
 POINTS = 8  # of the learning curve
 # Of a schedule, in steps; "warmup" and "decay" where they are whole numbers.
 TIMES = {"begin", "end", "milestones", "T_max", "step_size", "total_steps", "periods", "warmup", "decay"}
-SOURCES = (
-    "source",
-    "root",
-    "folder",
-    "names",
-    "templates",
-    "model",
-    "weights",
-    "pretrained",
-)  # options that may name a file
+# Options that may name a file.
+SOURCES = ("source", "root", "folder", "names", "templates", "model", "weights", "pretrained")
 READ = 2**14  # bytes of a data set's file; of a larger one the time of change tells
 TOLERANCE = 0.02  # by which parameter counts may differ
 
