@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError, printable
+from ..errors import UserError, check_share, printable
 from .hashing import draw
 
 REPORT = "work_dirs/broken_images"
@@ -36,9 +36,7 @@ class Tally:
     """
 
     def __init__(self, report: str | Path, max_broken: float) -> None:
-        if not 0 <= max_broken <= 1:
-            raise UserError(f"max_broken is {max_broken}; it must lie between 0 and 1")
-        self.report, self.max_broken = Path(report).expanduser(), max_broken
+        self.report, self.max_broken = Path(report).expanduser(), check_share("max_broken", max_broken)
         self.read, self.broken, self.reasons = 0, 0, {}
 
     def add(self, name: str, reason: str) -> None:
