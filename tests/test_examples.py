@@ -58,3 +58,12 @@ def test_siblings_tell_a_tone_better_than_a_gender(capsys):
     assert len(right) == 4
     assert right["unseen_tone, from the change of the 5 most alike"] > 0.6
     assert right["unseen_gender, from the change of all"] < 0.1
+
+
+@pytest.mark.slow  # it draws 1,500 images
+def test_tones_are_lost_after_the_text(capsys):
+    runpy.run_path(str(EXAMPLES / "emoji_tones.py"))
+    for line in capsys.readouterr().out.splitlines():
+        caption, tokenizer, drawn = (float(part.split("held out ")[1][:4]) for part in line.split("; "))
+        assert abs(caption - 1) < 0.1
+        assert 0.4 < drawn < tokenizer
