@@ -61,7 +61,8 @@ def test_siblings_tell_a_tone_better_than_a_gender(capsys):
 
 
 @pytest.mark.slow  # it draws 1,500 images
-def test_tones_are_lost_after_the_text(capsys):
+def test_tones_are_lost_after_the_text(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["emoji_tones.py"])
     runpy.run_path(str(EXAMPLES / "emoji_tones.py"))
     for line in capsys.readouterr().out.splitlines():
         caption, tokenizer, drawn = (float(part.split("held out ")[1][:4]) for part in line.split("; "))
