@@ -23,7 +23,8 @@ LOST = 0.1  # share of what captions say that a vocabulary may leave out
 PADDING, NULL, UNKNOWN = 0, 1, 2  # rows of the word table before the first word's
 FIRST_WORD = 3
 REMEMBERED = 2**17  # captions whose ids are kept, at some 400 bytes each
-_HYPHENATED = re.compile(r"(?<![\w'’])(\w+(?:-\w+)+)")
+# A word with a hyphen, where CLIP's tokenizer parts words too: else the parts could be more pairs than the caption is.
+_HYPHENATED = re.compile(r"(?<![\w'’])([^\W_]+(?:-[^\W_]+)+)(?!\w)")
 _WHOLE = 2**16  # from here on ids are of whole words; CLIP's are smaller
 
 
