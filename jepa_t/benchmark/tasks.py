@@ -126,6 +126,7 @@ TASKS = {
     ),
     "reuse": DIGITS,
     "reuse-classes": replace(DIGITS, figures=("seen/all", "frechet")),
+    "reuse-sentences": DIGITS,
     "bindings": BINDINGS,
     "bindings-small": replace(BINDINGS, config="ablation/bindings_small.py"),
     "bindings-related": replace(
@@ -173,6 +174,7 @@ PRESETS = {
             "probes": 750,
             "reuse": 750,
             "reuse-classes": 750,
+            "reuse-sentences": 750,
             "probes-shapes": 2500,
             "probes-emoji": 1000,
             "bindings": 5000,

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from jepa_t.benchmark import PRESETS, Preset, Request, plan, probing, run, work
 from jepa_t.benchmark.configs import config_hash
@@ -12,7 +13,7 @@ from jepa_t.benchmark.plan import rows
 from jepa_t.benchmark.records import keep
 from jepa_t.benchmark.report import write_report
 from jepa_t.benchmark.suites import FREEZE, FUSIONS, Arm
-from jepa_t.benchmark.tasks import TASKS
+from jepa_t.benchmark.tasks import CONFIGS, TASKS
 from jepa_t.engine import JEPATRunner
 from jepa_t.errors import UserError
 from jepa_t.files import find_checkpoint, load_checkpoint
@@ -97,9 +98,23 @@ def test_a_first_training_is_the_run_that_is_probed(small):
     second = Arm({"model": WORDS | FREEZE}, None, False, False, FUSIONS["late"])
     probed = hashes({"jepa_t": Arm(), "late": FUSIONS["late"]}, False)
     assert hashes({"from nothing": Arm({"model": WORDS}), "of late": second}, True) == probed[1:]
-    for task in ("reuse", "reuse-classes"):
+    for task in ("reuse", "reuse-classes", "reuse-sentences"):
         assert (TASKS[task].config, TASKS[task].validation) == (TASKS["probes"].config, TASKS["probes"].validation)
         assert PRESETS["quick"].steps[task] == PRESETS["quick"].steps["probes"]
+
+
+def test_sentences_follow_class_names_whatever_the_fusion():
+    planned = plan("backbone", PRESETS["smoke"], Request(["reuse-sentences"]))
+    made = {row.arm: row.config for (row,) in planned.values()}
+    second = Config.fromfile(CONFIGS / TASKS["reuse-sentences"].config).model
+    firsts = {name: cfg.model for name, cfg in made.items() if name.startswith("backbone of ")}
+    assert len(firsts) == len(FUSIONS) + 1
+    for name, model in firsts.items():
+        fused = FUSIONS.get(name.removeprefix("backbone of "), FUSIONS["jepa_t"])
+        assert model.text_tokenizer.type == "ClassEmbedding"
+        assert model.get("fusion") == fused.changes.get("model", {}).get("fusion", second.get("fusion"))
+    for cfg in (cfg for name, cfg in made.items() if name not in firsts):
+        assert (cfg.model.text_tokenizer, cfg.model.get("fusion")) == (second.text_tokenizer, second.get("fusion"))
 
 
 def test_the_untrained_encoder_is_the_one_that_training_began_with(suite, tmp_path):
@@ -143,6 +158,7 @@ def test_the_report_shows_probes_with_the_baselines(suite):
         ("probes", ["jepa_t", "early"], {"linear/digit", "context/nearest/ink", "unseen/all"}),
         ("reuse", ["of early"], {"unseen/all"}),
         ("reuse-classes", ["of none", "untrained"], {"seen/all"}),
+        ("reuse-sentences", ["of late"], {"paraphrase/all"}),
     ],
 )
 def test_the_suite_runs_on_digits(tmp_path, task, arms, figures):
