@@ -248,7 +248,7 @@ class Objective(nn.Module, ABC):
     """A loss on what the network predicts.
 
     Attributes:
-        weight: Of this loss in the sum; at 0 it isn't computed.
+        weight: Of this loss in the sum; at 0 it isn't computed, and nothing of the objective is trained.
         reads: What it reads of a target besides its tokens: some of ``features``, ``ids`` and ``null``.
 
     Examples:

@@ -82,9 +82,10 @@ def fetch(repo: str, revision: str | None = None) -> Path:
         _log().warning("fetching %s of %s from %s, %.1f MB", ", ".join(wanted), at, _endpoint(hub), size)
     try:
         with _told(hub, at):
-            return Path(hub.snapshot_download(repo, revision=revision, allow_patterns=names))
+            folder = Path(hub.snapshot_download(repo, revision=revision, allow_patterns=names))
     except ConnectionError as error:
         raise UserError(f"{error}; the same command goes on") from error
+    return folder if folder.name == info.sha else fetch(repo, revision)  # else it was pushed to meanwhile
 
 
 def push(

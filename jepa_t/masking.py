@@ -46,8 +46,8 @@ class MaskRatio:
 
     Args:
         ratio: The masked share in [0, 1] at a quantile in [0, 1): the inverse of its distribution.
-        multiple: The visible count is rounded to a multiple of this, up or down at random so that its mean
-            stays, and compiled code meets few shapes.
+        multiple: The visible count is rounded to a multiple of this, so that compiled code meets few shapes: up or
+            down at random, so that its mean stays, but never to more than leaves a token masked.
 
     Raises:
         UserError: A number is out of range.
@@ -85,7 +85,8 @@ class MaskRatio:
         if not 0 <= share <= 1:
             raise UserError(f"mask_ratio gives {share!r} at the quantile {uniform:.3g}; it must lie between 0 and 1")
         visible = tokens - masked_count(tokens, share)
-        return int(visible / self.multiple + rounding) * self.multiple
+        most = (tokens - 1) // self.multiple  # at least one is masked
+        return min(int(visible / self.multiple + rounding), most) * self.multiple
 
 
 def masked_count(tokens: int, ratio: float) -> int:
@@ -114,7 +115,7 @@ def draw_split(
         16
     """
     uniform, rounding = torch.rand(2, generator=generator).tolist()
-    visible = min(ratio.visible_count(tokens, uniform, rounding), tokens - 1)
+    visible = ratio.visible_count(tokens, uniform, rounding)
     order = own_rows(torch.rand, (batch, tokens), generator=generator).to(device, non_blocking=True).argsort(dim=1)
     return Split(order, visible, tokens - visible)
 

@@ -5,6 +5,7 @@ Letters: B batch, N image tokens, K asked, C token channels, D width.
 """
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -82,6 +83,10 @@ class JEPAT(Trainable):
         self.ema = copy.deepcopy(self.network).requires_grad_(False).eval()
         share(self.network, self.ema, frozen)
         self.mask_ratio, self.text_drop = MaskRatio.of(mask_ratio or {}), text_drop
+        if self.mask_ratio.multiple >= (tokens := math.prod(self.network.grid)):
+            raise UserError(
+                f"model.mask_ratio.multiple is {self.mask_ratio.multiple}, and an image has {tokens} tokens; give less"
+            )
         self.sampler = sampler_for(self.network.generative, sampler)
         self._fitted, self.began = False, (changes(self.network), changes(self.ema))
         if compile:

@@ -69,6 +69,8 @@ class Network(nn.Module):
         self.objectives = nn.ModuleDict()
         for name, cfg in objectives.items():
             self.objectives[name] = seeded(name, partial(build, cfg, OBJECTIVES, Objective, **offered))
+            if not self.objectives[name].weight:
+                self.objectives[name].requires_grad_(False)  # it isn't computed
         names = [name for name, part in self.objectives.items() if isinstance(part, GenerativeObjective)]
         if len(names) != 1:
             raise UserError(f"model.objectives has {len(names)} that generate; give one, such as FlowMatching")

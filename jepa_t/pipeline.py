@@ -196,8 +196,6 @@ class Pipeline:
         given = (self.config or {}).get("sampler")
         if type(own) is MaskedSampler:
             given = {option.name: getattr(own, option.name) for option in fields(own)}
-            if changes.get("order") not in (None, own.order):
-                given["choice_temperature"] = None  # which belongs to one order alone
         elif given is None:
             raise UserError(f"{type(own).__name__} was given as an object, which takes no options; give another object")
         return sampler_for(objective, sampler_config(given, objective=objective, **changes))

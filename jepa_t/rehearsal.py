@@ -103,8 +103,6 @@ def _loss(model: JEPAT, images: Tensor | Mapping[str, Tensor], captions: Sequenc
     _check_calls(network, calls)
     total = _total(model, losses)
     trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    idle = tuple(f"objectives.{name}." for name, objective in network.objectives.items() if not objective.weight)
-    trained = {name: p for name, p in trained.items() if not name.startswith(idle or ("\0",))}
     for name, gradient in zip(
         trained, torch.autograd.grad(total, list(trained.values()), allow_unused=True), strict=True
     ):

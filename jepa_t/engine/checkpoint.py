@@ -50,33 +50,38 @@ class SafeCheckpointHook(Hook):
         there = checkpoints(Path(runner.work_dir))
         later = [file for file in there if step_of(file) > runner.iter]
         self._kept = [*later, *(file for file in there if file not in later)]
-        self.last = Path(runner._load_from) if runner._resume else None
+        self.last, self._saved = (Path(runner._load_from), runner.iter) if runner._resume else (None, 0)
         if later:
             runner.logger.warning(f"{', '.join(file.name for file in later)}: trained again, removed by and by")
 
     def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
         """Save if it is time to."""
         if (batch_idx + 1) % self.interval == 0 or batch_idx + 1 == runner.max_iters:
-            self.save(runner)
+            self.save(runner, batch_idx + 1)
+
+    def after_train(self, runner: Runner) -> None:
+        """Save what was trained since, where a hook has ended the training before its last step."""
+        self.save(runner, runner.iter)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the place in the data, and the settings as plain data, of which the pipeline builds the model again."""
         loop = runner.train_loop
-        checkpoint["meta"].update(train_samples=loop.samples, total_batch=loop.total_batch)
+        checkpoint["meta"].update(iter=self._saved, train_samples=loop.samples, total_batch=loop.total_batch)
         checkpoint["meta"]["model"] = plain(runner.cfg.model.to_dict())
         checkpoint["meta"]["settings"] = settings(runner.cfg.to_dict())
         checkpoint["meta"]["threads"] = torch.get_num_threads()  # other counts sum in another order
 
-    def save(self, runner: Runner) -> None:
-        """Save the state after the current step, unless that has been done.
+    def save(self, runner: Runner, step: int) -> None:
+        """Save the state after a step, which is the last that was made, unless that has been done.
 
         Raises:
             FloatingPointError: A GPU has met a bad number since the last log line.
         """
         runner.optim_wrapper.check()
-        file = Path(runner.work_dir) / f"iter_{runner.iter + 1}.pth"
-        if file == self.last:
+        if step == self._saved:
             return
+        file = Path(runner.work_dir) / f"iter_{step}.pth"
+        self._saved = step  # for the meta: MMEngine takes the save for one within a step
         runner.save_checkpoint(str(file.parent), file.name, by_epoch=False)
         self._kept = [*(old for old in self._kept if old != file), file]
         outdated, self._kept = self._kept[: -self.max_keep_ckpts], self._kept[-self.max_keep_ckpts :]
@@ -161,16 +166,20 @@ class InterruptHook(Hook):
         runner.train_loop.stop_training = True
         for hook in runner.hooks:
             if isinstance(hook, SafeCheckpointHook):
-                hook.save(runner)
+                hook.save(runner, runner.iter + 1)
+
+    def release(self) -> None:
+        """Give the two signals back, however the training has ended."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
 
     def after_run(self, runner: Runner) -> None:
-        """Give the signals back, and leave if one had come.
+        """Leave if a signal had come.
 
         Raises:
             Interrupted: A signal ended the training.
         """
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
         if self._stopped:
             raise Interrupted(f"stopped after step {runner.iter}; saved {last_checkpoint(runner)}")
 

@@ -23,6 +23,8 @@ from . import compat
 from .components import check_needs, component, component_at, consumed, default, hints, options
 from .options import apply_option
 
+CORES = torch.get_num_threads()  # that PyTorch would use, before anything is set
+
 
 def load_config(
     name: str, cfg_options: list[str] | None = None, work_dir: str | None = None, changes: dict | None = None
@@ -50,7 +52,8 @@ def load_config(
         cfg.custom_imports = {"imports": _import(given, "custom_imports")}
     cfg = _fill_in(cfg)
     _check(cfg._cfg_dict, "", path)
-    cfg.work_dir = work_dir or cfg.get("work_dir") or os.path.join("work_dirs", PurePath(path).stem)
+    folder = work_dir or cfg.get("work_dir") or os.path.join("work_dirs", PurePath(path).stem)
+    cfg.work_dir = os.path.expanduser(folder)
     return cfg
 
 
@@ -90,11 +93,11 @@ def set_threads(threads: int | str) -> int:
         UserError: ``threads`` is neither.
     """
     if threads == "auto":
-        share = torch.get_num_threads() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        if "OMP_NUM_THREADS" in os.environ or share < 2:
-            threads = max(share, 1)
+        share = CORES // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        if "OMP_NUM_THREADS" in os.environ:
+            threads = torch.get_num_threads()
         else:
-            threads = share if _seconds(share) < 0.8 * _seconds(1) else 1
+            threads = share if share > 1 and _seconds(share) < 0.8 * _seconds(1) else 1
     if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
         raise UserError(f"threads is {threads!r}; give a whole number of at least 1, or 'auto'")
     torch.set_num_threads(threads)

@@ -65,7 +65,8 @@ def restore_optimizer(wrapper: OptimWrapper, saved: Mapping[str, Any]) -> None:
     if sizes[0] != sizes[1]:
         raise UserError(
             f"the checkpoint's optimizer has groups of {sizes[0]} parameters, this config's of {sizes[1]}; go on with "
-            "model.frozen and optim_wrapper.paramwise_cfg as they were, or start from its weights with load_from"
+            "model.frozen, the objectives of weight 0 and optim_wrapper.paramwise_cfg as they were, or start from its "
+            "weights with load_from"
         )
     parameters = [parameter for group in wrapper.param_groups for parameter in group["params"]]
     for index, state in saved["state"].items():

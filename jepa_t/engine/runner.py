@@ -28,7 +28,7 @@ from ..evaluation.metric import Metric
 from ..files import check_weights, find_checkpoint, load_checkpoint
 from ..registry import as_user_errors
 from ..trainable import unwrap
-from .checkpoint import SafeCheckpointHook, last_checkpoint
+from .checkpoint import InterruptHook, SafeCheckpointHook, last_checkpoint
 from .config import set_threads
 from .loaders import build_loader
 from .loops import TrainLoop
@@ -102,6 +102,10 @@ class JEPATRunner(Runner):
                 if error.errno not in FULL:
                     raise
                 raise UserError(f"{error}; make room. Last checkpoint: {last_checkpoint(self)}") from error
+            finally:
+                for hook in self.hooks:
+                    if isinstance(hook, InterruptHook):
+                        hook.release()
 
     def _check_settings(self) -> None:
         """Refuse hooks that count epochs, and say which settings do nothing here, or much."""

@@ -63,7 +63,7 @@ class WarmupStableDecayLR(_ParamScheduler):
         if step < self.warmup:
             factor = self.start_factor + (1 - self.start_factor) * step / max(self.warmup - 1, 1)
         if step >= self.end - self.decay:
-            done = (step - self.end + self.decay) / max(self.decay - 1, 1)
+            done = (step - self.end + self.decay) / (self.decay - 1) if self.decay > 1 else 1.0
             factor *= self.end_factor + (1 - self.end_factor) * DECAYS[self.decay_type](done)
         return factor
 

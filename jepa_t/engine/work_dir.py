@@ -1,7 +1,6 @@
 """A work dir belongs to one training: it is locked while that runs, and not begun anew by mistake."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..files import LAST, checkpoints
 
 LOCK = ".lock"
 METRICS = "metrics.json"  # by jepa-t test
+UNFINISHED = tuple(f".{name}.tmp" for name in ("iter_*.pth", LAST, METRICS))  # of a process that was killed
 
 
 @contextmanager
@@ -64,8 +64,6 @@ def claim(folder: Path, resumed: Path | None, overwrite: bool) -> None:
     Raises:
         UserError: They do, and ``overwrite`` isn't set; or it is set, and the training goes on from one of them.
     """
-    for unfinished in folder.glob(".*.tmp"):  # of a process that was killed
-        shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
     there = checkpoints(folder)
     goes_on = resumed is not None and resumed.resolve().parent == folder.resolve()
     if goes_on and overwrite:
@@ -75,6 +73,9 @@ def claim(folder: Path, resumed: Path | None, overwrite: bool) -> None:
             f"{str(folder)!r} holds a training already, up to {there[-1].name}; go on with --resume, choose another "
             "--work-dir, or replace it with --overwrite"
         )
+    for name in UNFINISHED:
+        for file in folder.glob(name):
+            file.unlink()
 
 
 def clear(folder: Path) -> None:

@@ -54,8 +54,13 @@ def full_precision(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def run(self: Any, images: Tensor) -> Any:
-        with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            return in_float32(function)(self, images)
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+                return in_float32(function)(self, images)
+        finally:
+            torch.set_float32_matmul_precision(before)
 
     return run
 

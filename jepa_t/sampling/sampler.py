@@ -254,6 +254,8 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(draw, Mapping):
             raise UserError(f"sampler.draw is {draw!r}; give the objective's options, such as dict(solver_steps=8)")
         draw = merged.get("draw", {}) | {name: value for name, value in draw.items() if value is not None}
+        if "order" in layer and layer["order"] != merged.get("order"):
+            merged.pop("choice_temperature", None)  # which belongs to the other order alone
         merged |= {**layer, "draw": draw}
     return merged if merged["draw"] else {name: value for name, value in merged.items() if name != "draw"}
 

@@ -31,6 +31,7 @@ _WHOLE = 2**16  # from here on ids are of whole words; CLIP's are smaller
 def _forget(tokenizer: "TransformerText", _keys: object) -> None:
     """A new vocabulary reads captions otherwise; a function of the module, so that it can be pickled."""
     tokenizer._cache.clear()
+    tokenizer._rows = None
 
 
 @functools.cache
@@ -55,6 +56,10 @@ def pairs_of(caption: str, length: int) -> list[int]:
 def _whole(word: str) -> int:
     """The id of a word with a hyphen, the same on all machines."""
     return _WHOLE + int.from_bytes(hashlib.blake2b(word.lower().encode(), digest_size=6).digest(), "big")
+
+
+def _rows(clip_ids: Sequence[int]) -> dict[int, int]:
+    return {pair: FIRST_WORD + row for row, pair in enumerate(clip_ids) if pair >= 0}
 
 
 @TOKENIZERS.register_module()
@@ -104,6 +109,7 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
         self.blocks = Blocks(depth, width, heads, dropout, least=0)
         self.norm = nn.LayerNorm(width, eps=EPS)
         self._cache: dict[str, list[int]] = {}
+        self._rows: dict[int, int] | None = None
         self.register_load_state_dict_post_hook(_forget)
 
     @property
@@ -134,6 +140,7 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
         self.clip_ids.fill_(-1)
         self.clip_ids[: len(kept)] = torch.tensor(kept, device=self.clip_ids.device)
         self._cache.clear()
+        self._rows = _rows(kept)
 
     def ids(self, captions: Sequence[str]) -> Tensor:
         """Rows of the word table ``[B, L]``, int64, on the CPU.
@@ -145,7 +152,7 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
             self._cache.clear()
         missing = [caption for caption in captions if not isinstance(caption, str) or caption not in self._cache]
         if missing:
-            rows = {pair: FIRST_WORD + row for row, pair in enumerate(self.clip_ids.tolist()) if pair >= 0}
+            rows = self._known()
             for caption in missing:
                 units = pairs_of(caption, self.length)
                 if self.hyphenated:
@@ -160,8 +167,8 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
 
     def unknown_words(self, caption: str) -> list[str]:
         """The words of a caption that have a part which training never showed, in order."""
-        known = set(self.clip_ids.tolist())
-        return [w for w in checked(caption).split() if not known.issuperset(self._units(w, known))]
+        known = self._known()
+        return [w for w in checked(caption).split() if not known.keys() >= set(self._units(w, known))]
 
     def word_spans(self, caption: str) -> list[tuple[str, range]]:
         """The words of a caption in order, each with the byte pairs that it is.
@@ -169,7 +176,7 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
         Raises:
             UserError: They can't be told apart, since a part of the caption is read as something else.
         """
-        words, start, known = [], 0, set(self.clip_ids.tolist())
+        words, start, known = [], 0, self._known()
         for word in checked(caption).split():
             count = len(self._units(word, known))
             words.append((word, range(start, start + count)))
@@ -177,6 +184,12 @@ class TransformerText(TextTokenizer, Fitted, Vocabulary, Worded):
         if start != len(self._units(caption, known)):
             raise UserError(f"the caption {caption!r} is read otherwise than word by word; spell it plainly")
         return words
+
+    def _known(self) -> dict[int, int]:
+        """The row of each learned word, fetched from the device once: no step of a training waits for it."""
+        if self._rows is None:
+            self._rows = _rows(self.clip_ids.tolist())
+        return self._rows
 
     def _units(self, caption: str, known: Container[int] | None = None) -> list[int]:
         """The ids of what has a vector each; a hyphenated word that isn't known is its byte pairs again."""
