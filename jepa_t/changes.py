@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-FREE = "sampler", "compile", "image_tokenizer.checkpoint"  # what a trained model may have otherwise and stay what it is
+HELD = "image_tokenizer.checkpoint"  # read once: a model's own checkpoints hold the weights
+FREE = "sampler", "compile", HELD  # what a trained model may have otherwise and stay what it is
 
 
 def plain(value: Any) -> Any:

@@ -21,6 +21,7 @@ from typing import Any
 
 from mmengine import registry as mmengine
 from mmengine.registry import Registry
+from torch import nn
 
 from .annotations import check_argument, check_size, hints
 from .errors import UserError, first_line, unknown
@@ -103,6 +104,8 @@ def construct(component: Callable, arguments: Mapping[str, Any], **offered: Any)
         check_kinds(component, given)
         raise UserError(f"{component.__name__}: {first_line(error)}{place_of(error)}") from error
     check_kinds(component, given)
+    if isinstance(part, nn.Module) and "_parameters" not in vars(part):
+        raise UserError(f"{component.__name__}: its __init__ begins without super().__init__()")
     return part
 
 
@@ -175,7 +178,7 @@ def _is_foreign(file: str) -> bool:
     """Whether a file is a plug-in's."""
     if file.startswith(INSTALLED):
         return not file.removeprefix(INSTALLED).startswith(tuple(f"{name}{os.sep}" for name in (*BELOW, "jepa_t")))
-    return not file.startswith((OURS, STANDARD, "<frozen"))
+    return not file.startswith((OURS, STANDARD, "<"))  # such as <frozen importlib> and a dataclass's <string>
 
 
 def function(cfg: Any, registry: Registry) -> Callable:

@@ -5,6 +5,7 @@ guidance. Weights, buffers, gradients and every stream of random numbers are lef
 the same to the bit with and without it.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -12,13 +13,15 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .contracts import StepwiseSampler, TextTokenizer
 from .errors import UserError
+from .masking import draw_split
 from .model import JEPAT
 from .network import Network
 from .sampling import MaskedSampler, reveal_order
+from .watch import Watch, alike, check_rows, check_tensor, fusions
 
 FEW = 2  # sampling steps of the drawing
 
@@ -45,9 +48,13 @@ def rehearse(
     """
     for where, texts in (others or {}).items():
         check_captions(model.network.text_tokenizer, texts, where)
-    with _untouched(model):
-        _loss(model, images, captions)
-        return _images(model, [*captions, *captions][:2])
+    watch = Watch()
+    with _untouched(model), watch.at("model"):
+        try:
+            _loss(model, watch, images, captions)
+            return _images(model, watch, [*captions, *captions][:2])
+        finally:
+            watch.end()
 
 
 def doubts(model: JEPAT) -> list[str]:
@@ -95,12 +102,18 @@ def _untouched(model: JEPAT) -> Iterator[None]:
                 module.training = training
 
 
-def _loss(model: JEPAT, images: Tensor | Mapping[str, Tensor], captions: Sequence[str]) -> None:
+def _loss(model: JEPAT, watch: Watch, images: Tensor | Mapping[str, Tensor], captions: Sequence[str]) -> None:
     model.train()
-    network, calls = model.network, dict[str, list[int]]()
-    with _watched(model, calls):
-        losses = model.loss(images, captions)
-    _check_calls(network, calls)
+    network, expected = model.network, dict[str, int]()
+    where = f"image_tokenizer: {type(model.image_tokenizer).__name__}.encode"
+    watch.method(model.image_tokenizer, "encode", where, _encoded)
+    watch.network(network)
+    watch.method(network.predictor, "place", "predictor", partial(_expect, network, expected))
+    losses = model.loss(images, captions)
+    for key, count in expected.items():
+        if key in watch.calls and watch.calls[key][0] != count:
+            raise UserError(f"fusion.{key} was given {watch.calls[key][0]} tokens; {count} are expected there")
+    _check_calls(network, watch.calls)
     total = _total(model, losses)
     trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
     for name, gradient in zip(
@@ -111,6 +124,26 @@ def _loss(model: JEPAT, images: Tensor | Mapping[str, Tensor], captions: Sequenc
                 f"model.{name} is trained and no loss depends on it; use it in its component's forward, or give it "
                 f"requires_grad_(False)"
             )
+
+
+def _expect(network: Network, expected: dict[str, int], _where: str, args: Sequence[Any], _given: Any) -> None:
+    """Note how many tokens the fusion at each place should be given."""
+    registers, split = args[0].shape[1], args[2]
+    asked, every = split.asked_count, registers + split.order.shape[1]
+    lengths = {"encoder": registers, "context": registers + split.visible_count, "predictor": every}
+    last = f"blocks.{network.predictor.depth - 1}"
+    for key, _ in fusions(network):
+        expected[key] = lengths.get(key, every if key.startswith("blocks") and key != last else asked)
+
+
+def _encoded(where: str, args: Sequence[Any], given: Any) -> None:
+    """`encode` looks at the shape."""
+    check_tensor(where, given, given.shape if isinstance(given, Tensor) else [], args[0])
+
+
+def _decoded(model: JEPAT, where: str, args: Sequence[Any], given: Any) -> None:
+    (rows, columns), stride = model.image_tokenizer.grid, model.image_tokenizer.stride
+    check_tensor(where, given, [len(args[0]), 3, rows * stride, columns * stride], args[0])
 
 
 def _total(model: JEPAT, losses: Any) -> Tensor:
@@ -132,98 +165,63 @@ def _total(model: JEPAT, losses: Any) -> Tensor:
     return total
 
 
-@contextmanager
-def _watched(model: JEPAT, calls: dict[str, list[int]]) -> Iterator[None]:
-    """Note how many tokens each fusion is called with, and how many it should be; compare what components return."""
-    network, handles, expected = model.network, [], dict[str, int]()
-
-    def fusion(site: str, _module: nn.Module, inputs: tuple, output: Any) -> None:
-        calls.setdefault(site, []).append(inputs[0].shape[1])
-        _check_shape(f"fusion.{site}: {type(_module).__name__}", output, list(inputs[0].shape))
-
-    def encoder(module: nn.Module, inputs: tuple, output: Any) -> None:
-        tokens, _, registers = inputs
-        where = f"encoder: {type(module).__name__}"
-        if not isinstance(output, (tuple, list)) or len(output) != 2:
-            raise UserError(f"{where} returned a {type(output).__name__}; return registers and tokens")
-        width = registers.shape[-1]
-        _check_shape(f"{where}, registers", output[0], list(registers.shape))
-        _check_shape(f"{where}, tokens", output[1], [*tokens.shape[:2], width])
-
-    def predictor(module: nn.Module, inputs: tuple, output: Any) -> None:
-        x, split = inputs[:2]
-        before, asked, where = len(network.encoder.registers), split.asked_count, f"predictor: {type(module).__name__}"
-        _check_shape(f"{where}.place", x, [x.shape[0], before + split.order.shape[1], x.shape[-1]])
-        _check_shape(where, output, [x.shape[0], asked, x.shape[-1]])
-        lengths = {"encoder": before, "context": before + split.visible_count, "features": asked, "objective": asked}
-        for site in network.fusion:
-            count = network.predictor.depth if site == "blocks" else 1
-            for number in range(count):
-                key = f"{site}.{number}" if site == "blocks" else site
-                last = site == "blocks" and number == count - 1
-                expected[key] = asked if last else lengths.get(site, x.shape[1])
-
-    def objective(name: str, module: nn.Module, _inputs: tuple, output: Any) -> None:
-        if not isinstance(output, Mapping):
-            raise UserError(
-                f"objectives.{name}: {type(module).__name__} returned a {type(output).__name__}; return named losses, "
-                "such as {'loss_mine': loss}"
-            )
-
-    for site, modules in network.fusion.items():
-        for number, module in enumerate(modules.children() if site == "blocks" else [modules]):
-            key = f"{site}.{number}" if site == "blocks" else site
-            handles.append(module.register_forward_hook(partial(fusion, key)))
-    handles.append(network.encoder.register_forward_hook(encoder))
-    handles.append(network.predictor.register_forward_hook(predictor))
-    for name, module in network.objectives.items():
-        handles.append(module.register_forward_hook(partial(objective, name)))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-    for site, count in expected.items():
-        if site in calls and calls[site][0] != count:
-            raise UserError(f"fusion.{site} was given {calls[site][0]} tokens; {count} are expected there")
-
-
 def _check_calls(network: Network, calls: Mapping[str, list[int]]) -> None:
     """See that each fusion was called once, and once more for the null text where an objective reads that."""
     predictor = type(network.predictor).__name__
     passes = 2 if any("null" in objective.reads for objective in network.losses.values() if objective.weight) else 1
-    for site, modules in network.fusion.items():
-        for number in range(len(list(modules.children()))) if site == "blocks" else [0]:
-            key = f"{site}.{number}" if site == "blocks" else site
-            if key not in calls:
-                by = {"blocks": "after_block once after each block", "context": "fuse once in place"}.get(site)
-                remedy = f"predictor {predictor} must call {by}" if by else "its site was never reached"
-                raise UserError(f"fusion.{key} was never called: {remedy}")
-            if len(calls[key]) > passes:
-                times = len(calls[key]) // passes
-                raise UserError(f"fusion.{key} was called {times} times by predictor {predictor}; call it once")
+    for key, _ in fusions(network):
+        if key not in calls:
+            site = key.partition(".")[0]
+            by = {"blocks": "after_block once after each block", "context": "fuse once in place"}.get(site)
+            remedy = f"predictor {predictor} must call {by}" if by else "its site was never reached"
+            raise UserError(f"fusion.{key} was never called: {remedy}")
+        if len(calls[key]) > passes:
+            times = len(calls[key]) // passes
+            raise UserError(f"fusion.{key} was called {times} times by predictor {predictor}; call it once")
 
 
-def _check_shape(where: str, output: Any, shape: list[int]) -> None:
-    if not isinstance(output, Tensor):
-        raise UserError(f"{where} returned a {type(output).__name__}; {shape} is expected")
-    if list(output.shape) != shape:
-        raise UserError(f"{where} returned {list(output.shape)}; {shape} is expected")
-
-
-def _images(model: JEPAT, captions: list[str]) -> Tensor:
-    """Two images under guidance, in few steps where the sampler can be shortened."""
+def _images(model: JEPAT, watch: Watch, captions: list[str]) -> Tensor:
+    """Two images under guidance, in few steps where the sampler can be shortened; again they are the same."""
     model.eval()
     sampler, (rows, columns) = model.sampler, model.image_tokenizer.grid
-    if isinstance(sampler, MaskedSampler):
-        order = reveal_order(sampler.order, torch.rand(2, rows * columns), (rows, columns))
-        if order.sort(1).values.tolist() != [list(range(rows * columns))] * 2:
-            raise UserError(f"sampler.order={sampler.order!r} gave no permutation of the {rows * columns} tokens")
-        guidance = sampler.guidance_scale if sampler.guidance_scale != 1.0 else 2.0
-        few = {"steps": min(sampler.steps, FEW), "guidance_scale": guidance, "guidance_interval": (0.0, 1.0)}
-        sampler = replace(sampler, **few)
-    drawn = model.generate(captions, [0, 1], sampler)
-    stride = model.image_tokenizer.stride
+    name, generative = f"sampler: {type(sampler).__name__}", type(model.ema.generative).__name__
+    watch.end()
     where = f"image_tokenizer: {type(model.image_tokenizer).__name__}.decode"
-    _check_shape(where, drawn, [2, 3, rows * stride, columns * stride])
+    watch.method(model.image_tokenizer, "decode", where, partial(_decoded, model))
+    watch.network(model.ema)
+    with watch.at(name):
+        if isinstance(sampler, MaskedSampler):
+            order = reveal_order(sampler.order, torch.rand(2, rows * columns), (rows, columns))
+            if order.sort(1).values.tolist() != [list(range(rows * columns))] * 2:
+                raise UserError(f"sampler.order={sampler.order!r} gave no permutation of the {rows * columns} tokens")
+            guidance = sampler.guidance_scale if sampler.guidance_scale != 1.0 else 2.0
+            few = {"steps": min(sampler.steps, FEW), "guidance_scale": guidance, "guidance_interval": (0.0, 1.0)}
+            sampler = replace(sampler, **few)
+        drawn = model.generate(captions, [0, 1], sampler)
+        fused = watch.fused
+        watch.end()
+        for where, (module, args) in fused.items():
+            with watch.at(where):
+                check_rows(where, module, *args)
+        watch.network(model.ema)
+        _alone(model, captions)
+        if not alike(model.generate(captions, [0, 1], sampler), drawn):
+            raise UserError(
+                f"{name} or {generative}.draw gives other images of the same seeds; take random numbers from what they "
+                "are given for it, not from PyTorch's own generator"
+            )
     return drawn
+
+
+@torch.no_grad()
+def _alone(model: JEPAT, captions: list[str]) -> None:
+    """See that features of an image don't depend on the other one in the batch, and look at the words it looks at."""
+    network, tokenizer = model.ema, model.image_tokenizer
+    text, device = network.text_tokenizer(captions), next(network.parameters()).device
+    split = draw_split(2, math.prod(tokenizer.grid), model.mask_ratio, device)
+    tokens = torch.randn(2, math.prod(tokenizer.grid), tokenizer.channels, device=device)
+    both = network.condition(tokens, split, text, attention=network.fusion.attends)
+    one = network.condition(tokens[:1], split.first(1), text.parted(1)[0])
+    if not alike(one.features, both.features[:1]):
+        parts = f"encoder: {type(network.encoder).__name__} or predictor: {type(network.predictor).__name__}"
+        raise UserError(f"{parts} mixes the images of a batch, or gives other numbers in a second call")

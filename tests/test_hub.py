@@ -87,6 +87,20 @@ def test_where_the_hub_is_away_the_copy_fetched_before_is_taken(hub, draw, monke
     assert "isn't asked, since HF_HUB_OFFLINE is set" in caplog.text
 
 
+def test_what_is_pushed_between_the_look_and_the_fetch_is_looked_at_too(hub, draw, monkeypatch):
+    draw.push_to_hub(REPO)
+    look, seen = huggingface_hub.HfApi.model_info, []
+
+    def and_then_a_push(*args, **options):
+        seen.append(look(*args, **options))
+        if len(seen) == 1:
+            draw.push_to_hub(REPO, dtype=torch.float16)
+        return seen[-1]
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", and_then_a_push)
+    assert hub_module.fetch(REPO).name == seen[-1].sha != seen[0].sha
+
+
 def test_private_absent_and_incomplete_models_are_told_in_a_line(hub, draw, monkeypatch):
     draw.push_to_hub(REPO, private=True)
     assert same(Pipeline.from_pretrained(REPO, device="cpu"), draw)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tiny import generator
+from tiny import generator, make_model
 
 from jepa_t.errors import UserError
 from jepa_t.masking import MaskRatio, draw_split, gather, masked_count, scatter, truncated_normal
@@ -69,6 +69,12 @@ def test_a_split_is_a_partition_of_a_permutation(seed, batch, tokens, ratio, mul
     again = draw_split(batch, tokens, ratio, CPU, generator(seed))
     assert torch.equal(again.order, split.order)
     assert again.visible_count == split.visible_count
+
+
+def test_a_multiple_that_is_no_less_than_an_image_is_told():
+    with pytest.raises(UserError, match=r"mask_ratio\.multiple is 6, and an image has 6 tokens; give less"):
+        make_model(mask_ratio={"multiple": 6})
+    make_model(mask_ratio={"multiple": 5})
 
 
 def test_the_visible_counts_of_many_draws_follow_the_ratio():

@@ -1,19 +1,22 @@
 """What a plug-in gets wrong is said in one line before step 1; and the rehearsal leaves no trace."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
-from tiny import CAPTIONS, config, make_model, random_images
+from tiny import CAPTIONS, SIZE, config, make_model, random_images
 from torch import nn
 
 from jepa_t import backbones
 from jepa_t.errors import UserError
+from jepa_t.fusion import CrossAttention
 from jepa_t.objectives import FeaturePrediction, FlowMatching
 from jepa_t.registry import MODELS, build
 from jepa_t.rehearsal import doubts, rehearse
 from jepa_t.sampling import MaskedSampler
-from jepa_t.structures import Drawn
+from jepa_t.structures import Drawn, Text
+from jepa_t.tokenizers import PatchTokenizer, TransformerText
 
 
 class Same(nn.Module):
@@ -21,6 +24,114 @@ class Same(nn.Module):
 
     def forward(self, x, text):
         return x
+
+
+class Misspelt(nn.Module):
+    def forward(self, x, text):
+        return self.prj(x)
+
+
+class Double(nn.Module):
+    def forward(self, x, text):
+        return x.double()
+
+
+class InEvaluation(nn.Module):
+    def forward(self, x, text):
+        return x if self.training else x[:, :1]
+
+
+class Detaches(nn.Module):
+    def forward(self, x, text):
+        return x.detach()
+
+
+class GivesNaN(nn.Module):
+    def forward(self, x, text):
+        return x * float("nan")
+
+
+class InAList(nn.Module):
+    """Keeps its weights where no module finds them."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.parts = [nn.Linear(width, width)]
+
+    def forward(self, x, text):
+        return x + self.parts[0](x)
+
+
+class Noisy(nn.Module):
+    def forward(self, x, text):
+        return x + torch.randn_like(x)
+
+
+class OverTheBatch(nn.Module):
+    def forward(self, x, text):
+        return x - x.mean(0, keepdim=True)
+
+
+class OverThePadding(nn.Module):
+    """Begins as the identity, so that only other weights show what it reads."""
+
+    def __init__(self, width, text_width):
+        super().__init__()
+        self.proj = nn.Linear(text_width, width)
+        nn.init.zeros_(self.proj.weight)
+        nn.init.zeros_(self.proj.bias)
+
+    def forward(self, x, text):
+        return x + self.proj(text.tokens.mean(1, keepdim=True))
+
+
+class LooksTooLittle(CrossAttention):
+    def attention(self, x, text):
+        return super().attention(x, text)[:, :1]
+
+
+class NoPadding(TransformerText):
+    def forward(self, captions):
+        text = super().forward(captions)
+        return replace(text, valid=torch.zeros_like(text.valid))
+
+
+class FloatPadding(TransformerText):
+    def forward(self, captions):
+        text = super().forward(captions)
+        return replace(text, valid=text.valid.float())
+
+
+class ShortNull(TransformerText):
+    def null(self, batch):
+        text = super().null(batch)
+        return Text(text.tokens[..., 1:], text.valid, text.pooled)
+
+
+class TokenShort(PatchTokenizer):
+    def encode(self, images):
+        return super().encode(images)[:, 1:]
+
+
+class DrawsHalf(FlowMatching):
+    def draw(self, *args, **options):
+        return Drawn(super().draw(*args, **options).tokens.half())
+
+
+class DrawsItsOwn(FlowMatching):
+    def draw(self, *args, **options):
+        return Drawn(torch.randn_like(super().draw(*args, **options).tokens))
+
+
+class OneForTwo(backbones.Predictor):
+    def forward(self, x, split, after_block):
+        features = super().forward(x, split, after_block)
+        return features - features.mean(0, keepdim=True)
+
+
+class InAListAsWell(MaskedSampler):
+    def __call__(self, denoiser, text, seeds):
+        return list(super().__call__(denoiser, text, seeds))
 
 
 class OneToken(nn.Module):
@@ -143,9 +254,62 @@ def objective(kind, beside=True, again=None, **options):
     return {"objectives": {"flow": FLOW, **own} if beside else own}
 
 
+def at_features(kind):
+    """Changes that put a fusion beside one that reads the text."""
+    return {"fusion": {"features": {"type": kind}, "objective": {"type": "Concat"}}}
+
+
 BROKEN = {
     "a fusion that drops tokens": ({"fusion": {"features": {"type": OneToken}}}, "features: OneToken returned [2, 1,"),
     "a fusion of two": ({"fusion": {"predictor": {"type": NoTensor}}}, "fusion.predictor: NoTensor returned a tuple"),
+    "a slip of the pen": (at_features(Misspelt), "fusion.features: Misspelt: AttributeError: "),
+    "another kind of numbers": (
+        {"fusion": {"features": {"type": Double}}},
+        "Double returned torch.float64 on cpu; torch",
+    ),
+    "wrong in evaluation alone": (
+        at_features(InEvaluation),
+        "features: InEvaluation returned [4, 1,",
+    ),
+    "no gradient": (
+        {"fusion": {"features": {"type": Detaches}}},
+        "features: Detaches returned a tensor without gradient",
+    ),
+    "no number": ({"fusion": {"predictor": {"type": GivesNaN}}}, "fusion.predictor: GivesNaN returned NaN or infinity"),
+    "weights in a list": (at_features(InAList), "features: InAList uses a weight [16"),
+    "noise of its own": (at_features(Noisy), "fusion.features: Noisy gives other numbers in a"),
+    "a mean over the batch": (at_features(OverTheBatch), "OverTheBatch mixes the images of a"),
+    "a mean over padding": (
+        {"fusion": {"features": {"type": OverThePadding}}},
+        "OverThePadding reads the text's padding",
+    ),
+    "attention of one token": (
+        {"fusion": {"features": {"type": LooksTooLittle}}},
+        "LooksTooLittle.attention returned [2, 1",
+    ),
+    "nothing valid": ({"text_tokenizer": {"type": NoPadding}}, "text_tokenizer: NoPadding returned valid as"),
+    "valid as numbers": ({"text_tokenizer": {"type": FloatPadding}}, "FloatPadding returned valid as torch.float32"),
+    "a narrow null text": (
+        {"text_tokenizer": {"type": ShortNull, "width": 12}},
+        "ShortNull.null, tokens returned [2, 16, 11]; [2",
+    ),
+    "a token short": (
+        {"image_tokenizer": {"type": TokenShort, "size": SIZE, "patch": 2}},
+        "image_tokenizer: TokenShort gave tokens [2, 5",
+    ),
+    "half precision": (
+        objective(DrawsHalf, beside=False, **SMALL),
+        "own: DrawsHalf.draw returned torch.float16 on cpu",
+    ),
+    "draws of its own": (
+        objective(DrawsItsOwn, beside=False, **SMALL),
+        "or DrawsItsOwn.draw gives other images of the",
+    ),
+    "one image from two": (
+        {"predictor": {"type": OneForTwo, **PREDICTOR}},
+        "predictor: OneForTwo mixes the images of a",
+    ),
+    "a list of images": ({"sampler": {"type": InAListAsWell, "steps": 2}}, "sampler: InAListAsWell: AttributeError: "),
     "a block's fusion never called": (
         {"fusion": {"blocks": {"type": Same}}, "predictor": {"type": ForgetsBlocks, **PREDICTOR}},
         "fusion.blocks.0 was never called: predictor ForgetsBlocks must call after_block",

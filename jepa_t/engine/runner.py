@@ -22,7 +22,7 @@ from torch.distributed import Backend, init_process_group
 from torch.utils.data import DataLoader
 
 from ..annotations import check_argument
-from ..changes import differences, in_lines, trained_otherwise
+from ..changes import HELD, differences, in_lines, trained_otherwise
 from ..errors import UserError, check_integer, unknown
 from ..evaluation.metric import Metric
 from ..files import check_weights, find_checkpoint, load_checkpoint
@@ -179,12 +179,18 @@ class JEPATRunner(Runner):
             self.message_hub.load_state_dict(checkpoint["message_hub"])
             self.message_hub.update_info_dict(own)
             changed = differences(meta["settings"], settings(self.cfg.to_dict())) if "settings" in meta else {}
+            changed.pop(f"model.{HELD}", None)
             for line in in_lines(changed):
                 self.logger.warning(f"since {Path(filename).name}, {line}")
             if changed.keys().isdisjoint(NEW_STATE):
                 restore_optimizer(self.optim_wrapper, checkpoint["optimizer"])
             done = min(loop.iter, loop.max_iters)
             restore_schedules(self.param_schedulers or [], self.optim_wrapper, checkpoint, done)
+        if self.cfg.model.get("image_tokenizer", {}).get("checkpoint"):
+            self.logger.info(
+                f"the image tokenizer is the one in the checkpoint: model.{HELD} isn't read again; "
+                "overwrite=True begins anew with it"
+            )
         before = meta.get("total_batch", loop.total_batch)
         if loop.total_batch != before:
             self.logger.warning(

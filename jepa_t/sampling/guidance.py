@@ -1,5 +1,6 @@
 """Guidance schedules: how strongly each sampling step follows the text."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -59,4 +60,9 @@ class Guidance:
         low, high = self.interval
         if not low <= before <= high:
             return 1.0
-        return 1.0 + (self.scale - 1.0) * function(self.schedule, GUIDANCE_SCHEDULES)(after)
+        strength = function(self.schedule, GUIDANCE_SCHEDULES)(after)
+        if not math.isfinite(strength):
+            raise UserError(
+                f"sampler.guidance_schedule={self.schedule!r} gives {strength} at {after:.3g}; give a number"
+            )
+        return 1.0 + (self.scale - 1.0) * strength

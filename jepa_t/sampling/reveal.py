@@ -67,7 +67,12 @@ def reveal_counts(tokens: int, steps: int, schedule: Any = "cosine") -> list[int
     still_masked = function(schedule, REVEAL_SCHEDULES)
     steps, masked, counts = min(check_integer("sampler.steps", steps), tokens), tokens, []
     for step in range(1, steps + 1):
-        planned = math.floor(tokens * still_masked(step / steps) + 1e-9)
+        share = still_masked(step / steps)
+        if not math.isfinite(share):
+            raise UserError(
+                f"sampler.schedule={schedule!r} gives {share} at {step / steps:.3g}; give a share in [0, 1]"
+            )
+        planned = math.floor(tokens * share + 1e-9)
         left = max(min(planned, masked - 1), steps - step)  # fall by one at least, keep one for each later step
         left = 0 if step == steps else left
         counts.append(masked - left)

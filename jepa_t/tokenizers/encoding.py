@@ -1,6 +1,7 @@
 """What a model does with its tokenizers: fit those that learn from data, and encode images or cached latents."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,15 +32,21 @@ def encode(tokenizer: ImageTokenizer, images: Images) -> Tensor:
         images: The images, ``{"moments": [B, 2C', h, w]}``, or ``{"tokens": [B, N, C]}``, which are given back.
 
     Raises:
-        UserError: The tokenizer can't read moments, or these aren't its own.
+        UserError: The tokenizer can't read moments, these aren't its own, or it gives tokens of another shape.
     """
     if not isinstance(images, Mapping):
-        return in_float32(tokenizer.encode)(images)
-    if "tokens" in images:
-        return images["tokens"]
-    if not isinstance(tokenizer, LatentImageTokenizer):
+        tokens = in_float32(tokenizer.encode)(images)
+    elif "tokens" in images:
+        tokens = images["tokens"]
+    elif isinstance(tokenizer, LatentImageTokenizer):
+        tokens = tokenizer.from_moments(images["moments"])
+    else:
         raise UserError(f"{type(tokenizer).__name__} reads images; cached latents need a KLTokenizer")
-    return tokenizer.from_moments(images["moments"])
+    count, given = math.prod(tokenizer.grid), list(tokens.shape)
+    if given[1:] != [count, tokenizer.channels]:
+        name = type(tokenizer).__name__
+        raise UserError(f"image_tokenizer: {name} gave tokens {given}; [B, {count}, {tokenizer.channels}] is expected")
+    return tokens
 
 
 def read(tokenizer: TextTokenizer, captions: Sequence[Caption]) -> Text:
@@ -131,13 +138,26 @@ def fit_tokenizers(
         if images is None:
             raise UserError(f"{type(image_tokenizer).__name__} is fitted on images; give model.fit some")
         image_tokenizer.fit(images)
-    first = text_tokenizers[0]
+    first, distinct = text_tokenizers[0], list(dict.fromkeys(captions))
+    if isinstance(first, Vocabulary) and isinstance(first, Fitted) and first.fitted:
+        _tell_unknown(first, distinct)
     for text_tokenizer in text_tokenizers:
         if isinstance(text_tokenizer, Fitted) and not text_tokenizer.fitted:
             text_tokenizer.load_state_dict(dict(first.named_buffers()), strict=False)  # what the first has found
             if not text_tokenizer.fitted:
                 text_tokenizer.fit(captions)
-    first.ids(list(dict.fromkeys(captions)))
+    first.ids(distinct)
+
+
+def _tell_unknown(tokenizer: Vocabulary, captions: Sequence[str]) -> None:
+    """Warn of captions with words that a vocabulary, chosen for other captions, doesn't have."""
+    strange = [words for caption in captions if (words := tokenizer.unknown_words(caption))]
+    if strange:
+        logging.getLogger("jepa_t").warning(
+            "%d of %d captions have words that the trained text tokenizer doesn't know, such as %r: they are read as "
+            "unknown, and only a training anew learns them",
+            *(len(strange), len(captions), strange[0][0]),
+        )
 
 
 def texts_of(name: str, given: Any) -> list[Any]:

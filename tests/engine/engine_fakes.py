@@ -27,7 +27,7 @@ ENV = os.environ | {
 class TinyModel(BaseModel):
     """Learns to scale noise; ``poison`` makes the loss of that step (from 1) not a number."""
 
-    def __init__(self, width: int = 4, poison: int = 0, noise: float = 1.0):
+    def __init__(self, width: int = 4, poison: int = 0, noise: float = 1.0, image_tokenizer: dict | None = None):
         super().__init__()
         self.network = nn.Sequential(nn.Linear(3, width), nn.LayerNorm(width), nn.Linear(width, 3))
         self.network.text_tokenizer = None

@@ -7,12 +7,14 @@ import subprocess
 import time
 
 import pytest
-from engine_fakes import TinyModel, plain, tiny_config, train
+from engine_fakes import TinyModel, assert_same, plain, tiny_config, train
+from mmengine.hooks import Hook
 
 from jepa_t.engine import SafeCheckpointHook
 from jepa_t.engine.checkpoint import Interrupted
 from jepa_t.errors import UserError
 from jepa_t.files import find_checkpoint, load_checkpoint
+from jepa_t.registry import HOOKS
 
 
 def test_the_newest_stay_and_the_pointer_names_the_last(tmp_path):
@@ -45,6 +47,32 @@ def test_a_signal_finishes_the_step_and_saves(tmp_path, monkeypatch, number):
         train(tmp_path, 10)
     assert signal.getsignal(number) is before
     assert load_checkpoint(find_checkpoint(str(tmp_path)))["meta"]["iter"] == 4
+
+
+def test_signals_are_given_back_whatever_ends_a_training(tmp_path):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(UserError, match="step 2"):
+        train(tmp_path, model={"type": "TinyModel", "poison": 2})
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@HOOKS.register_module(force=True)
+class StopsAtFive(Hook):
+    priority = "LOWEST"  # after the checkpoint of the step
+
+    def after_train_iter(self, runner, batch_idx, **_):
+        runner.train_loop.stop_training = batch_idx == 4
+
+
+def test_a_training_that_a_hook_ends_early_is_saved_and_goes_on(tmp_path):
+    hooks = {"custom_hooks": [{"type": "StopsAtFive"}]}
+    train(tmp_path / "parts", 9, **hooks)
+    file = tmp_path / "parts" / "iter_5.pth"
+    assert find_checkpoint(str(file.parent)) == str(file)
+    assert load_checkpoint(str(file))["meta"]["iter"] == 5
+    train(tmp_path / "parts", 9, resume=True)
+    train(tmp_path / "whole", 9)
+    assert_same(*(tmp_path / name / "iter_9.pth" for name in ("parts", "whole")))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

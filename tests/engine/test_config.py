@@ -199,11 +199,17 @@ def test_threads(monkeypatch):
         assert set_threads("auto") in (1, 2)
         monkeypatch.setenv("OMP_NUM_THREADS", "2")
         torch.set_num_threads(2)
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # the count given is each process's
         assert set_threads("auto") == 2
         for wrong in (0, -1, True, 1.5, "many"):
             assert "threads" in error(set_threads, wrong)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("given", [{"work_dir": "~/there"}, {"changes": {"work_dir": "~/there"}}])
+def test_a_work_dir_may_begin_at_home(given):
+    assert load_config("jepat_digits", **given).work_dir == str(Path.home() / "there")
 
 
 def test_a_dict_is_given_in_one_option():

@@ -105,6 +105,13 @@ def test_every_changed_setting_acts_and_is_said(tmp_path, said, changes, says):
     assert_changed(tmp_path)
 
 
+def test_the_image_tokenizer_is_said_to_be_the_one_in_the_checkpoint(tmp_path, said):
+    before, now = ({"type": "TinyModel", "image_tokenizer": {"checkpoint": name}} for name in ("a", "b"))
+    resumed(tmp_path, before={"model": before}, **settings(model=now))
+    assert not [line for line in said if " and was " in line]
+    assert any("the image tokenizer is the one in the checkpoint" in line for line in said)
+
+
 def test_the_rate_on_a_plateau_is_a_share_of_the_configs(tmp_path):
     before = {"param_scheduler": PLATEAU} | VALIDATION
     unbroken = train(tmp_path / "whole", 8, **settings(**before)).optim_wrapper.param_groups[0]["lr"]

@@ -44,6 +44,20 @@ def test_a_second_training_is_refused_and_leaves_all_as_it_is(tmp_path):
     assert {name: (tmp_path / name).stat().st_mtime_ns for name in files(tmp_path)} == before
 
 
+def test_only_what_a_killed_training_left_half_written_is_cleared_away(tmp_path):
+    train(tmp_path, 4)
+    kept, unfinished = (tmp_path / ".mine.tmp" / "thesis.txt", tmp_path / ".notes.tmp"), tmp_path / ".iter_5.pth.tmp"
+    kept[0].parent.mkdir()
+    for file in (*kept, unfinished):
+        file.write_text("half")
+    with pytest.raises(UserError):
+        train(tmp_path, 6)
+    assert unfinished.exists()
+    train(tmp_path, 6, resume=True)
+    assert not unfinished.exists()
+    assert all(file.exists() for file in kept)
+
+
 def test_overwriting_leaves_nothing_of_the_first_training(tmp_path):
     train(tmp_path, 40)
     for name in (".iter_7.pth.tmp", "metrics.json"):  # of a process that was killed, and of the first's weights

@@ -59,6 +59,18 @@ def test_autocast_does_not_reach_the_features(network):
         assert torch.equal(inside[name], value)
 
 
+def test_tf32_does_not_reach_the_features_and_comes_back(network):
+    precision, found = torch.get_float32_matmul_precision, []
+    handle = network.network.register_forward_hook(lambda *_: found.append(precision()))
+    torch.set_float32_matmul_precision("high")
+    try:
+        network(random_images(1))
+        assert (found, precision()) == (["highest"], "high")
+    finally:
+        handle.remove()
+        torch.set_float32_matmul_precision("highest")
+
+
 def test_images_of_several_sizes_keep_their_order(network):
     mixed = [*random_images(2), *random_images(2, 30, 10), *random_images(1, seed=1)]
     found = extract(network, mixed)

@@ -181,3 +181,14 @@ def test_a_wrong_option_of_the_objective_is_told(objective, draw, says):
     with pytest.raises(UserError) as caught:
         model_by(objective).generate(["red"], [0], {"steps": 1, "draw": draw})
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_belongs_to_the_order_by_confidence_goes_with_it(preset):
+    own = {"order": "confidence", "choice_temperature": 3.0}
+    config = sampler_config(own, preset)
+    assert config.get("choice_temperature") == (3.0 if config["order"] == "confidence" else None)
+    assert sampler_config(own, order="halton").get("choice_temperature") is None
+    assert sampler_config(own, steps=4)["choice_temperature"] == 3.0
+    with pytest.raises(UserError, match="belongs to order='confidence', not to 'halton'"):
+        MaskedSampler(**{"order": "halton", "choice_temperature": 3.0})

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tiny import CAPTIONS, fitted_tokenizer, gradients, make_tokenizer, random_images, randomise
+from tiny import CAPTIONS, fitted_tokenizer, gradients, make_model, make_tokenizer, random_images, randomise
 
 from jepa_t import TransformerText
 from jepa_t.errors import UserError
@@ -117,6 +117,14 @@ def test_a_vocabulary_survives_saving_and_loading_and_replaces_what_was_remember
     assert other.fitted
     assert other.ids(["red three"]).tolist() == tokenizer.ids(["red three"]).tolist() != before
     assert torch.equal(other(CAPTIONS).tokens, tokenizer(CAPTIONS).tokens)
+
+
+def test_words_that_a_trained_vocabulary_lacks_are_told_when_a_training_goes_on_with_it(caplog):
+    model = make_model()
+    model.fit(None, CAPTIONS)
+    assert not caplog.records
+    model.fit(None, [*CAPTIONS, "a purple heart", "a purple three", "a purple three"])
+    assert "2 of 14 captions have words that the trained text tokenizer doesn't know, such as 'purple'" in caplog.text
 
 
 def test_fitting_again_replaces_what_was_remembered():
