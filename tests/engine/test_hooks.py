@@ -40,15 +40,17 @@ def test_tokens_are_computed_once_and_held_in_their_images_order():
             self.tokens = tokens
 
     class Tokenizer(torch.nn.Module):
+        grid, channels = (1, 1), 1
+
         def encode(self, images):
             assert len(images) <= 4
-            return images.flatten(1) + 1
+            return images.flatten(1)[:, None] + 1
 
     model = torch.nn.Linear(1, 1)
     model.image_tokenizer = Tokenizer()
     runner = SimpleNamespace(train_dataloader=SimpleNamespace(dataset=Images()), model=model)
     HoldTokensHook(at_once=4).before_train(runner)
-    assert torch.equal(runner.train_dataloader.dataset.tokens, torch.arange(1.0, 11)[:, None])
+    assert torch.equal(runner.train_dataloader.dataset.tokens, torch.arange(1.0, 11)[:, None, None])
     runner.train_dataloader.dataset = object()
     with pytest.raises(UserError, match="object can't hold tokens"):
         HoldTokensHook().before_train(runner)
