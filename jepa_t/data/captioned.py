@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import UserError
 from ..registry import DATASETS
 from .broken import REPORT
-from .captioned_files import MANIFESTS, Folder, Manifest, Shards
+from .captioned_files import MANIFESTS, Folder, Manifest, Shards, images_in
 from .image_dataset import ImageDataset
 from .own_captions import OwnCaptions
 
@@ -33,7 +33,8 @@ class CaptionedImages(ImageDataset):
         report: Folder where broken images are named.
 
     Raises:
-        UserError: There are no images, one has no caption, or a line or a shard can't be read.
+        UserError: There are no images, one has no caption, a line or a shard can't be read, or a folder has both
+            shards and images.
     """
 
     def __init__(
@@ -56,6 +57,12 @@ def _find(source: str) -> Folder | Manifest | Shards:
     path = Path(source).expanduser()
     if path.is_dir():
         shards = sorted(path.glob("*.tar"))
+        image = next(images_in(path), None) if shards else None
+        if image is not None:
+            raise UserError(
+                f"CaptionedImages source {source!r} holds shards, such as {shards[0].name}, and images, such as "
+                f"{image}; give them folders of their own, or '{path / '*.tar'}' for the shards alone"
+            )
         return Shards(shards) if shards else Folder(path)
     if path.suffix == ".tar":
         shards = [Path(name) for name in sorted(glob.glob(str(path)))]

@@ -114,6 +114,11 @@ def _walk(root: Path, below: str, above: frozenset) -> Iterator[tuple[str, dict[
         yield from _walk(root, f"{below}{name}/", above)
 
 
+def images_in(folder: Path) -> Iterator[str]:
+    """The names of the images in a folder, at any depth."""
+    return (below + name for below, files in _walk(folder, "", frozenset()) for name in files if is_image(name))
+
+
 class Manifest:
     """A JSON object a line, with ``image`` and ``caption``."""
 

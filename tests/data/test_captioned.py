@@ -228,6 +228,16 @@ def test_a_malformed_line_is_told_with_its_number(tmp_path, line, says):
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("image", ["1.png", "below/1.png"])
+def test_a_folder_with_shards_and_images_is_refused(tmp_path, image):
+    shards = write_shards(tmp_path / "mixed")
+    (shards / image).parent.mkdir(exist_ok=True)
+    (shards / image).write_bytes(encoded(random_image()))
+    with pytest.raises(UserError, match=rf"shards, such as 000.tar, and images, such as {image}; .*mixed/\*.tar' for"):
+        make(shards)
+    assert len(make(shards / "*.tar")) == 5
+
+
 def test_sources_without_images_are_told(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="folder' has no images"):
