@@ -23,7 +23,8 @@ class SmallImages(HoldsTokens):
         size: Height and width in pixels.
         part: ``train``, ``held_out`` or ``all``.
         held_out: Share of the images that training never sees, in [0, 1); the names decide which.
-        max_broken: As of `CaptionedImages`; fewer are left out.
+        max_broken: Share of all the images, in [0, 1], that may be broken; these are left out. Fewer than ten always
+            may be.
 
     Attributes:
         images: The images of the part ``[n, 3, size, size]``, float32 in [-1, 1].
@@ -31,7 +32,8 @@ class SmallImages(HoldsTokens):
         rows: Which image each caption belongs to.
 
     Raises:
-        UserError: An argument is out of range, the source can't be read, or the part is empty.
+        UserError: An argument is out of range, the source can't be read, too many images are broken, or the part is
+            empty.
     """
 
     def __init__(
@@ -43,22 +45,25 @@ class SmallImages(HoldsTokens):
         self.image_size = (check_integer("SmallImages size", size),) * 2
         found = CaptionedImages(source, size, max_broken=max_broken)
         pixels, self.captions, rows, held = [], [], [], []
+        self._texts: list[tuple[str, list[str]]] = []
         for number, name in enumerate(found.names):
-            hold = _is_held_out(name, held_out)
-            if part != "all" and hold != (part == "held_out"):
-                continue
             try:
                 image, said = found.pixels(number), found.describe.fact(number)
             except BrokenSample as broken:
-                found.tally.add(name, str(broken))
+                found.tally.count(name, str(broken))
                 continue
             found.tally.read += 1
-            pixels.append(image)
-            held.append(hold)
-            self.captions += said
-            rows += [len(pixels) - 1] * len(said)
+            self._texts.append((name, said))
+            hold = _is_held_out(name, held_out)
+            if part == "all" or hold == (part == "held_out"):
+                pixels.append(image)
+                held.append(hold)
+                self.captions += said
+                rows += [len(pixels) - 1] * len(said)
+        found.tally.sum_up(source)
         if not pixels:
-            raise UserError(f"SmallImages part={part!r} of {source!r} is empty; change held_out={held_out}")
+            remedy = f"change held_out={held_out}" if self._texts else f"all are broken, see {found.tally.report}"
+            raise UserError(f"SmallImages part={part!r} of {source!r} is empty; {remedy}")
         self.images, self.rows, self.held_out = to_inputs(pixels), np.array(rows), np.array(held)
         self.tokens: Tensor | None = None
 

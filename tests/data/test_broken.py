@@ -43,6 +43,20 @@ def test_a_name_with_terminal_escapes_reaches_no_terminal_raw(tmp_path, caplog):
         assert said.replace("\t", "").isprintable()
 
 
+def test_another_tally_of_a_process_names_and_sums_up_the_same_images_once(tmp_path, caplog):
+    for source in ("mine", "mine", "theirs"):
+        tally = Tally(tmp_path / source, 0.5)
+        tally.read = 5
+        for name in ("a.jpg", "b\udcff.jpg"):
+            tally.count(name, "truncated")
+        tally.sum_up(source)
+        assert tally.file.read_bytes() == b"a.jpg\ttruncated\nb\\udcff.jpg\ttruncated\n"
+    assert [line.partition(";")[0] for line in caplog.messages] == [
+        "5 of 7 images of mine are read",
+        "5 of 7 images of theirs are read",
+    ]
+
+
 def test_a_few_broken_images_at_the_start_stop_nothing(tmp_path):
     tally = Tally(tmp_path, 0.001)
     for number in range(LEAST - 1):

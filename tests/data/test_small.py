@@ -42,12 +42,36 @@ def test_broken_images_are_left_out_up_to_the_share_that_is_allowed(folder, tmp_
     for number in range(12):
         (own / f"z{number}.png").write_bytes(b"no image")
         (own / f"z{number}.txt").write_text("broken")
-    with pytest.raises(UserError, match=r"\d+ of \d\d images read are broken, more than max_broken=0.001"):
+    with pytest.raises(UserError, match=r"12 of 72 images read are broken, more than max_broken=0.001"):
         SmallImages(str(own), 16)
     assert len(SmallPrompts(str(own), 16, max_broken=0.2)) == 60
     changes = {"source": str(own), "size": 16, "max_broken": 0.2}
     cfg = load_config("jepat_own", changes=changes)
     assert len(DATASETS.build(cfg.train_dataloader.dataset).images) < 60
+
+
+def test_the_share_of_broken_images_is_judged_on_all_which_are_summed_up_once(folder, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    own = shutil.copytree(folder, tmp_path / "own")
+    for number in range(12):
+        (own / f"0{number}.png").write_bytes(b"no image")  # the first by name
+        (own / f"0{number}.txt").write_text("broken")
+    for part in ("train", "held_out", "all"):
+        SmallImages("own", 16, part, 0.2, max_broken=0.2)
+    SmallPrompts("own", 16, 0.2, max_broken=0.2)
+    (file,) = (tmp_path / "work_dirs" / "broken_images").iterdir()
+    assert sorted(line.split("\t")[0] for line in file.read_text().splitlines()) == sorted(
+        f"0{number}.png" for number in range(12)
+    )
+    (said,) = caplog.messages
+    assert said.startswith("60 of 72 images of own are read; 12 are broken, all named in work_dirs/broken_images/")
+
+
+def test_a_part_of_broken_images_alone_offers_no_other_share(tmp_path):
+    (tmp_path / "1.png").write_bytes(b"no image")
+    (tmp_path / "1.txt").write_text("broken")
+    with pytest.raises(UserError, match="is empty; all are broken, see work_dirs/broken_images"):
+        SmallImages(str(tmp_path), 16)
 
 
 def test_what_is_held_out_stays_so_when_images_are_added(folder, tmp_path):
