@@ -3,6 +3,7 @@
 import numpy as np
 from torch import Tensor
 
+from ..contracts import ImageTokenizer, TextTokenizer
 from ..errors import UserError, check_integer, check_share, unknown
 from ..registry import DATASETS
 from .broken import BrokenSample
@@ -66,6 +67,27 @@ class SmallImages(HoldsTokens):
             raise UserError(f"SmallImages part={part!r} of {source!r} is empty; {remedy}")
         self.images, self.rows, self.held_out = to_inputs(pixels), np.array(rows), np.array(held)
         self.tokens: Tensor | None = None
+
+    def check(self, image_tokenizer: ImageTokenizer, text_tokenizer: TextTokenizer) -> None:
+        """See that the images have the right size, and that each caption can be read, of what is held out too.
+
+        Raises:
+            UserError: They have another size, or a caption can't be read, such as for its length.
+        """
+        super().check(image_tokenizer, text_tokenizer)
+        read, refused, count = text_tokenizer.reader(), [], 0
+        for name, said in self._texts:
+            for caption in said:
+                count += 1
+                try:
+                    read(caption)
+                except UserError as error:
+                    refused.append(f"{name}: {error}")
+        if refused:
+            raise UserError(
+                f"{len(refused)} of {count} captions can't be read, such as that of {refused[0]}; change them, or "
+                "raise model.text_tokenizer.length where they are too long"
+            )
 
     def hold(self, tokens: Tensor) -> None:
         """Give these tokens ``[n, N, C]`` in the images' place from now on."""

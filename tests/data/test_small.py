@@ -11,6 +11,7 @@ from jepa_t.data import SmallImages, SmallPrompts
 from jepa_t.engine import JEPATRunner, load_config
 from jepa_t.errors import UserError
 from jepa_t.registry import DATASETS, METRICS, MODELS, build
+from jepa_t.tokenizers import PatchTokenizer, TransformerText
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,19 @@ def test_a_wrong_part_or_an_empty_one_is_told(folder):
         SmallImages(folder, 16, "held_out", 0.0)
     with pytest.raises(UserError, match="SmallPrompts per_split is -1"):
         SmallPrompts(folder, 16, per_split=-1)
+
+
+@pytest.mark.parametrize("part", ["train", "held_out"])
+def test_captions_that_are_too_long_are_counted_and_one_is_told_with_its_image(folder, tmp_path, part):
+    own = shutil.copytree(folder, tmp_path / "own")
+    names = [c.split()[-1] for c in SmallImages(folder, 16, part, 0.2).captions][:2]
+    for name in names:
+        (own / f"{name}.txt").write_text("word " * 9)
+    data, tokenizer = SmallImages(str(own), 16, "train", 0.2), PatchTokenizer(size=(16, 16), patch=4)
+    data.check(tokenizer, TransformerText(width=8, heads=2, length=9))
+    says = rf"2 of 60 captions .* of {names[0]}.png: .* 9 tokens .* reads 8; .* raise model.text_tokenizer.length"
+    with pytest.raises(UserError, match=says):
+        data.check(tokenizer, TransformerText(width=8, heads=2, length=8))
 
 
 @pytest.mark.parametrize(
