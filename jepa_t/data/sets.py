@@ -1,7 +1,8 @@
 """What a training reads and what a test asks, which both give whole batches; and what a probe is tried on."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -11,6 +12,27 @@ from ..contracts import ImageTokenizer, TextTokenizer
 from ..errors import UserError, unknown
 
 PARTS = ("train", "test")  # of a labelled set
+ROUNDING = 1e-3  # beyond [-1, 1]
+
+
+def check_inputs(where: str, inputs: Any) -> None:
+    """See that a batch holds images ``[B, 3, H, W]`` of floats in [-1, 1], or by name latents that are finite.
+
+    Raises:
+        UserError: It doesn't; the message begins with ``where``.
+    """
+    latents = isinstance(inputs, Mapping)
+    for part in inputs.values() if latents else [inputs]:
+        if not isinstance(part, Tensor) or not part.is_floating_point():
+            kind = str(part.dtype) if isinstance(part, Tensor) else type(part).__name__
+            raise UserError(f"{where} gives images of type {kind}; give a tensor of floats in [-1, 1]")
+        if not part.isfinite().all():
+            raise UserError(f"{where} gives NaN or infinity; mend what reads or scales its images")
+        if not latents and part.abs().max() > 1 + ROUNDING:
+            least, most = (f"{end.item():g}" for end in part.aminmax())
+            raise UserError(
+                f"{where} gives images from {least} to {most}; scale them to [-1, 1], as x / 127.5 - 1 scales bytes"
+            )
 
 
 class TrainingSet(Dataset, ABC):

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from ..contracts import Fitted
-from ..data.sets import HoldsTokens, PromptSet, TrainingSet
+from ..data.sets import HoldsTokens, PromptSet, TrainingSet, check_inputs
 from ..errors import UserError, check_integer, first_line
 from ..evaluation.verdicts import PromptMetric
 from ..model import JEPAT
@@ -39,7 +39,7 @@ class FitTokenizersHook(Hook):
         """Let the model fit on the training images ``[N, 3, H, W]`` in [-1, 1], if it must, and their captions.
 
         Raises:
-            UserError: The data set is no `TrainingSet`, or refuses a tokenizer.
+            UserError: The data set is no `TrainingSet`, refuses a tokenizer, or its images are none in [-1, 1].
         """
         dataset, model = runner.train_dataloader.dataset, unwrap(runner.model)
         if not isinstance(dataset, TrainingSet):
@@ -47,7 +47,10 @@ class FitTokenizersHook(Hook):
             raise UserError(f"train_dataloader.dataset is a {name}; derive it from jepa_t.data.TrainingSet")
         dataset.check(model.image_tokenizer, model.network.text_tokenizer)
         unfitted = isinstance(model.image_tokenizer, Fitted) and not model.image_tokenizer.fitted
-        model.fit(dataset.images if unfitted else None, dataset.captions)  # images on a disk aren't read for nothing
+        images = dataset.images if unfitted else None  # those on a disk aren't read for nothing
+        if images is not None:
+            check_inputs(f"train_dataloader.dataset, {type(dataset).__name__},", images)
+        model.fit(images, dataset.captions)
 
 
 @HOOKS.register_module()
@@ -83,7 +86,8 @@ def first_batch(name: str, loader: DataLoader) -> dict:
     """A batch of a loader's first two samples, which must be ``inputs`` and ``data_samples``.
 
     Raises:
-        UserError: It is another, which the loader called ``name`` gives where its ``collate_fn`` is wrong.
+        UserError: It is another, which the loader called ``name`` gives where its ``collate_fn`` is wrong; or the
+            inputs are no images in [-1, 1].
     """
     samples = loader.dataset.__getitems__(list(range(min(2, len(loader.dataset)))))
     try:
@@ -96,6 +100,8 @@ def first_batch(name: str, loader: DataLoader) -> dict:
             f"{name}.collate_fn gives {given} in the place of a batch with 'inputs' and 'data_samples'; the data set's "
             "batches are whole already: use dict(type='keep_batch')"
         )
+    if batch["inputs"] is not None:  # as of prompts
+        check_inputs(f"{name}.dataset, {type(loader.dataset).__name__},", batch["inputs"])
     return batch
 
 

@@ -5,13 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from engine_fakes import TinyModel, train
+from engine_fakes import TinyData, TinyModel, tiny_config, train
 from mmengine.logging import MessageHub
 
-from jepa_t.data.sets import HoldsTokens
+from jepa_t.data.sets import HoldsTokens, check_inputs
 from jepa_t.engine.hooks import HoldTokensHook
 from jepa_t.errors import UserError
 from jepa_t.files import load_checkpoint
+from jepa_t.registry import DATASETS
 from jepa_t.tokenizers import KLTokenizer
 
 
@@ -24,6 +25,42 @@ def test_the_tokenizer_is_fitted_on_the_training_images(tmp_path):
     runner = train(tmp_path, 1)
     assert runner.model.image_tokenizer.fitted
     assert runner.model.image_tokenizer.mean == pytest.approx(0.0, abs=1e-6)
+
+
+@DATASETS.register_module(force=True)
+class ScaledData(TinyData):
+    """Flat images, in the range that a user chose."""
+
+    def __init__(self, images, fitted_on):
+        super().__init__()
+        self.images, self.given = (self.images if fitted_on == "others" else images), images
+
+    def __getitems__(self, indices):
+        return super().__getitems__(indices) | {"inputs": self.given}
+
+
+@pytest.mark.parametrize("fitted_on", ["these", "others"])
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [
+        (torch.linspace(0, 255, 96).view(2, 3, 4, 4), r"gives images from 0 to 255; scale them to \[-1, 1\]"),
+        (torch.full((2, 3, 4, 4), -1.01), "gives images from -1.01 to -1.01"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), "gives images of type torch.uint8; give a tensor of floats"),
+        (torch.full((2, 3, 4, 4), torch.nan), "gives NaN or infinity"),
+    ],
+)
+def test_images_that_are_no_floats_from_minus_one_to_one_are_told_before_step_1(tmp_path, images, says, fitted_on):
+    loader = tiny_config("").train_dataloader.to_dict()
+    data = {"type": "ScaledData", "images": images, "fitted_on": fitted_on}
+    with pytest.raises(UserError, match=f"^train_dataloader.dataset, ScaledData, {says}"):
+        train(tmp_path, train_dataloader=loader | {"dataset": data}, custom_hooks=[{"type": "RehearsalHook"}])
+
+
+def test_inputs_may_be_rounded_or_finite_latents():
+    check_inputs("data", torch.full((2, 3, 4, 4), 1.0005))
+    check_inputs("data", {"moments": torch.full((2, 8, 4, 4), -30.0)})
+    with pytest.raises(UserError, match="data gives NaN or infinity"):
+        check_inputs("data", {"moments": torch.full((2, 8, 4, 4), torch.inf)})
 
 
 def test_tokens_are_computed_once_and_held_in_their_images_order():
