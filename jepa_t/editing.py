@@ -98,9 +98,10 @@ def _number(given: Any) -> Any:
 def _checked_image(image: Any, size: tuple[int, int]) -> Image.Image | Tensor:
     if isinstance(image, Image.Image):
         try:
-            image, found = to_rgb(image), (image.height, image.width)
+            image = to_rgb(image)
         except (BrokenSample, OSError, ValueError) as error:
             raise UserError(f"an image can't be read: {error}") from error
+        found = (image.height, image.width)
     elif isinstance(image, Tensor) and image.ndim == 3 and image.shape[0] == 3 and image.is_floating_point():
         found = (image.shape[1], image.shape[2])
         if not bool((image.abs() <= 1).all()):

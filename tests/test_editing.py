@@ -1,11 +1,13 @@
 """Editing: what is kept is never touched, what is masked is drawn as ever, and what can't be read is told."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 from tiny import CAPTIONS, GENERATIVE, GRID, SIZE, TOKENS, random_images, shared_model
 from watched import model_by
 
@@ -103,6 +105,21 @@ def test_images_and_masks_of_pil_and_the_same_from_tensors():
     clear = Image.fromarray(np.full((*SIZE, 4), 255, np.uint8))
     clear.putalpha(white.convert("L"))  # white all over, and transparent where the image stays
     assert torch.equal(found, draw(one, image, clear))
+
+
+def test_images_and_masks_of_pil_are_turned_upright_as_their_exif_says():
+    one, random = pipeline(), np.random.default_rng(0)
+    image = Image.fromarray(random.integers(0, 256, (*SIZE, 3), np.uint8))
+    mask = Image.fromarray(random.integers(0, 2, SIZE, np.uint8) * 255)
+    mask.paste(0, (0, 0, 2, 2))
+
+    def aside(upright):
+        file, exif = io.BytesIO(), Image.Exif()
+        exif[ExifTags.Base.Orientation] = 6
+        upright.transpose(Image.Transpose.ROTATE_90).save(file, "PNG", exif=exif)
+        return Image.open(file)
+
+    assert torch.equal(draw(one, image, mask), draw(one, aside(image), aside(mask)))
 
 
 def test_shares_are_numbers_of_any_library():

@@ -32,7 +32,7 @@ UPRIGHT = {
 
 
 def decode(source: str | Path | bytes, convert: Callable[[Image.Image], Image.Image] | None = None) -> Image.Image:
-    """An image as 8-bit RGB, or as ``convert`` makes it, upright: from a file, or from the bytes of one.
+    """An image as :func:`to_rgb` makes it, or ``convert``: from a file, or from the bytes of one.
 
     CMYK and palettes are converted, transparent parts lie on white, 16-bit grey is rounded to 8 bits, EXIF's
     orientation is followed, the first frame of several is taken. Images of more pixels than twice PIL's
@@ -50,7 +50,7 @@ def decode(source: str | Path | bytes, convert: Callable[[Image.Image], Image.Im
                 if image.format == "JPEG" and image.width * image.height > HALVED:
                     image.draft(None, (image.width // 2, image.height // 2))
                 image.load()
-                return _upright(image, (convert or to_rgb)(image))
+                return (convert or to_rgb)(image)
         except BrokenSample:
             raise
         except UnidentifiedImageError as error:  # its text is the address of an object
@@ -62,45 +62,51 @@ def decode(source: str | Path | bytes, convert: Callable[[Image.Image], Image.Im
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode as 8-bit RGB; transparent parts lie on white.
+    """An image of any mode as 8-bit RGB, upright; transparent parts lie on white.
 
     Raises:
         BrokenSample: Its numbers have no known range.
     """
     if image.mode == "F":
         raise BrokenSample("its pixels are fractions, of a range that nothing says")
+    pixels = image
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise BrokenSample("its grey values have more than 16 bits")
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+        pixels = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    return _upright(image, _laid_on("white", pixels).convert("RGB"))
 
 
 def to_mask(image: Image.Image) -> Image.Image:
-    """A mask of any mode of 8 bits, or of one, as 8-bit grey; transparent parts are black.
+    """A mask of any mode of 8 bits, or of one, as 8-bit grey, upright; transparent parts are black.
 
     Raises:
         BrokenSample: Nothing says which of its numbers is white.
     """
     if image.mode == "F" or image.mode.startswith("I"):
         raise BrokenSample(f"its mode is {image.mode}, in which no number is white for sure; convert it to L")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
-    return image.convert("L")
+    return _upright(image, _laid_on("black", image).convert("L"))
+
+
+def _laid_on(colour: str, image: Image.Image) -> Image.Image:
+    """An image without transparent parts."""
+    if not image.has_transparency_data:
+        return image
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, colour), image)
 
 
 def _upright(image: Image.Image, pixels: Image.Image) -> Image.Image:
+    """The pixels of an image as its EXIF says, without metadata, so that nothing turns them again."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception as error:  # damaged metadata says nothing of sound pixels
         logging.getLogger("jepa_t").debug("EXIF: %s", error)
         orientation = None
-    return pixels.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else pixels
+    pixels = pixels.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else pixels
+    pixels.info = {}
+    return pixels
 
 
 def centre_crop(image: Image.Image, size: int) -> Image.Image:
