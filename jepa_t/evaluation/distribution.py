@@ -274,7 +274,8 @@ class DistributionMetric(Metric):
     def _refuse_few(self, what: str, count: int, least: int) -> None:
         if count < least and not self.allow_few:
             raise UserError(
-                f"{what} has no meaning; use {least} or more, for papers {STANDARD:,} (allow_few=True for a test)"
+                f"{what} has no meaning; use {least} or more, for papers {STANDARD:,} "
+                "(for a test allow_few=True, or --allow-few)"
             )
 
     @property
