@@ -1,5 +1,6 @@
 """Statistics of real images, for FID: mu, sigma, mu_s and sigma_s."""
 
+import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def add_reading_arguments(parser: ArgumentParser) -> None:
         help="the network, such as type=InceptionFeatures weights=inception.pth, or type=DINOv2Features",
     )
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--workers", type=int, default=4, help="processes that decode")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser.add_argument("--workers", type=int, default=min(4, cores), help="processes that decode; %(default)s here")
 
 
 def check_reading(args: Namespace) -> None:

@@ -1,11 +1,15 @@
 """Statistics of a folder, and a folder against them, as commands."""
 
 import json
+import os
+from argparse import ArgumentParser
 
 import numpy as np
+import pytest
 from tiny_features import inception_weights, write_folder
 
 from jepa_t.cli import main
+from jepa_t.cli.statistics import add_reading_arguments
 
 
 def run(command, *words):
@@ -27,12 +31,22 @@ def test_a_folder_against_statistics_of_another(tmp_path, capsys):
     assert report["InceptionFeatures"]["reference"] == "b.npz"
 
 
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (16, 4)])
+def test_no_more_processes_decode_than_there_are_cores(monkeypatch, cores, workers):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(cores)), raising=False)
+    parser = ArgumentParser()
+    add_reading_arguments(parser)
+    assert parser.parse_args([]).workers == workers
+
+
 def test_mistakes_are_one_line(tmp_path, capsys):
     write_folder(tmp_path / "a", 2, seed=0)
     assert run("statistics", tmp_path / "nothing", tmp_path / "b.npz") == 2
     assert capsys.readouterr().err.startswith("error: no images in")
     assert run("evaluate", tmp_path / "a", tmp_path / "a") == 2
-    assert "an Inception Score of 2 images" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "an Inception Score of 2 images" in told
+    assert "--allow-few" in told
     assert run("evaluate", tmp_path / "a", tmp_path / "none.npz", "--allow-few") == 2
     assert "doesn't exist" in capsys.readouterr().err
     for words in (["--batch-size", 0], ["--workers", -1]):
