@@ -85,8 +85,8 @@ class SmallImages(HoldsTokens):
                     refused.append(f"{name}: {error}")
         if refused:
             raise UserError(
-                f"{len(refused)} of {count} captions can't be read, such as that of {refused[0]}; change them, or "
-                "raise model.text_tokenizer.length where they are too long"
+                f"{len(refused)} of {count} captions can't be read, such as that of {refused[0]}; or, where they are "
+                "too long, raise model.text_tokenizer.length"
             )
 
     def hold(self, tokens: Tensor) -> None:
