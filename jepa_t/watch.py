@@ -108,7 +108,7 @@ class Watch:
 
         def predictor(where: str, args: Sequence[Any], given: Any) -> None:
             x, split = args[:2]
-            batch = self._batch if "blocks" in network.fusion else x.shape[0]  # a row for each caption since then
+            batch = max(self._batch, x.shape[0]) if "blocks" in network.fusion else x.shape[0]  # a row for each caption
             tensor(where, given, [batch, split.asked_count, x.shape[-1]], x)
 
         def fusion(key: str, module: nn.Module, where: str, args: Sequence[Any], given: Any) -> None:

@@ -231,7 +231,8 @@ def rows(
         made += [Row(task, name, seed, with_seed(cfg, seed), *numbers) for seed in range(count)]
         if arm.backbone is not None:
             stage = configured(arm.backbone)
-            made += _first_stages(made[-count:], match_parameters(stage, plain) if match else stage)
+            matched = match_parameters(stage, plain) if match and arm.backbone.match else stage
+            made += _first_stages(made[-count:], matched)
     return sorted(made, key=lambda row: row.seed)
 
 

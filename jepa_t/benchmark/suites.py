@@ -5,7 +5,7 @@ compared with.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ FUSIONS = {
     "late": _fusion("late"),
     "in every block": _fusion({"blocks": {"type": "CrossAttention"}}),
 }
+UNAWARE = Arm({"model": {"objectives": {"feature": {"weight": 0.0}}}}, match=False)  # nothing else differs
 # "inject" alone is "late" under another name: nothing reads the features between the two sites.
 SUBSETS = {
     " + ".join(names): _fusion(dict(ENTRANCES[name] for name in names))
@@ -143,8 +144,8 @@ def objective(_own: Arms) -> dict[str, Arms]:
 
     arms = {
         "weight 1": Arm(),
-        "weight 0": feature(weight=0.0),
-        "weight 0, equal compute": Arm(feature(weight=0.0).changes, equal_compute=True),
+        "weight 0": UNAWARE,
+        "weight 0, equal compute": replace(UNAWARE, equal_compute=True),
         "weight 0.1": feature(weight=0.1),
         "weight 3": feature(weight=3.0),
         "reads features": feature(read="features"),
@@ -188,17 +189,15 @@ def composition(_own: Arms) -> dict[str, Arms]:
 
     def fine(arm: Arm = Arm()) -> Arm:  # an object is four of the 36 tokens; two are drawn in each step
         tokens = {"image_tokenizer": {"patch": 4}, "sampler": {"steps": 18}}
-        return Arm({"model": {**arm.changes.get("model", {}), **tokens}})
-
-    unaware = Arm({"model": {"objectives": {"feature": {"weight": 0.0}}}})
+        return replace(arm, changes={"model": {**arm.changes.get("model", {}), **tokens}})
 
     arms = {
         "tokens of 8 pixels": Arm(),
         "tokens of 4 pixels": fine(),
         "word vectors": Arm({"model": {"text_tokenizer": {"depth": 0}}}),
         "more null captions": Arm({"model": {"text_drop": 0.3}}),
-        "no JEPA loss": unaware,
-        "4 pixels, no JEPA loss": fine(unaware),
+        "no JEPA loss": UNAWARE,
+        "4 pixels, no JEPA loss": fine(UNAWARE),
         "4 pixels, early": fine(FUSIONS["early"]),
         "4 pixels, in every block": fine(FUSIONS["in every block"]),
     }
@@ -251,7 +250,7 @@ def backbone(own: Arms) -> dict[str, Arms]:
     keeps them as they are, and trains another text tokenizer, the fusion of jepa_t and the objectives from nothing. So
     the second trainings differ in their backbones alone.
     """
-    trained = FUSIONS | {"jepa_t, no JEPA loss": Arm({"model": {"objectives": {"feature": {"weight": 0.0}}}})} | own
+    trained = FUSIONS | {"jepa_t, no JEPA loss": UNAWARE} | own
 
     def asks(*splits: str, **model: Any) -> dict:
         return {"test_dataloader": {"dataset": {"splits": splits}}, "model": model}
@@ -265,7 +264,7 @@ def backbone(own: Arms) -> dict[str, Arms]:
         for name, began in trained.items():
             model = began.changes.get("model", {})
             if first:
-                began = Arm(began.changes | asks("seen", **model, **first))
+                began = replace(began, changes=began.changes | asks("seen", **model, **first))
             frozen = asks(*splits, **second, encoder=model.get("encoder", {}), **FREEZE)  # of as many registers
             arms[f"of {name}"] = Arm(frozen, equal_compute=True, match=False, backbone=began)
         return arms | {"untrained": Arm(asks(*splits, **second, **FREEZE), equal_compute=True, match=False)}

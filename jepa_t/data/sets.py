@@ -1,5 +1,6 @@
 """What a training reads and what a test asks, which both give whole batches; and what a probe is tried on."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,12 +27,12 @@ def check_inputs(where: str, inputs: Any) -> None:
         if not isinstance(part, Tensor) or not part.is_floating_point():
             kind = str(part.dtype) if isinstance(part, Tensor) else type(part).__name__
             raise UserError(f"{where} gives images of type {kind}; give a tensor of floats in [-1, 1]")
-        if not part.isfinite().all():
+        least, most = (end.item() for end in part.aminmax())  # NaN, where there is any
+        if not (math.isfinite(least) and math.isfinite(most)):
             raise UserError(f"{where} gives NaN or infinity; mend what reads or scales its images")
-        if not latents and part.abs().max() > 1 + ROUNDING:
-            least, most = (f"{end.item():g}" for end in part.aminmax())
+        if not latents and max(-least, most) > 1 + ROUNDING:
             raise UserError(
-                f"{where} gives images from {least} to {most}; scale them to [-1, 1], as x / 127.5 - 1 scales bytes"
+                f"{where} gives images from {least:g} to {most:g}; scale them to [-1, 1], as x / 127.5 - 1 scales bytes"
             )
 
 
