@@ -79,3 +79,11 @@ def test_an_option_of_a_component_is_read_by_its_annotation():
         apply_option(features, "wieghts=x", "--features")
     with pytest.raises(UserError, match="--head draws=many: draws takes a whole number"):
         apply_option({"type": "FlowMatching"}, "draws=many", "--head")
+
+
+def test_a_function_is_given_by_name_or_with_options():
+    sampler = {"type": "MaskedSampler", "guidance_schedule": "constant"}
+    apply_option(sampler, "guidance_schedule=linear")
+    assert sampler["guidance_schedule"] == "linear"
+    apply_option(sampler, "guidance_schedule=dict(type=linear, most=0.5)")
+    assert sampler["guidance_schedule"] == {"type": "linear", "most": 0.5}
