@@ -60,7 +60,7 @@ def load_model(path: str | Path, config: dict[str, Any] | None = None) -> tuple[
         if not isinstance(found, dict):
             raise UserError(f"checkpoint '{path}' holds no config; give the config file it was trained with")
         registry.load_plugins()
-        _trust(found)
+        check_names(found, registered_names())
         numbers = NUMBERS + TIMES * sum(value.numel() for value in weights.values())
         with _Budget(numbers, TENSORS + TIMES * len(weights), path):
             model = registry.build(found, registry.MODELS)
@@ -175,16 +175,24 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise UserError(f"folder '{path}' holds no whole model: {error}") from error
 
 
-def _trust(config: Any) -> None:
-    """Let only registered names pass as ``type``, and as the functions that a sampler names by a text alone.
+def registered_names() -> set[str]:
+    """Names of the components that are known so far, without another import."""
+    ours = [value for value in vars(registry).values() if isinstance(value, Registry)]
+    for own in ours:
+        own.import_from_location()
+    return {name for own in ours for name in own.module_dict}
+
+
+def check_names(config: Any, known: set[str]) -> None:
+    """Let only known names pass as ``type``, and as the functions that a sampler names by a text alone.
+
+    Args:
+        config: A model's.
+        known: As of :func:`registered_names`.
 
     Raises:
         UserError: Something else is named.
     """
-    ours = [value for value in vars(registry).values() if isinstance(value, Registry)]
-    for own in ours:
-        own.import_from_location()
-    known = {name for own in ours for name in own.module_dict}
     named = [node["type"] for node in _nodes(config) if isinstance(node, dict) and node.get("type") is not None]
     named += [node for node in _nodes(config.get("sampler")) if isinstance(node, str) and "." in node]
     for name in named:

@@ -16,6 +16,8 @@ from ..engine.compat import explain_lost_process, leave_process_group
 from ..errors import UserError
 from ..files import find_checkpoint
 from ..model import JEPAT
+from ..registry import load_plugins
+from ..saved import check_names, registered_names
 from ..trainable import unwrap
 from .shared import add_run_arguments, resume_command, run_config
 
@@ -36,6 +38,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Build and train."""
+    load_plugins()
+    known = registered_names()  # before the config imports more
     cfg = run_config(args)
     if cfg.get("train_cfg") is None:
         raise UserError(f"{args.config} has no train_cfg; train one of the configs that do")
@@ -55,21 +59,36 @@ def run(args: Namespace) -> None:
     except Interrupted as stop:
         raise Interrupted(f"{stop}\n{remedy}") from None
     if is_main_process():
-        print(f"trained; saved in {_from_here(last_checkpoint(runner))}; next: {next_command(runner, args)}")
+        print(f"trained; saved in {_from_here(last_checkpoint(runner))}; next: {next_command(runner, args, known)}")
     del runner
     leave_process_group()
 
 
-def next_command(runner: Runner, args: Namespace) -> str:
-    """The command that shows what a training has learned: draws one of its captions, or tests what draws nothing."""
+def next_command(runner: Runner, args: Namespace, known: set[str]) -> str:
+    """The command that shows what a training has learned: draws one of its captions, or tests what draws nothing.
+
+    Args:
+        runner: Of the training.
+        args: That it was started with.
+        known: Names of components that are found without its config.
+    """
     changes = ["--cfg-options", *args.cfg_options] if args.cfg_options else []
     if not isinstance(unwrap(runner.model), JEPAT):
         place = ["--work-dir", args.work_dir] if args.work_dir else []
         return shlex.join(["jepa-t", "test", args.config, *place, *changes])
     data = runner.train_dataloader.dataset
     caption = data.captions[0] if isinstance(data, TrainingSet) else "a caption"
-    own = ["--config", args.config, *changes] if runner.cfg.get("custom_imports") else []  # only a config may import
+    own = ["--config", args.config, *changes] if _needs_config(runner.cfg, known) else []
     return shlex.join(["jepa-t", "sample", _from_here(runner.work_dir), caption, *own])
+
+
+def _needs_config(cfg: Config, known: set[str]) -> bool:
+    """Whether a trained model can't be read without its config, which alone may import."""
+    try:
+        check_names(cfg.model.to_dict(), known)
+    except UserError:
+        return True
+    return bool(cfg.get("custom_imports"))
 
 
 def _from_here(path: str) -> str:

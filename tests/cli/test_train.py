@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 from engine_fakes import tiny_config
+from tiny_run import CONFIG
 
+from jepa_t.cli import main
 from jepa_t.files import find_checkpoint, load_checkpoint
+from jepa_t.registry import FUSIONS
 
 ROOT = Path(__file__).parents[2]
 ENV = os.environ | {
@@ -134,3 +138,51 @@ def test_mistakes_are_one_line_and_code_2(config, tmp_path, tool, words, says):
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
     assert says in done.stderr
+
+
+GATE = """
+import torch
+from jepa_t import FUSIONS
+
+
+@FUSIONS.register_module()
+class Gate(torch.nn.Module):
+    def __init__(self, width, text_width):
+        super().__init__()
+        self.project = torch.nn.Linear(text_width, width)
+
+    def forward(self, x, text):
+        return x + self.project(text.pooled)[:, None]
+"""
+
+
+@pytest.mark.parametrize(
+    ("imports", "kind"),
+    [
+        ("", "'gate.Gate'"),
+        ("from gate import Gate", "Gate"),
+        ("import gate", "'Gate'"),
+        ("custom_imports = dict(imports=['gate'])", "'Gate'"),
+        ("", "'Add'"),
+    ],
+    ids=["path", "class", "name", "custom_imports", "ours"],
+)
+def test_the_next_command_that_is_told_draws(tmp_path, monkeypatch, capsys, imports, kind):
+    (tmp_path / "gate.py").write_text(GATE)
+    lines = [imports, CONFIG, f"model['fusion'] = dict(features=dict(type={kind}))", "train_cfg['max_iters'] = 1"]
+    (tmp_path / "own.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def start(words):
+        """As a process of its own, which has imported nothing."""
+        monkeypatch.setitem(sys.modules, "gate", None)
+        del sys.modules["gate"]
+        others = {name: kind for name, kind in FUSIONS.module_dict.items() if name != "Gate"}
+        monkeypatch.setattr(FUSIONS, "_module_dict", others)
+        return main(words)
+
+    assert start(["train", "own.py"]) == 0
+    _, *words = shlex.split(capsys.readouterr().out.splitlines()[-1].partition("next: ")[2])
+    assert ("--config" in words) is (kind != "'Add'")
+    assert start(words) == 0
