@@ -190,6 +190,9 @@ class Pipeline:
         Raises:
             UserError: An option is wrong, or the model's sampler was given as an object, which takes none.
         """
+        for name in ("sampler", "objective"):
+            if name in changes:
+                raise UserError(f"{name} is no option here; give preset='fast', or single options such as steps=16")
         if all(value is None for value in changes.values()):
             return self.model.sampler
         own, objective = self.model.sampler, self.model.network.generative
@@ -240,7 +243,7 @@ class Pipeline:
             batch_size: Images drawn at once.
             progress: Called after each batch with its size.
             **sampler: Options of the sampler to change, such as ``steps=16``, ``guidance_scale=2.0`` or
-                ``draw=dict(solver_steps=8)``.
+                ``draw=dict(solver_steps=8)``; ``preset="fast"`` changes all that the preset sets.
 
         Raises:
             UserError: A caption is empty, too long, or has no word that the model knows; seeds are too few, too many

@@ -155,6 +155,16 @@ def test_options_change_the_model_s_own_sampler_for_one_call(draw, model):
     assert np.array_equal(plain, pixels(draw(CAPTIONS, [0, 1])))
 
 
+@pytest.mark.parametrize("name", ["sampler", "objective"])
+@pytest.mark.parametrize("entrance", ["__call__", "stream", "interpolate"])
+def test_a_whole_sampler_is_no_option(draw, entrance, name):
+    says = f"^{name} is no option here; give preset='fast', or single options such as steps=16$"
+    with pytest.raises(UserError, match=says):
+        getattr(draw, entrance)(CAPTIONS[0], [0, 1][: 1 + (entrance == "interpolate")], **{name: "fast"})
+    with pytest.raises(UserError, match=says):
+        draw.sampler(**{name: "fast"})
+
+
 def test_threads_share_a_pipeline_each_with_options_of_its_own(draw):
     """Eight threads got images of each other's options."""
     options = [{"guidance_scale": 1.0 + k, "steps": 1 + k % 4, "draw": {"solver_steps": 2 + k}} for k in range(8)]
