@@ -27,7 +27,7 @@ from ..benchmark.records import RESULTS, Record, Timing, keep, load
 from ..errors import UserError, unknown
 from ..fusion import SITES
 from ..registry import load_plugins
-from .shared import command
+from .shared import command, path
 
 
 class Display:
@@ -51,7 +51,7 @@ class Display:
 def add_arguments(parser: ArgumentParser) -> None:
     """Add what ``benchmark`` takes."""
     parser.add_argument("suite", choices=[*NAMES, "all", "report"])
-    parser.add_argument("folder", nargs="?", help="for report: a folder with results.json")
+    parser.add_argument("folder", type=path, nargs="?", help="for report: a folder with results.json")
     parser.add_argument("--preset", default="quick", help="quick (fusion: about 40 minutes on 2 cores), full, or smoke")
     parser.add_argument(
         "--tasks", nargs="+", help="of the suite, such as shapes pairs digits, or for speed base; default all"
@@ -67,7 +67,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, help="processes; default one per GPU or CPU core")
     parser.add_argument("--no-match", action="store_true", help="don't bring parameter counts within 2 %%")
     parser.add_argument("--minutes", type=float, help="of speed: about what a task may take; default 15")
-    parser.add_argument("--out", help="default work_dirs/benchmark_<preset>")
+    parser.add_argument("--out", type=path, help="default work_dirs/benchmark_<preset>")
 
 
 def run(args: Namespace) -> None:
@@ -143,8 +143,8 @@ def _named(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _config(path: str) -> tuple[str, Path]:
-    return Path(path).stem, Path(path)
+def _config(file: str) -> tuple[str, Path]:
+    return Path(file).stem, Path(file)
 
 
 def _arm(text: str) -> tuple[str, dict]:

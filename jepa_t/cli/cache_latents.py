@@ -13,14 +13,16 @@ from ..engine import set_threads
 from ..engine.compat import leave_process_group
 from ..errors import UserError
 from ..registry import DATASETS, TOKENIZERS, build
-from .shared import add_config_arguments, add_launcher, run_config
+from .shared import add_config_arguments, add_launcher, path, run_config
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add what ``cache-latents`` takes."""
     add_config_arguments(parser)
     add_launcher(parser)
-    parser.add_argument("--out", help="folder of the cache; default the one that the config's CachedLatents reads")
+    parser.add_argument(
+        "--out", type=path, help="folder of the cache; default the one that the config's CachedLatents reads"
+    )
     parser.add_argument("--batch-size", type=int, help="images encoded at once, with their mirror images; default 64")
     parser.add_argument("--shard", type=int, help=f"images in a file; default {SHARD}")
     parser.add_argument("--verify", action="store_true", help="only compare the checksums of the cache that is there")
@@ -33,7 +35,7 @@ def run(args: Namespace) -> int:
     out = args.out or config.get("folder")
     if out is None:
         raise UserError("train_dataloader.dataset is no CachedLatents, which would name a folder; give --out DIR")
-    sizes = {"shard": args.shard, "batch_size": args.batch_size}
+    out, sizes = path(out), {"shard": args.shard, "batch_size": args.batch_size}
     given = {name: value for name, value in sizes.items() if value is not None}
     if args.verify and given:
         raise UserError(f"--verify compares what is there, and takes no --{next(iter(given)).replace('_', '-')}")

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from ..conversion import Row, convert_autoencoder, convert_network
 from ..conversion.network import NAMES, SCALE
 from ..errors import UserError
+from .shared import path
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -13,11 +14,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", required=True)
     for kind, what in (("djepa", "D-JEPA"), ("jepat", "the public JEPA-T code's")):
         network = kinds.add_parser(kind, help=f"{what} network")
-        network.add_argument("source", metavar="IN", help="their file")
-        network.add_argument("out", metavar="OUT", help="the .pth file to write")
+        network.add_argument("source", type=path, metavar="IN", help="their file")
+        network.add_argument("out", type=path, metavar="OUT", help="the .pth file to write")
         network.add_argument("--image-tokenizer", metavar="SOURCE", help="KL-16: a folder of diffusers, or its file")
         if kind == "djepa":
-            network.add_argument("--names", default=NAMES, metavar="FILE", help="names of the classes, one a line")
+            what = "names of the classes, one a line"
+            network.add_argument("--names", type=path, default=NAMES, metavar="FILE", help=what)
         else:
             network.add_argument(
                 "--text-encoder",
@@ -30,8 +32,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         which.add_argument("--ema", dest="weights", action="store_const", const="ema", help="averaged weights alone")
         which.add_argument("--raw", dest="weights", action="store_const", const="raw", help="raw weights alone")
     vae = kinds.add_parser("mar-vae", help="MAR's KL-16 autoencoder, to a folder of diffusers")
-    vae.add_argument("source", metavar="IN", help="the LDM-style file")
-    vae.add_argument("out", metavar="OUT", help="the folder to write")
+    vae.add_argument("source", type=path, metavar="IN", help="the LDM-style file")
+    vae.add_argument("out", type=path, metavar="OUT", help="the folder to write")
     vae.add_argument("--scale", type=float, default=SCALE, help="what latents are multiplied by")
 
 

@@ -1,14 +1,13 @@
 """FID and its kin of images, however made: their distance to real ones."""
 
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
 from ..evaluation.distribution import DistributionMetric
 from ..evaluation.images import open_images, read
-from .shared import show_figures, write_json
+from .shared import path, show_figures, write_json
 from .statistics import add_reading_arguments, check_reading, feature_config
 
 
@@ -17,7 +16,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("images", help="a folder, or an .npz with arr_0 as ADM's")
     parser.add_argument("reference", help="a folder, an .npz of ADM's, or one that jepa-t statistics wrote")
     parser.add_argument("--allow-few", action="store_true", help="also with no more images than features")
-    parser.add_argument("--out", type=Path, help="write the figures to a .json file")
+    parser.add_argument("--out", type=path, help="write the figures to a .json file")
     add_reading_arguments(parser)
 
 

@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..files import find_checkpoint, weights_hash
 from ..pipeline import Pipeline
 from ..saved import CARD, CONFIG, WEIGHTS
+from .shared import path
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -21,9 +22,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", help="a .pth file, a work dir (its newest), a saved folder, emoji, user/model on the hub"
     )
-    parser.add_argument("folder", help="where to write, such as jepa_t/weights/emoji")
-    parser.add_argument("--card", help="the card as a template; $figures, $config and others are filled in")
-    parser.add_argument("--metrics", help="figures of these weights, by jepa-t test; default: metrics.json beside them")
+    parser.add_argument("folder", type=path, help="where to write, such as jepa_t/weights/emoji")
+    parser.add_argument("--card", type=path, help="the card as a template; $figures, $config and others are filled in")
+    parser.add_argument(
+        "--metrics", type=path, help="figures of these weights, by jepa-t test; default: metrics.json beside them"
+    )
     parser.add_argument("--data", help="what the model was trained on, for the card")
     parser.add_argument("--licence", help="of the weights, for the card, such as cc-by-4.0")
     parser.add_argument("--captions", nargs="+", help="drawn on the card's sheet")

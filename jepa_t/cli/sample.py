@@ -25,7 +25,7 @@ from ..errors import UserError, check_integer
 from ..files import weights_hash, write_atomically
 from ..pipeline import Pipeline
 from ..sheets import contact_sheet, enlarge, gif
-from .shared import add_cfg_options
+from .shared import add_cfg_options, path
 
 SHOWN = 256  # images on the sheet, at most
 MOST = 10**6  # images of a caption
@@ -45,8 +45,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--solver-steps", type=int, help="denoising steps in each sampling step")
     parser.add_argument("--order", help="random, halton, checkerboard or confidence")
     parser.add_argument("--negative", help="a caption that guidance leads away from, in place of the null text")
-    parser.add_argument("--image", help="a file to change where --mask is white; of the size that the model draws")
-    parser.add_argument("--mask", help="a file, white where --image is drawn anew; or a share of tokens, such as 0.5")
+    parser.add_argument(
+        "--image", type=path, help="a file to change where --mask is white; of the size that the model draws"
+    )
+    parser.add_argument(
+        "--mask", type=path, help="a file, white where --image is drawn anew; or a share of tokens, such as 0.5"
+    )
     parser.add_argument(
         "--region",
         nargs=2,
@@ -59,6 +63,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         "--work-dir",
+        type=path,
         default="samples",
         help="folder for images/, samples.png with the first 256 of them, and more; images of earlier calls stay there",
     )

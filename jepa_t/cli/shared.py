@@ -17,6 +17,11 @@ from ..files import write_atomically
 from ..registry import load_plugins
 
 
+def path(text: str) -> str:
+    """A path that an argument names, with ``~`` for the home folder: in ``--out=~/x`` a shell leaves it as it is."""
+    return os.path.expanduser(text)
+
+
 def add_config_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of every command that reads a config."""
     parser.add_argument("config", help="a config that comes with jepa_t, such as jepat_digits, or a file of your own")

@@ -2,7 +2,6 @@
 
 import os
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
@@ -13,12 +12,13 @@ from ..evaluation.distribution import save_statistics
 from ..evaluation.features import extract
 from ..evaluation.images import Packed, open_images, read
 from ..registry import FEATURES, build
+from .shared import path
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add what ``statistics`` takes."""
     parser.add_argument("images", help="a folder, or an .npz with arr_0 as ADM's")
-    parser.add_argument("out", type=Path, help="an .npz")
+    parser.add_argument("out", type=path, help="an .npz")
     parser.add_argument("--size", type=int, help="cut the middle square of this many pixels, as ADM does")
     parser.add_argument("--keep", action="store_true", help="the features too, for precision, recall and KID")
     add_reading_arguments(parser)

@@ -41,6 +41,7 @@ def load_config(
         UserError: The file can't be read, or a key, option or value doesn't fit; names the nearest match.
     """
     compat.apply()
+    check_argument("work_dir", work_dir, str | None, "load_config")
     path = str(find_config(name))
     cfg = _read(path)
     cfg.merge_from_dict(copy.deepcopy(changes or {}))  # merging takes keys out

@@ -101,7 +101,9 @@ class Reference:
     count: int | None = None
 
 
-def save_statistics(path: Path, extractor: FeatureExtractor, found: Iterable[dict[str, Tensor]], keep: bool) -> int:
+def save_statistics(
+    path: str | Path, extractor: FeatureExtractor, found: Iterable[dict[str, Tensor]], keep: bool
+) -> int:
     """Write what FID needs of real images: ``mu``, ``sigma``, and for sFID ``mu_s``, ``sigma_s``.
 
     Args:

@@ -98,6 +98,14 @@ def test_a_config_without_a_cache_needs_a_folder(config, capsys):
     assert "holds no cache of latents" in capsys.readouterr().err
 
 
+def test_the_folder_of_a_config_may_lie_in_the_home_folder(config, tmp_path, monkeypatch, capsys):
+    """As the training reads it."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    options = ["--cfg-options", "train_dataloader.dataset.folder=~/cache"]
+    assert main(["cache-latents", str(config), "--verify", *options]) == 2
+    assert str(tmp_path / "home" / "cache") in capsys.readouterr().err
+
+
 def test_the_benchmark_reads_both_formats(tmp_path):
     arguments = ["--images", "64", "--batch-size", "16", "--shard", "20", "--folder", str(tmp_path), "--pairs", "2"]
     command = [sys.executable, str(ROOT / "tools" / "benchmark_latents.py"), *arguments]

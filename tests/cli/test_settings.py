@@ -144,6 +144,19 @@ def test_every_option_is_looked_at():
     assert found == {name: set(options) for name, options in OPTIONS.items()}
 
 
+PATHS = {"--out", "--image", "--mask", "--card", "--metrics", "--names", "folder", "out", "source"}
+
+
+def test_the_home_folder_may_stand_in_every_path(monkeypatch):
+    """A shell expands ``--out ~/x``, and leaves ``--out=~/x`` as it is."""
+    monkeypatch.setenv("HOME", "/home/somebody")
+    for _, parser in parsers():
+        for action in parser._actions:
+            if PATHS & {*action.option_strings, action.dest}:
+                given = parser._get_values(action, ["~/x"])
+                assert given == "/home/somebody/x", (parser.prog, action.dest)
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")

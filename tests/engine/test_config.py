@@ -53,6 +53,8 @@ def test_options_change_the_config(path):
 def test_the_work_dir_is_named_after_the_config(path):
     assert load_config(path).work_dir == "work_dirs/tiny"
     assert load_config(path, work_dir="here").work_dir == "here"
+    assert load_config(path, work_dir="~/here").work_dir == str(Path.home() / "here")
+    assert "work_dir is 3; load_config takes None or a text" in error(load_config, path, work_dir=3)
 
 
 @pytest.mark.parametrize(
