@@ -65,7 +65,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--work-dir",
         type=path,
         default="samples",
-        help="folder for images/, samples.png with the first 256 of them, and more; images of earlier calls stay there",
+        help="folder for images/, samples.png with the first 256 of them, and more; an image of an earlier call is "
+        "replaced by one with its number, caption and seed, and else stays there",
     )
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
@@ -122,19 +123,22 @@ def run(args: Namespace) -> None:
     facts |= {name: value for name, value in asked.items() if value is not None}
     device = next(pipeline.model.parameters()).device.type
     with torch.autocast(device, torch.bfloat16, enabled=args.amp):
-        _write_all(parts, len(captions), Path(args.out), facts, args.animate)
+        written = _write_all(parts, len(captions), Path(args.out), facts, args.animate)
     for wanted, name in ((args.animate, "animations"), (args.word_maps, "words")):
         if wanted:
-            print(f"{name} in {Path(args.out) / name}")
+            folder = Path(args.out) / name
+            there = any(path.parent == folder for path in written)
+            print(f"{name} in {folder}" if there else f"no {name}, since nothing was drawn")
 
 
-def _write_all(parts: Iterable[Drawing], count: int, out: Path, facts: dict, animate: bool) -> None:
-    """Write images as they are drawn, a sheet of the first of them, and say what there is.
+def _write_all(parts: Iterable[Drawing], count: int, out: Path, facts: dict, animate: bool) -> set[Path]:
+    """Write images as they are drawn, a sheet of the first of them, and say what there is; the files.
 
     Raises:
         KeyboardInterrupt: It came while they were drawn; says how many there are.
     """
-    folder, written, shown = out / "images", set[str](), list[tuple[Image.Image, str, int]]()
+    folder, written, shown = out / "images", set[Path](), list[tuple[Image.Image, str, int]]()
+    before = {*folder.glob("*.png")}
     try:
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("drawing", total=count)
@@ -145,32 +149,37 @@ def _write_all(parts: Iterable[Drawing], count: int, out: Path, facts: dict, ani
                 shown += list(new)[: SHOWN - len(shown)]
                 bar.advance(task, len(images))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped; {len(written)} of {count} images are in {folder}, and no sheet") from None
+        done = sum(path.parent == folder for path in written)
+        raise KeyboardInterrupt(f"stopped; {done} of {count} images are in {folder}, and no sheet") from None
     images, captions, seeds = zip(*shown, strict=True)
     sheet, several = out / "samples.png", "s" * (count > 1)
     views = [enlarge(image) for image in images]
     save(sheet, contact_sheet(views, captions), {"captions": list(captions), "seeds": list(seeds), **facts})
     which = "all" if count == len(shown) else f"the first {SHOWN}"
-    print(f"{count} image{several} in {folder}; {which} on one sheet: {sheet}")
-    if older := sum(path.suffix == ".png" and path.name not in written for path in folder.iterdir()):
+    replaced = f", {len(again)} in the place of earlier ones" if (again := before & written) else ""
+    print(f"{count} image{several} in {folder}{replaced}; {which} on one sheet: {sheet}")
+    if older := len(before - written):
         print(f"beside them: {older} of earlier calls, which evaluate would read too; another --out keeps them apart")
+    return written
 
 
-def _write_part(part: Drawing, out: Path, facts: dict, animate: bool) -> list[str]:
-    """Write what was drawn together; the names of the images."""
-    names = []
+def _write_part(part: Drawing, out: Path, facts: dict, animate: bool) -> list[Path]:
+    """Write what was drawn together; the files."""
+    written = []
     for index, (number, caption, seed) in enumerate(zip(part.rows, map(str, part.captions), part.seeds, strict=True)):
         image = cast(Image.Image, part.images[index])
         slug = re.sub(r"\W+", "_", caption.lower()).strip("_")[:60]
         name, own = f"{number:03d}_{slug}_seed{seed}", {"caption": caption, "seed": seed, **facts}
-        save(out / "images" / f"{name}.png", image, own)
-        names.append(f"{name}.png")
+        save(file := out / "images" / f"{name}.png", image, own)
+        written.append(file)
         if animate:
             animation = gif(part.frames(index) or [image])
-            write_atomically(out / "animations" / f"{name}.gif", partial(_write, animation))
+            write_atomically(file := out / "animations" / f"{name}.gif", partial(_write, animation))
+            written.append(file)
         if part.word_maps and (words := part.word_maps[index]) is not None:
-            save(out / "words" / f"{name}.png", words.sheet(image), own)
-    return names
+            save(file := out / "words" / f"{name}.png", words.sheet(image), own)
+            written.append(file)
+    return written
 
 
 def read_image(option: str, file: str, convert: Callable[[Image.Image], Image.Image] = to_rgb) -> Image.Image:

@@ -67,6 +67,26 @@ def test_one_image_per_caption_and_seed_and_a_sheet(checkpoint, tmp_path, capsys
     assert "beside them: 4 of earlier calls" in said
 
 
+def test_images_in_the_place_of_earlier_ones_are_counted(checkpoint, tmp_path, capsys):
+    """Of the same caption and seed, whatever the sampler's options are."""
+    words = ["sample", str(checkpoint), "a red three", "--out", str(tmp_path / "out"), "--count"]
+    assert main([*words, "2"]) == 0
+    assert main([*words, "3", "--steps", "1"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("place of earlier") == 1
+    assert f"3 images in {tmp_path / 'out' / 'images'}, 2 in the place of earlier ones; all on one sheet" in said
+
+
+def test_word_maps_are_told_of_only_where_something_was_drawn(checkpoint, tmp_path, capsys):
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "image.png")
+    words = ["sample", str(checkpoint), "a red three", "--image", str(tmp_path / "image.png"), "--mask", "0"]
+    assert main([*words, "--animate", "--word-maps", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert not (tmp_path / "out" / "words").exists()
+    assert "no words, since nothing was drawn" in said
+    assert f"animations in {tmp_path / 'out' / 'animations'}" in said
+
+
 def test_images_are_written_as_they_are_drawn_and_the_sheet_has_the_first(checkpoint, tmp_path, capsys, monkeypatch):
     """Ctrl-C during the second batch keeps the first; with few places on the sheet not all are on it."""
     words = [
@@ -116,7 +136,8 @@ def test_animations_word_maps_and_edits(checkpoint, tmp_path, capsys):
         assert sheet.width > 4 * 128
     with Image.open(tmp_path / "out" / "images" / f"{name}.png") as drawn:
         assert (drawn.text["negative"], drawn.text["mask"]) == ("a blue seven", str(mask))
-    assert "animations in" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert all(f"{name} in {tmp_path / 'out' / name}" in said for name in ("animations", "words"))
 
 
 def test_a_region_has_a_caption_of_its_own(checkpoint, tmp_path):
