@@ -1,14 +1,17 @@
 """Solvers of ordinary differential equations: ``(velocity, x0, times) -> x1``, plain functions.
 
-``velocity(x, t)`` is called with host numbers only, so that a solver can also run on plain numbers; that is how
-:class:`Solver` learns beforehand at which times it evaluates.
+``velocity(x, t)`` is called at host numbers that depend on ``times`` alone, never on ``x``: :class:`Solver` learns them
+beforehand on another ``x``.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from itertools import pairwise
 from typing import TypeVar
+
+import torch
+from torch import Tensor
 
 from ..errors import UserError, check_integer
 from ..registry import SOLVERS, function
@@ -102,17 +105,39 @@ class Solver:
             raise UserError(f"solver_steps is {self.steps}; use at least 1")
 
     def __call__(self, velocity: Velocity, x: State) -> State:
-        """The state at t = 1 that starts as ``x`` at t = 0."""
-        return function(self.name, SOLVERS)(velocity, x, [step / self.steps for step in range(self.steps + 1)])
+        """The state at t = 1 that starts as ``x`` at t = 0.
 
-    @cached_property
+        Raises:
+            UserError: The solver asks for the velocity at a time that isn't among its :attr:`times`.
+        """
+        foreseen = frozenset(self.times)
+
+        def at_known_times(x: State, t: float) -> State:
+            if t not in foreseen:
+                name = getattr(self.name, "__name__", self.name)
+                raise UserError(f"solver {name!r} asks at t = {t!r} for this x alone; let t depend on times, not on x")
+            return velocity(x, t)
+
+        return function(self.name, SOLVERS)(at_known_times, x, _steps(self.steps))
+
+    @property
     def times(self) -> list[float]:
         """When the velocity will be evaluated, in order."""
-        asked: list[float] = []
+        return list(_times(function(self.name, SOLVERS), self.steps))
 
-        def record(x: float, t: float) -> float:
-            asked.append(t)
-            return x
 
-        self(record, 0.0)
-        return asked
+def _steps(count: int) -> list[float]:
+    return [step / count for step in range(count + 1)]
+
+
+@lru_cache(maxsize=256)
+def _times(solve: Callable, steps: int) -> tuple[float, ...]:
+    """When a solver evaluates the velocity, learned on a small state of the real one's rank."""
+    asked: list[float] = []
+
+    def record(x: Tensor, t: float) -> Tensor:
+        asked.append(t)
+        return torch.zeros_like(x)
+
+    solve(record, torch.zeros(1, 1, 1, device="cpu"), _steps(steps))
+    return tuple(asked)

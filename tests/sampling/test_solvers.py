@@ -89,6 +89,34 @@ def test_the_ideal_velocity_of_a_gaussian_gives_its_mean_and_spread(name, mean, 
     assert errors[1] < 0.6 * errors[0] + 1e-12
 
 
+def momentum(velocity, x, times):
+    """Reads the kind, the rank and the device of x, as a solver of one's own may."""
+    carried = torch.zeros_like(x)
+    for t, following in itertools.pairwise(times):
+        carried = 0.5 * carried + velocity(x, t)
+        x = x + (following - t) * carried.flatten(1).view(x.shape)
+    return x
+
+
+def adaptive(velocity, x, times):
+    for t, following in itertools.pairwise(times):
+        middle = t + (following - t) * (0.25 if x.abs().max() > 1 else 0.5)
+        x = x + (following - t) * velocity(x, middle)
+    return x
+
+
+def test_a_solver_of_one_s_own_sees_a_tensor_beforehand():
+    x = torch.randn(2, 3, 4, generator=generator(0))
+    assert Solver(momentum, 4).times == [0.0, 0.25, 0.5, 0.75]
+    torch.testing.assert_close(Solver(momentum, 1)(lambda x, t: -x, x), torch.zeros_like(x))
+
+
+def test_times_that_depend_on_the_state_are_told():
+    assert Solver(adaptive, 2)(lambda x, t: 0 * x, torch.ones(1, 1, 1)) == 1
+    with pytest.raises(UserError, match=r"^solver 'adaptive' asks at t = 0.125 for this x alone; let t depend"):
+        Solver(adaptive, 2)(lambda x, t: x, torch.full((1, 1, 1), 2.0))
+
+
 def test_a_wrong_solver_is_told():
     with pytest.raises(UserError, match=r"unknown solver 'huen': did you mean 'heun'\?"):
         Solver("huen", 3)
