@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,8 @@ class Finding:
     Attributes:
         title: Of its section: the suite, a colon, the task.
         says: A sentence.
-        best: The arm with the highest share; empty where no interval over trainings tells, as of a single seed or of
-            timings.
+        best: The arm with the highest share, of those with several seeds; empty where no interval over trainings tells,
+            as of a single seed or of timings.
         behind: Of the other arms, those that the best is ahead of by an interval that excludes 0.
         level: The others.
     """
@@ -34,23 +34,38 @@ class Finding:
 
 
 def compared(title: str, figures: Sequence[str], records: Sequence[Record]) -> Finding:
-    """Which arm is best by the first figure that is a share, and which others an interval tells from it."""
+    """Which arm is best by the first figure that is a share, and which others an interval tells from it.
+
+    Seeds are paired, so arms are compared that share at least two with the best; of the others hints are named.
+    """
     figure = next((name for name in figures if any(name in record.outcomes for record in records)), None)
     arms = {arm: outcomes(records, arm, figure) for arm in arms_of(records)} if figure else {}
     means = {arm: float(np.mean([one.mean() for one in found.values()])) for arm, found in arms.items() if found}
     if not means:
         return Finding(title, "no figure that is a share was kept.")
-    best, *others = sorted(means, key=lambda arm: -means[arm])
-    if not others:
-        return Finding(title, f"`{best}` reaches {means[best]:.3f} by `{figure}`.")
-    says = f"`{best}` is best, {means[best]:.3f} by `{figure}`"
-    if len(set(means.values())) == 1:
-        says = f"all arms have {means[best]:.3f} by `{figure}`"
-    if any(len(arms[best].keys() & arms[arm].keys()) < 2 for arm in others):  # so seeds of each aren't paired
-        return Finding(title, f"{says}; seeds are too few for an interval, so it is a hint.")
+    ranked = sorted(means, key=lambda arm: -means[arm])
+    if len(ranked) == 1:
+        return Finding(title, f"`{ranked[0]}` reaches {means[ranked[0]]:.3f} by `{figure}`.")
+    first = next((arm for arm in ranked if len(arms[arm]) > 1), ranked[0])
+    told = [arm for arm in ranked if len(arms[first].keys() & arms[arm].keys()) > 1]
+    if len(told) < 2:
+        return Finding(title, f"{_best(ranked, means, figure)}; seeds are too few for an interval, so it is a hint.")
+    best, *others = told
+    hints = [arm for arm in ranked if arm not in told]
     behind = [arm for arm in others if interval(paired(arms[best], arms[arm]), signed=True).low > 0]
     level = [arm for arm in others if arm not in behind]
-    return Finding(title, f"{says}; ahead of {_ahead(behind, level)}.", best, behind, level)
+    says = f"{_best(told, means, figure, ' with several seeds' if hints else '')}; ahead of {_ahead(behind, level)}"
+    if hints:
+        says += f"; with too few seeds for an interval, so hints: {', '.join(f'`{a}` {means[a]:.3f}' for a in hints)}"
+    return Finding(title, f"{says}.", best, behind, [*level, *hints])
+
+
+def _best(arms: Sequence[str], means: Mapping[str, float], figure: str | None, which: str = "") -> str:
+    """That the first of some arms is best, or all are equal."""
+    value = f"{means[arms[0]]:.3f} by `{figure}`"
+    if len({means[arm] for arm in arms}) == 1:
+        return f"all arms{which} have {value}"
+    return f"`{arms[0]}` is best{' of the arms' if which else ''}{which}, {value}"
 
 
 def _ahead(behind: Sequence[str], level: Sequence[str]) -> str:

@@ -36,10 +36,24 @@ def test_the_best_arm_and_which_others_an_interval_tells_from_it(arms, says, beh
 
 
 @pytest.mark.parametrize(
+    ("few", "says"),
+    [
+        ({"c": 2}, "`b` is best of the arms with several seeds, 0.900 by `unseen/all`; ahead of all others; with too"),
+        ({"c": 40, "d": 4}, "an interval, so hints: `c` 1.000, `d` 0.100."),
+    ],
+)
+def test_arms_of_few_seeds_are_hints_beside_the_others_intervals(few, says):
+    found = compared("text: emoji", ["unseen/all"], [*records({"a": 4, "b": 36}), *records(few, seeds=[0])])
+    assert says in found.says
+    assert (found.best, found.behind, {*found.level}) == ("b", ["a"], {*few})
+
+
+@pytest.mark.parametrize(
     ("kept", "says"),
     [
         (records({"a": 4, "b": 36}, seeds=[0]), "`b` is best, 0.900 by `unseen/all`; seeds are too few"),
         (records({"a": 4, "b": 4}, seeds=[0]), "all arms have 0.100 by `unseen/all`; seeds are too few"),
+        (records({"a": 4}) + records({"b": 36}, seeds=[0]), "`b` is best, 0.900 by `unseen/all`; seeds are too few"),
         (records({"a": 36}), "`a` reaches 0.900 by `unseen/all`."),
         ([], "no figure that is a share was kept."),
     ],
