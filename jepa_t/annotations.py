@@ -162,6 +162,8 @@ def kinds_of(hint: Any) -> set[type]:
     if origin is Literal:
         return {type(value) for value in get_args(hint)}
     kind = origin or hint
+    if kind is Callable:
+        return {str, dict}  # a name, or a name with options
     if kind in SERVE or kind in KINDS:
         return SERVE.get(kind, {kind})
     if isinstance(kind, type) and kind not in (object, type) and kind.__module__ != "collections.abc":

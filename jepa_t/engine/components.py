@@ -35,7 +35,8 @@ HANDED = {
 # Parts without a type.
 LOADERS = {f"{use}_dataloader": DataLoader for use in ("train", "val", "test")}
 IMPLIED = {"": Runner, "log_processor": LogProcessor, "randomness": Runner.set_randomness, **LOADERS}
-# Of which registry a type is, by the places where it stands; only its names are offered for one that is unknown.
+# Of which registry a type is, by the places where it stands: it is looked up there first, since names may be shared, and
+# only names of that registry are offered for one that is unknown.
 KINDS = {
     r"model": ours.MODELS,
     r"(model\.)?(\w+_)?tokenizer": ours.TOKENIZERS,
@@ -43,7 +44,12 @@ KINDS = {
     r"model\.fusion\.\w+": ours.FUSIONS,
     r"model\.objectives\.\w+": ours.OBJECTIVES,
     r"(.*\.)?mask_ratio": ours.MASK_RATIOS,
+    r"(.*\.)?attention": ours.ATTENTIONS,
     r"model\.sampler": ours.SAMPLERS,
+    r"model\.sampler\.schedule": ours.REVEAL_SCHEDULES,
+    r"model\.sampler\.order": ours.REVEAL_ORDERS,
+    r"model\.sampler\.guidance_schedule": ours.GUIDANCE_SCHEDULES,
+    r"model\.sampler\.draw\.solver": ours.SOLVERS,
     r"(default|custom)_hooks\.\w+": ours.HOOKS,
     r"optim_wrapper": ours.OPTIM_WRAPPERS,
     r"optim_wrapper\.constructor": ours.OPTIM_WRAPPER_CONSTRUCTORS,
@@ -54,6 +60,7 @@ KINDS = {
     r"(train|val|test)_dataloader\.collate_fn": ours.FUNCTIONS,
     r"(train|val|test)_cfg": ours.LOOPS,
     r"(train|val|test)_evaluator(\.\d+)?": ours.METRICS,
+    r"(train|val|test)_evaluator(\.\d+)?\.gallery": ours.DATASETS,
     r"(.*\.)?features": ours.FEATURES,
 }
 # Topmost keys beside the arguments of MMEngine's Runner, and those whose annotations say less, with what they take.
@@ -102,16 +109,15 @@ def component(kind: Any, place: str) -> Callable | None:
         return kind
     if not isinstance(kind, str):
         raise UserError(f"a type is a registered name, a dotted path or a class, got {kind!r}")
-    registries = _registries()
-    for registry in registries:
+    fitting, registries = _at(KINDS, place), _registries()
+    what, among = (fitting.name, _family(fitting)) if isinstance(fitting, Registry) else ("component", registries)
+    for registry in (*among, *registries):
         registry.import_from_location()
         found = registry.module_dict.get(kind)
         if found is not None:
             return found
     if "." in kind:
         return ours.resolve(kind, ours.MODELS)
-    fitting = _at(KINDS, place)
-    what, among = (fitting.name, _family(fitting)) if isinstance(fitting, Registry) else ("component", registries)
     names = {name for registry in among for name in registry.module_dict}
     raise UserError(f"{place}: {unknown(what, kind, names)}".removeprefix(": "))
 
