@@ -35,8 +35,8 @@ HANDED = {
 # Parts without a type.
 LOADERS = {f"{use}_dataloader": DataLoader for use in ("train", "val", "test")}
 IMPLIED = {"": Runner, "log_processor": LogProcessor, "randomness": Runner.set_randomness, **LOADERS}
-# Of which registry a type is, by the places where it stands: it is looked up there first, since names may be shared, and
-# only names of that registry are offered for one that is unknown.
+# Of which registry a type is, by the places where it stands: it is looked up there first, since names may be shared.
+# Only names of that registry are offered for one that is unknown.
 KINDS = {
     r"model": ours.MODELS,
     r"(model\.)?(\w+_)?tokenizer": ours.TOKENIZERS,
