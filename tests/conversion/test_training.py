@@ -29,6 +29,7 @@ def start(tmp_path, sources):
     return networks, [
         f"load_from={tmp_path / 'backbone.pth'}",
         "model.width=32",
+        "model.mask_ratio.multiple=2",
         f"model.image_tokenizer.source={sources['djepa']['image_tokenizer']}",
         "model.image_tokenizer.size=(32,32)",
         f"model.text_tokenizer={text}",
