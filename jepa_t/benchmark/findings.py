@@ -56,7 +56,7 @@ def compared(title: str, figures: Sequence[str], records: Sequence[Record]) -> F
     level = [arm for arm in others if arm not in behind]
     says = f"{_best(told, means, figure, ' with several seeds' if hints else '')}; ahead of {_ahead(behind, level)}"
     if hints:
-        says += f"; with too few seeds for an interval, so hints: {', '.join(f'`{a}` {means[a]:.3f}' for a in hints)}"
+        says += f". Hints, with too few seeds for an interval: {', '.join(f'`{a}` {means[a]:.3f}' for a in hints)}"
     return Finding(title, f"{says}.", best, behind, [*level, *hints])
 
 
