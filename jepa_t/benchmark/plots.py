@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from .statistics import Interval, interval
 COST = "ms per picture"
 SHARE = "share right"
 SHOWN = 6  # figures side by side
+COLOURS = 10  # by which arms are told apart
 STYLES = "-", "--", ":"  # of lines, and
 MARKERS = "osv^DPX"  # of points, so that colour alone tells no arms apart
 
@@ -56,10 +58,13 @@ def dots(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], r
 
 
 def curves(folder: Path, name: str, arms: Sequence[str], figures: Sequence[str], records: Sequence[Record]) -> str:
-    """Accuracy against steps: a thin line per seed, a thick one for their mean."""
+    """Accuracy against steps: a thin line per seed, a thick one for their mean; of many arms those of most seeds."""
     shown = curved(figures, records)
     if not shown or any(record.series for record in records):
         return ""
+    if len(arms) > COLOURS:
+        seeds = Counter(record.arm for record in records)
+        arms = [arm for arm in arms if seeds[arm] == max(seeds.values())]
     plot, axes = _axes(shown, 4.6 * len(shown), 3.4, sharey=True)
     for axis, figure in zip(axes, shown, strict=True):
         for row, arm in enumerate(arms):

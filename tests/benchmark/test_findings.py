@@ -38,8 +38,8 @@ def test_the_best_arm_and_which_others_an_interval_tells_from_it(arms, says, beh
 @pytest.mark.parametrize(
     ("few", "says"),
     [
-        ({"c": 2}, "`b` is best of the arms with several seeds, 0.900 by `unseen/all`; ahead of all others; with too"),
-        ({"c": 40, "d": 4}, "an interval, so hints: `c` 1.000, `d` 0.100."),
+        ({"c": 2}, "`b` is best of the arms with several seeds, 0.900 by `unseen/all`; ahead of all others. Hints"),
+        ({"c": 40, "d": 4}, "for an interval: `c` 1.000, `d` 0.100."),
     ],
 )
 def test_arms_of_few_seeds_are_hints_beside_the_others_intervals(few, says):
