@@ -56,7 +56,9 @@ def compared(title: str, figures: Sequence[str], records: Sequence[Record]) -> F
     level = [arm for arm in others if arm not in behind]
     says = f"{_best(told, means, figure, ' with several seeds' if hints else '')}; ahead of {_ahead(behind, level)}"
     if hints:
-        says += f". Hints, with too few seeds for an interval: {', '.join(f'`{a}` {means[a]:.3f}' for a in hints)}"
+        named = [f"`{arm}` {means[arm]:.3f}" for arm in hints[:NAMED]]
+        others = f" and {len(hints) - NAMED} more" if len(hints) > NAMED else ""
+        says += f". Hints, with too few seeds for an interval: {', '.join(named)}{others}"
     return Finding(title, f"{says}.", best, behind, [*level, *hints])
 
 
