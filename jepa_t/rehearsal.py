@@ -46,10 +46,11 @@ def rehearse(
     Raises:
         UserError: A component breaks its contract; the message names it and its site.
     """
-    for where, texts in (others or {}).items():
-        check_captions(model.network.text_tokenizer, texts, where)
-    watch = Watch()
+    watch, tokenizer = Watch(), model.network.text_tokenizer
     with _untouched(model), watch.at("model"):
+        with watch.at(f"text_tokenizer: {type(tokenizer).__name__}.ids"):
+            for where, texts in (others or {}).items():
+                check_captions(tokenizer, texts, where)
         try:
             _loss(model, watch, images, captions)
             return _images(model, watch, [*captions, *captions][:2])

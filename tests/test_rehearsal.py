@@ -375,6 +375,13 @@ def test_a_caption_that_is_read_later_is_read_now():
         rehearse(fitted(), random_images(2), CAPTIONS[:2], {"PreviewHook captions": ["red " * 9]})
 
 
+def test_what_reading_a_caption_raises_is_told_with_its_component(monkeypatch):
+    model = fitted()
+    monkeypatch.setattr(model.network.text_tokenizer, "ids", lambda captions: captions[1])
+    with pytest.raises(UserError, match=r"text_tokenizer: TransformerText\.ids: IndexError: .*test_rehearsal"):
+        rehearse(model, random_images(2), CAPTIONS[:2], {"PreviewHook captions": ["red"]})
+
+
 @pytest.mark.parametrize("fusion", ["none", "early", "late", "jepa_t"])
 def test_what_is_sound_passes_and_nothing_has_changed(fusion):
     model = make_model(fusion=fusion)
