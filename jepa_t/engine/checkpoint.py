@@ -44,6 +44,7 @@ class SafeCheckpointHook(Hook):
         self.interval = check_integer("SafeCheckpointHook.interval", interval)
         self.max_keep_ckpts = check_integer("SafeCheckpointHook.max_keep_ckpts", max_keep_ckpts)
         self.last: Path | None = None
+        self._saving: int | None = None  # the step whose state is being saved
 
     def before_train(self, runner: Runner) -> None:
         """Look at what an earlier part of the training has left; what it did after this place goes first."""
@@ -66,7 +67,9 @@ class SafeCheckpointHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the place in the data, and the settings as plain data, of which the pipeline builds the model again."""
         loop = runner.train_loop
-        checkpoint["meta"].update(iter=self._saved, train_samples=loop.samples, total_batch=loop.total_batch)
+        checkpoint["meta"].update(train_samples=loop.samples, total_batch=loop.total_batch)
+        if self._saving is not None:  # MMEngine takes each save for one within a step
+            checkpoint["meta"]["iter"] = self._saving
         checkpoint["meta"]["model"] = plain(runner.cfg.model.to_dict())
         checkpoint["meta"]["settings"] = settings(runner.cfg.to_dict())
         checkpoint["meta"]["threads"] = torch.get_num_threads()  # other counts sum in another order
@@ -81,8 +84,9 @@ class SafeCheckpointHook(Hook):
         if step == self._saved:
             return
         file = Path(runner.work_dir) / f"iter_{step}.pth"
-        self._saved = step  # for the meta: MMEngine takes the save for one within a step
+        self._saving = step
         runner.save_checkpoint(str(file.parent), file.name, by_epoch=False)
+        self._saved, self._saving = step, None
         self._kept = [*(old for old in self._kept if old != file), file]
         outdated, self._kept = self._kept[: -self.max_keep_ckpts], self._kept[-self.max_keep_ckpts :]
         self.last = file

@@ -75,6 +75,18 @@ def test_a_training_that_a_hook_ends_early_is_saved_and_goes_on(tmp_path):
     assert_same(*(tmp_path / name / "iter_9.pth" for name in ("parts", "whole")))
 
 
+@HOOKS.register_module(force=True)
+class SavesAtTwo(Hook):
+    def after_train_iter(self, runner, batch_idx, **_):
+        if batch_idx == 1:
+            runner.save_checkpoint(runner.work_dir, "mine.pth", by_epoch=False)
+
+
+def test_a_checkpoint_of_ones_own_says_its_step(tmp_path):
+    train(tmp_path, 3, custom_hooks=[{"type": "SavesAtTwo"}])
+    assert load_checkpoint(str(tmp_path / "mine.pth"))["meta"]["iter"] == 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_comes_to_the_workers_too_saves_all_the_same(tmp_path, monkeypatch, number):
     """As a terminal, torchrun and slurm send it."""
