@@ -89,16 +89,18 @@ def test_where_the_hub_is_away_the_copy_fetched_before_is_taken(hub, draw, monke
 
 def test_what_is_pushed_between_the_look_and_the_fetch_is_looked_at_too(hub, draw, monkeypatch):
     draw.push_to_hub(REPO)
-    look, seen = huggingface_hub.HfApi.model_info, []
+    look, looked = huggingface_hub.HfApi.model_info, []
 
     def and_then_a_push(*args, **options):
-        seen.append(look(*args, **options))
-        if len(seen) == 1:
-            draw.push_to_hub(REPO, dtype=torch.float16)
-        return seen[-1]
+        info = look(*args, **options)
+        if options.get("files_metadata"):  # as fetch looks
+            looked.append(info.sha)
+            if len(looked) == 1:
+                draw.push_to_hub(REPO, dtype=torch.float16)
+        return info
 
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", and_then_a_push)
-    assert hub_module.fetch(REPO).name == seen[-1].sha != seen[0].sha
+    assert hub_module.fetch(REPO).name == looked[-1] != looked[0]
 
 
 def test_private_absent_and_incomplete_models_are_told_in_a_line(hub, draw, monkeypatch):

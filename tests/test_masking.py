@@ -49,6 +49,7 @@ def test_the_masked_count_is_the_ceiling(tokens, percent):
 
 
 @given(st.integers(2, 300), st.floats(0, 1, exclude_max=True), st.sampled_from([1, 2, 4, 8]))
+@example(15, 0.0, 8)  # 10 are visible, and 16 would be more than there are
 def test_the_rounded_visible_count_keeps_its_mean(tokens, uniform, multiple):
     exact = tokens - masked_count(tokens, truncated_normal(uniform, 0.3, 0.5))
     ratio = ratio_of(0.3, 0.5, multiple)
