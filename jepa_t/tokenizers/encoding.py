@@ -154,8 +154,8 @@ def _tell_unknown(tokenizer: Vocabulary, captions: Sequence[str]) -> None:
     strange = [words for caption in captions if (words := tokenizer.unknown_words(caption))]
     if strange:
         logging.getLogger("jepa_t").warning(
-            "%d of %d different captions have words that the trained text tokenizer doesn't know, such as %r: they are read as "
-            "unknown, and only a training anew learns them",
+            "%d of %d different captions have words that the trained text tokenizer doesn't know, such as %r: they are "
+            "read as unknown, and only a training anew learns them",
             *(len(strange), len(captions), strange[0][0]),
         )
 
