@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from .. import annotations
 from .. import registry as ours
 from ..errors import UserError, unknown
+from ..masking import truncated_normal
 
 # Keys that MMEngine takes out of a component's dict before it calls the component, by the places where it does, with
 # what they take.
@@ -22,6 +23,7 @@ CONSUMED = {
     r"optim_wrapper": {"constructor": str, "paramwise_cfg": dict | None, "optimizer": dict},
     r"param_scheduler(\.\d+)?": {"convert_to_iter_based": bool},
     r"(train|val|test)_dataloader": {"disable_subprocess_warning": bool},
+    r"model\.mask_ratio": {"multiple": int},  # by MaskRatio
 }
 # Arguments that the engine gives a component itself, by the places where it does: a config can't.
 HANDED = {
@@ -31,10 +33,17 @@ HANDED = {
     r"(train|val|test)_dataloader\.sampler": {"dataset"},
     r"(train|val|test)_dataloader\.collate_fn": {"batch"},
     r"(train|val|test)_cfg": {"runner", "dataloader", "evaluator"},
+    r"model\.mask_ratio": {"uniform"},
 }
 # Parts without a type.
 LOADERS = {f"{use}_dataloader": DataLoader for use in ("train", "val", "test")}
-IMPLIED = {"": Runner, "log_processor": LogProcessor, "randomness": Runner.set_randomness, **LOADERS}
+IMPLIED = {
+    "": Runner,
+    "model.mask_ratio": truncated_normal,
+    "log_processor": LogProcessor,
+    "randomness": Runner.set_randomness,
+    **LOADERS,
+}
 # Of which registry a type is, by the places where it stands: it is looked up there first, since names may be shared.
 # Only names of that registry are offered for one that is unknown.
 KINDS = {
@@ -123,7 +132,7 @@ def component(kind: Any, place: str) -> Callable | None:
 
 
 def consumed(component: Callable | None, place: str) -> set[str]:
-    """The keys of a part of a config that MMEngine takes out of it."""
+    """The keys of a part of a config that are taken out of it before its component is called."""
     return {*_at(CONSUMED, place)} | ({"type", "_scope_"} if inspect.isclass(component) else {"type"})
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jepa_t.engine import load_config
 from jepa_t.engine.options import apply_option, read_value
 from jepa_t.errors import UserError
 
@@ -87,3 +88,9 @@ def test_a_function_is_given_by_name_or_with_options():
     assert sampler["guidance_schedule"] == "linear"
     apply_option(sampler, "guidance_schedule=dict(type=linear, most=0.5)")
     assert sampler["guidance_schedule"] == {"type": "linear", "most": 0.5}
+
+
+def test_the_multiple_of_a_mask_ratio_is_an_option_though_the_config_names_none():
+    assert load_config("jepat_digits", ["model.mask_ratio.multiple=2"]).model.mask_ratio.multiple == 2
+    with pytest.raises(UserError, match="did you mean 'multiple'"):
+        load_config("jepat_digits", ["model.mask_ratio.multipel=2"])
